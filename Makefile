@@ -1,0 +1,43 @@
+# make demo and make test set up all they need on a fresh machine; see .ci/setup.py.
+
+PYTHON ?= python3
+PG_CONFIG ?= pg_config
+VENV := .venv/bin
+
+VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" sql/pg_stepping.control)
+EXTENSION := sql/pg_stepping--$(VERSION).sql
+SHAREDIR ?= $(shell $(PG_CONFIG) --sharedir)
+
+.DELETE_ON_ERROR:
+.PHONY: all demo test lint bench install clean
+
+all: $(EXTENSION)
+
+$(EXTENSION): $(sort $(wildcard sql/[0-9]*.sql)) sql/pg_stepping.control
+	printf '%s\n' '\echo Use "CREATE EXTENSION pg_stepping" to load this file. \quit' > $@
+	cat $(filter %.sql,$^) >> $@
+
+# The server reads these files: run it as the user who may write to its folder, often root.
+install: $(EXTENSION)
+	install -d "$(SHAREDIR)/extension"
+	install -m 644 sql/pg_stepping.control $(EXTENSION) $(wildcard sql/upgrades/*.sql) "$(SHAREDIR)/extension"
+
+demo:
+	@$(PYTHON) .ci/setup.py demo
+	@$(VENV)/python examples/meter_reads/demo.py
+
+test: lint
+	$(VENV)/python -m pytest
+
+lint:
+	@$(PYTHON) .ci/setup.py test
+	$(VENV)/ruff check
+	$(VENV)/ruff format --check
+	$(VENV)/mypy
+
+bench:
+	@$(PYTHON) .ci/setup.py test
+	$(VENV)/python -m benchmarks
+
+clean:
+	rm -rf .venv build dist sql/pg_stepping--*.sql

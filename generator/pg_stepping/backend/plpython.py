@@ -1,0 +1,104 @@
+"""A stage's delta program as a PL/Python trigger function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from textwrap import indent
+
+from pg_stepping.backend.settings import close_columns, dollar_tag, pinned, settled_query, wait_statements
+from pg_stepping.backend.triggers import function_name
+from pg_stepping.delta import StageProgram
+from pg_stepping.delta.terms import quote_table
+from pg_stepping.shipped import maintain_py
+
+
+def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
+    """CREATE FUNCTION; a session's first call builds the statements, later calls find them in SD."""
+    body = "\n".join(
+        [
+            'if "maintain" not in SD:',
+            indent(_view(program), "    "),
+            "",
+            "    # The same for every view that pg_stepping maintains.",
+            indent(_runtime(), "    "),
+            '    SD["maintain"] = maintainer(plpy, view)',
+            'SD["maintain"](TD)',
+        ]
+    )
+    name, tag = function_name(program), dollar_tag("python", body)
+    return (
+        f"CREATE FUNCTION {name}() RETURNS trigger\n"
+        f"LANGUAGE plpython3u SECURITY DEFINER\n{pinned(settings)}AS {tag}\n{body}\n{tag};"
+    )
+
+
+def _view(program: StageProgram) -> str:
+    """What is particular to the view, as a Python dict."""
+    sources = program.sources
+    comma = {s.key: ", " if s.change.columns else "" for s in sources}
+    entries: list[tuple[str, str]] = [
+        ("stage", _text(program.stage.name)),
+        ("weight", _text(sources[0].change.weight)),
+        (
+            "rows",
+            _dict({s.key: _tuple([s.change.columns + comma[s.key], s.change.kept + comma[s.key],
+                                  f"GROUP BY {s.change.by}" if s.change.by else ""]) for s in sources}),
+        ),
+        ("term", _dict({s.key: _text(s.term) for s in sources})),
+        ("gather", _tuple([g.strip("\n") for g in program.gather])),
+        ("apply", _text(program.apply)),
+        ("returning", _text(program.returning)),
+        ("outcome", _text(program.outcome)),
+        ("empty", _text(program.empty)),
+    ]  # fmt: skip
+    if program.remove is not None:
+        entries.append(("emptied", _text(program.remove)))
+    if program.refresh is not None:
+        entries.append(("stale", _text(program.refresh)))
+    if program.waits:
+        (open_, waiting), (note, tell) = close_columns(program), wait_statements(program)
+        asides = {s.key: _text(quote_table(s.aside)) for s in sources if s.aside is not None}
+        entries += [
+            ("aside", _dict(asides)),
+            ("waiting", _list([s.waiting for s in sources if s.waiting is not None])),
+            ("close", _text(f"SELECT {open_} AS open,\n    {waiting} AS waiting")),
+            ("wait", _text(f"WITH noted AS ({note})\n{tell}")),
+            ("settled", _text(settled_query(program))),
+        ]
+    return "view = {\n" + "".join(f'    "{name}": {value},\n' for name, value in entries) + "}"
+
+
+def _dict(values: Mapping[str, str]) -> str:
+    return "{\n" + "".join(f"        {_text(k)}: {v},\n" for k, v in values.items()) + "    }"
+
+
+def _list(texts: Sequence[str]) -> str:
+    return "[\n" + "".join(f"        {_text(t)},\n" for t in texts) + "    ]"
+
+
+def _tuple(texts: Sequence[str]) -> str:
+    return f"({', '.join(map(_text, texts))})"
+
+
+def _text(sql: str) -> str:
+    """SQL as a Python string: as it is, wherever a triple-quoted string can hold it."""
+    fits = '"""' not in sql and not sql.startswith('"') and not sql.endswith(('"', "\\"))
+    if not fits or not sql.replace("\n", "").isprintable():
+        return _escaped(sql)
+    raw = "r" if "\\" in sql else ""
+    if "\n" in sql:
+        return f'{raw}"""\n{indent(sql, " " * 12)}"""'
+    return f'{raw}"{sql}"' if '"' not in sql else f"{raw}'{sql}'" if "'" not in sql else f'{raw}"""{sql}"""'
+
+
+def _escaped(sql: str) -> str:
+    """A Python string in escapes, for names and texts that no plain one can hold."""
+    return ascii(sql)
+
+
+def _runtime() -> str:
+    """The runtime, without the annotations that only the repository's type checker needs."""
+    text = re.sub(r": (Any|dict\[Any, Any\])(?=[,) =])", "", maintain_py())
+    text = re.sub(r"\) -> [A-Za-z]+:", "):", text)
+    return re.sub(r"(?<=\w) = None\)", "=None)", text)

@@ -1,0 +1,42 @@
+"""The tables of a stage: its state, its indexes, and where changes wait."""
+
+from __future__ import annotations
+
+from pg_stepping.delta import Stage, StageProgram
+from pg_stepping.delta.terms import quote_table
+from pg_stepping.frontend.dialect import quote_lines, quote_name
+
+
+def state_table(stage: Stage, describe: str) -> str:
+    """CREATE TABLE for the state of a stage, with the index that finds a row by its key."""
+    lines: list[str] = []
+    constraint = f"CONSTRAINT {quote_name(stage.name + '_key')}"
+    if stage.kind == "rows":
+        lines.append(f"{quote_name(stage.row_key)} bytea NOT NULL")
+    for key in stage.keys:
+        required = f" NOT NULL CHECK ({quote_name(key.name)})" if stage.kind == "total" else ""
+        lines.append(f"{quote_name(key.name)} {key.type.sql}{required}")
+    default = " DEFAULT '0'" if stage.kind == "total" else ""
+    lines += [f"{column.sql_name} {column.type.name} NOT NULL{default}" for column in stage.state]
+    if stage.kind == "rows":
+        lines.append(f"{constraint} PRIMARY KEY ({quote_name(stage.row_key)})")
+    else:
+        keys = ", ".join(quote_name(k.name) for k in stage.keys)
+        lines.append(f"{constraint} UNIQUE NULLS NOT DISTINCT ({keys})")
+    if stage.unique:
+        lines.append(f"CONSTRAINT rows_are_unique CHECK ({stage.count.sql_name} <= 1)")
+    body = ",\n    ".join(lines)
+    table = quote_table(stage.table)
+    return f"CREATE TABLE {table} (\n    {body}\n);\nCOMMENT ON TABLE {table} IS {quote_lines(describe)};"
+
+
+def aside_tables(program: StageProgram) -> str:
+    """The tables where changes wait while others of the same statement are still to come."""
+    tables = []
+    for source in program.sources:
+        if source.aside is not None:
+            columns = "".join(f"{quote_name(c.name)} {c.type.sql}, " for c in source.change.fields)
+            tables.append(
+                f"CREATE UNLOGGED TABLE {quote_table(source.aside)} ({columns}{source.change.weight} integer);"
+            )
+    return "\n".join(tables)

@@ -1,0 +1,74 @@
+"""The whole way from a query's text to a definition: front end, passes, stages, delta programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import Connection
+
+from pg_stepping.backend.script import LANGUAGES, Definition
+from pg_stepping.delta import cut_stages, program_of
+from pg_stepping.errors import InvalidQuery, UnsupportedServer
+from pg_stepping.frontend import read_query
+from pg_stepping.frontend.postgres import begin, execute
+from pg_stepping.ir import Table
+from pg_stepping.ir.format import format_plan
+from pg_stepping.passes import run_passes
+
+
+def compile_query(
+    conn: Connection[object],
+    view: Table,
+    query: str,
+    *,
+    language: str | None = None,
+    indexes: Sequence[Sequence[str]] = (),
+) -> Definition:
+    """Compile the SELECT in `query` into the definition of the maintained view `view`."""
+    begin(conn)
+    chosen = choose_language(conn, language)
+    read = read_query(conn, query)
+    plan = run_passes(read.plan)
+    stages, published = cut_stages(plan, view, read.tables)
+    return Definition(
+        view=view,
+        text=read.text,
+        recompute=read.recompute,
+        plan=plan,
+        plan_text=format_plan(plan),
+        reads=read.views,
+        settings=read.settings,
+        programs=tuple(program_of(s) for s in stages),
+        published=published,
+        language=chosen,
+        indexes=_checked_indexes(indexes, [o.name for o in read.outputs]),
+    )
+
+
+def choose_language(conn: Connection[object], language: str | None) -> str:
+    """The language asked for, or PL/Python if the database has it and PL/pgSQL if not."""
+    rows = execute(conn, "SELECT lanname::text FROM pg_language WHERE lanname = ANY (%s)", [list(LANGUAGES)])
+    there = {str(row[0]) for row in rows}
+    if language is None:
+        return "plpython3u" if "plpython3u" in there else "plpgsql"
+    if language not in LANGUAGES:
+        raise UnsupportedServer(f"no such trigger language: {language!r}", hint=f"one of {', '.join(LANGUAGES)}")
+    if language not in there:
+        raise UnsupportedServer(
+            f"this database does not have the language {language}",
+            hint=f"as a superuser: CREATE EXTENSION {language}; or leave language= out for plpgsql",
+            sqlstate="42704",
+        )
+    return language
+
+
+def _checked_indexes(indexes: Sequence[Sequence[str]], outputs: list[str]) -> tuple[tuple[str, ...], ...]:
+    checked = tuple((i,) if isinstance(i, str) else tuple(i) for i in indexes)
+    for column in (c for columns in checked for c in columns):
+        if column not in outputs:
+            raise InvalidQuery(
+                f"an index names the column {column!r}, which the view does not have",
+                hint=f"its columns are {', '.join(outputs)}",
+                sqlstate="42703",
+            )
+    return checked

@@ -1,0 +1,71 @@
+"""The changed rows of a table, with weights: +1 inserted, -1 deleted, an UPDATE both, equal ones cancelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pg_stepping.frontend.dialect import quote_name
+from pg_stepping.ir import Column, Type
+
+# Types without an equality that GROUP BY could use.
+NO_EQUALITY = frozenset(
+    ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle", "refcursor")
+)
+# Types whose equality means the same value in every respect; elsewhere (1.0 = 1.00) the text must agree too.
+_SAME_WHEN_EQUAL = (
+    "smallint", "integer", "bigint", "oid", "uuid", "date", "boolean", "timestamp", "time without", "text",
+    "character", "bytea", "numeric(", "real", "double precision", '"char"', "name", "money",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is read of the changed rows of a table.
+
+    `columns` is the select list, `kept` the same after netting, `by` what must agree for two rows to cancel;
+    `weight` names the weight, an integer.
+    """
+
+    fields: tuple[Column, ...]
+    columns: str
+    kept: str
+    by: str
+    weight: str
+
+    def query(self, event: str) -> str:
+        """The changed rows of an INSERT, DELETE or UPDATE, columns first, then the weight.
+
+        The rows of an UPDATE are netted: a row that changed only in columns that are not read has no change.
+        """
+        comma = ", " if self.columns else ""
+        inserted = f"SELECT {self.columns}{comma}1 AS {self.weight} FROM inserted"
+        deleted = f"SELECT {self.columns}{comma}-1 AS {self.weight} FROM deleted"
+        if event == "INSERT":
+            return inserted
+        if event == "DELETE":
+            return deleted
+        group = f"\nGROUP BY {self.by}" if self.by else ""
+        return (
+            f"SELECT {self.kept}{comma}sum({self.weight})::integer AS {self.weight}\n"
+            f"FROM ({inserted} UNION ALL {deleted}) AS changed{group}\nHAVING sum({self.weight}) <> 0"
+        )
+
+
+EVENTS = ("INSERT", "DELETE", "UPDATE")
+
+
+def change_of(fields: tuple[Column, ...], weight: str) -> Change:
+    """How the changes of a table are read, for the columns that a stage uses."""
+    kept, by = [], []
+    for field in fields:
+        name = quote_name(field.name)
+        comparable = field.type.base not in NO_EQUALITY
+        kept.append(name if comparable else f"(array_agg({name}))[1] AS {name}")
+        by += [name] if comparable else []
+        by += [] if _same_when_equal(field.type) else [f"{name}::text"]
+    columns = ", ".join(quote_name(f.name) for f in fields)
+    return Change(fields, columns, ", ".join(kept), ", ".join(by), quote_name(weight))
+
+
+def _same_when_equal(type_: Type) -> bool:
+    return type_.base.startswith(_SAME_WHEN_EQUAL) and type_.collation is None

@@ -1,0 +1,254 @@
+"""The delta program: for each table that a stage reads, the statements that carry its change to the state.
+
+Both trigger languages run these same statements; a language only says how they are wrapped.
+The fast path, for one changed table, is one statement:
+    WITH change AS (the changed rows with their weights), delta AS (their effect on the state) INSERT ...
+Where several changes meet (more than one table in a statement, a trigger within a trigger), each is set
+aside in a table, and the last trigger runs the terms of all of them together. A stage over one table that
+never looks at the table itself (no join, no sum to compute afresh) needs none of that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from textwrap import indent
+
+from sqlglot import exp
+
+from pg_stepping.delta.change import Change, change_of
+from pg_stepping.delta.stages import SCHEMA, Stage
+from pg_stepping.delta.state import operand
+from pg_stepping.delta.terms import Term, quote_table, terms, whole
+from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.frontend.sql import fresh
+from pg_stepping.ir import Column, Table
+from pg_stepping.ir.nodes import Expression
+
+INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProgram:
+    """What the change of one table does to one stage.
+
+    `term` is the stage's join of the relation `change` with the other tables; `waiting` the same of what was
+    set aside, with the others as they were where they changed too; `aside` is the table where changes wait.
+    The last two are None where a change never waits.
+    """
+
+    key: str
+    table: Table
+    change: Change
+    term: str
+    aside: Table | None
+    waiting: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageProgram:
+    """The statements of one stage.
+
+    `gather` (a head and a tail around terms) makes the relation `delta`, one row for each key, of joined
+    rows with weights. `apply` adds it to the state; `outcome` wraps that when rows were taken away, with
+    `returning`: one row of the least count, the rows whose count is zero, the rows whose sums are stale.
+    `remove` and `refresh` take such rows as $1, a tid array.
+    """
+
+    stage: Stage
+    sources: tuple[SourceProgram, ...]
+    gather: tuple[str, str]
+    apply: str
+    returning: str
+    outcome: str
+    remove: str | None
+    refresh: str | None
+    fill: str
+    empty: str
+
+    @property
+    def waits(self) -> bool:
+        """Whether changes of several tables can meet."""
+        return any(s.aside is not None for s in self.sources)
+
+    def delta(self, *of: str) -> str:
+        """The query of the relation `delta` over some terms."""
+        head, tail = self.gather
+        return head + indent("\nUNION ALL\n".join(of), INDENT) + tail
+
+
+def program_of(stage: Stage) -> StageProgram:
+    """The delta program of a stage."""
+    shape = _Shape(stage)
+    tables = list(dict.fromkeys(s.table for s in stage.scans))
+    asides = {t: Table(SCHEMA, f"{stage.name}__aside_{i + 1}") for i, t in enumerate(tables)}
+    waits = stage.joins or any(c.stale != "never" for c in stage.state)
+    together = terms(stage, {t: quote_table(a) for t, a in asides.items()}) if waits else ()
+    sources = tuple(
+        SourceProgram(
+            key=_key(t, tables),
+            table=t,
+            change=change_of(_columns(stage, t), stage.weight),
+            term="\nUNION ALL\n".join(map(shape.term, terms(stage, {t: "change"}))),
+            aside=asides[t] if waits else None,
+            waiting="\nUNION ALL\n".join(shape.term(w) for w in together if w.table == t) or None,
+        )
+        for t in tables
+    )
+    state = quote_table(stage.table)
+    stale = [t for c in stage.state if (t := c.stale_test("s"))]
+    is_total = stage.kind == "total"
+    return StageProgram(
+        stage=stage,
+        sources=sources,
+        gather=shape.gather,
+        apply=_apply(stage),
+        returning=f"RETURNING s.ctid, s.{stage.count.sql_name} AS n"
+        + (f", {' OR '.join(stale)} AS stale" if stale else ""),
+        outcome=_outcome(is_total, bool(stale)),
+        remove=None if is_total else f"DELETE FROM {state} WHERE ctid = ANY ($1)",
+        refresh=_refresh(stage) if stale else None,
+        fill=shape.fill(),
+        empty=_empty(stage),
+    )
+
+
+def _key(table: Table, tables: list[Table]) -> str:
+    """How a source is called within its stage: by its name, with its schema where two have the same."""
+    same = [t for t in tables if t.name == table.name]
+    return table.name if len(same) == 1 else str(table)
+
+
+def _columns(stage: Stage, table: Table) -> tuple[Column, ...]:
+    """The columns of a source that any of its occurrences reads."""
+    by_name = {c.name: c for s in stage.scans if s.table == table for c in s.fields}
+    return tuple(by_name.values())
+
+
+class _Shape:
+    """How joined rows become rows of the state: the select list of every term, and what gathers them."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.keys = [quote_name(k.name) for k in stage.keys]
+        taken = {k.name for k in stage.keys} | {c.name for c in stage.state} | {stage.weight}
+        self.inner: dict[Expression, str] = {}
+        for column in stage.state:
+            for expression, word in ((column.argument, "value"), (column.condition, "condition")):
+                if expression is not None and expression not in self.inner:
+                    plain = expression.name if word == "value" and isinstance(expression, exp.Column) else word
+                    self.inner[expression] = fresh(plain, taken)
+
+    def term(self, term: Term) -> str:
+        """The joined rows of one term: keys, what is aggregated, weight."""
+        columns = [_as(k.expression, k.name) for k in self.stage.keys]
+        columns += [_as(e, name) for e, name in self.inner.items()]
+        weight = quote_name(self.stage.weight)
+        named = term.weight.endswith(f".{weight}") and " * " not in term.weight
+        columns.append(term.weight if named else f"{term.weight} AS {weight}")
+        return f"SELECT {', '.join(columns)}\n" + "\n".join(term.lines)
+
+    @property
+    def gather(self) -> tuple[str, str]:
+        stage, weight = self.stage, quote_name(self.stage.weight)
+        if stage.kind == "rows":
+            key, n, listed = quote_name(stage.row_key), stage.count.sql_name, ", ".join(self.keys)
+            return (
+                f"SELECT DISTINCT ON ({key}) {key}, {listed}, sum({weight}) OVER (PARTITION BY {key}) AS {n}\n"
+                f"FROM (SELECT *, sha256(convert_to(ROW({listed})::text, 'UTF8')) AS {key} FROM (\n",
+                f"\n) AS term) AS keyed\nORDER BY {key}",
+            )
+        sums = [f"{c.weighted(weight, self.inner)} AS {c.sql_name}" for c in stage.state]
+        keys = ["true AS " + self.keys[0]] if stage.kind == "total" else self.keys
+        listed = f",\n{INDENT}".join([", ".join(keys), *sums])
+        return f"SELECT\n{INDENT}{listed}\nFROM (\n", "\n) AS term" + self._group_by()
+
+    def _group_by(self) -> str:
+        return "" if self.stage.kind == "total" else f"\nGROUP BY {', '.join(self.keys)}"
+
+    def fill(self) -> str:
+        """The state of the tables as they are."""
+        stage = self.stage
+        columns = ", ".join(stored_names(stage))
+        into = f"INSERT INTO {quote_table(stage.table)} ({columns})\n"
+        lines = "\n".join(whole(stage))
+        if stage.kind == "rows":
+            head, tail = self.gather
+            rows = self.term(Term(stage.scans[0].table, whole(stage), "1"))
+            return f"{into}SELECT {columns}\nFROM (\n{indent(head + rows + tail, INDENT)}\n) AS filled"
+        keys = [_as(k.expression, k.name) for k in stage.keys]
+        sums = [f"{c.total()} AS {c.sql_name}" for c in stage.state]
+        listed = f",\n{INDENT}".join([", ".join(keys), *sums])
+        by = ", ".join(str(i + 1) for i in range(len(keys)))
+        group = "" if stage.kind == "total" else f"\nGROUP BY {by}"
+        return f"{into}SELECT\n{INDENT}{listed}\n{lines}{group}"
+
+
+def _as(expression: Expression, name: str) -> str:
+    plain = isinstance(expression, exp.Column) and expression.name == name
+    return to_sql(expression) if plain else f"{to_sql(expression)} AS {quote_name(name)}"
+
+
+def _key_names(stage: Stage) -> list[str]:
+    """The columns that the state table's unique index is on."""
+    if stage.kind == "rows":
+        return [quote_name(stage.row_key)]
+    return [quote_name(k.name) for k in stage.keys]
+
+
+def stored_names(stage: Stage) -> list[str]:
+    """All columns of the state table, in its order."""
+    keys = [quote_name(k.name) for k in stage.keys]
+    first = [quote_name(stage.row_key)] if stage.kind == "rows" else []
+    return [*first, *keys, *(c.sql_name for c in stage.state)]
+
+
+def _apply(stage: Stage) -> str:
+    keys, columns = ", ".join(_key_names(stage)), ", ".join(stored_names(stage))
+    changes = " OR ".join(c.change_test() for c in stage.state)
+    sums = [f"{c.sql_name} = s.{c.sql_name} + excluded.{c.sql_name}" for c in stage.state]
+    return (
+        f"INSERT INTO {quote_table(stage.table)} AS s ({columns})\n"
+        f"SELECT {columns} FROM delta\n"
+        f"WHERE {changes}\n"
+        f"ORDER BY {keys}\n"
+        f"ON CONFLICT ({keys}) DO UPDATE SET\n{INDENT}" + f",\n{INDENT}".join(sums)
+    )
+
+
+def _outcome(is_total: bool, stale: bool) -> str:
+    parts = ["min(n) AS least"]
+    if not is_total:
+        parts.append("array_agg(ctid) FILTER (WHERE n = 0) AS emptied")
+    if stale:
+        kept = "stale" if is_total else "stale AND n > 0"
+        parts.append(f"array_agg(ctid) FILTER (WHERE {kept}) AS stale")
+    return f"SELECT {', '.join(parts)}\nFROM changed"
+
+
+def _refresh(stage: Stage) -> str:
+    """Compute the sums of some groups afresh: the query restricted to their keys."""
+    columns = [c for c in stage.state if c.stale != "never"]
+    lines = list(whole(stage))
+    where = [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
+    if stage.kind == "groups":
+        for k in stage.keys:
+            mine, stored = operand(k.expression), f"s.{quote_name(k.name)}"
+            where.append(f"({mine} = {stored} OR ({mine} IS NULL AND {stored} IS NULL))")
+    if where:
+        lines.append("WHERE " + "\n    AND ".join(where))
+    body = f"SELECT {', '.join(c.total() for c in columns)}\n" + "\n".join(lines)
+    names = ", ".join(c.sql_name for c in columns)
+    target = names if len(columns) == 1 else f"({names})"
+    return (
+        f"UPDATE {quote_table(stage.table)} AS s\nSET {target} = (\n{indent(body, INDENT)}\n)\n"
+        "WHERE s.ctid = ANY ($1)"
+    )
+
+
+def _empty(stage: Stage) -> str:
+    """Bring the state to what it is when a table of an inner join is empty."""
+    if stage.kind == "total":
+        zero = [f"{c.sql_name} = DEFAULT" for c in stage.state]
+        return f"UPDATE {quote_table(stage.table)} SET {', '.join(zero)}"
+    return f"DELETE FROM {quote_table(stage.table)}"
+

@@ -1,0 +1,203 @@
+"""The state of an aggregate: columns that a delta is added to.
+
+Law: for rows with weights w, count and sum are linear, so the state after a change is the state before plus
+the same aggregates over the change (Gupta, Mumick, Subrahmanian, SIGMOD 1993, section 4). What is not a
+group under addition is made one: float sums are kept as exact numerics of the shortest decimal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from pg_stepping.frontend.dialect import parse, quote_name, to_sql
+from pg_stepping.frontend.sql import fresh
+from pg_stepping.ir import Aggregate, Call, Column, Type
+from pg_stepping.ir.nodes import Expression
+from pg_stepping.ir.types import reference
+
+BIGINT = Type.of("bigint")
+_INTEGERS = ("smallint", "integer")
+_FLOATS = ("real", "double precision")
+SUMMABLE = (*_INTEGERS, "bigint", "numeric", *_FLOATS, "interval", "money")
+
+
+@dataclass(frozen=True, slots=True)
+class StateColumn:
+    """One stored number of a group.
+
+    `kind` is `rows` (the group's row count), `count` (of rows whose argument is not NULL) or `sum`.
+    `cast` brings the argument of a sum to a type in which sums are exact and negation cannot overflow;
+    `stale` tells when a sum that something was taken from must be computed afresh: `never`, when it is
+    not a finite number (`infinite`), or also when it has trailing zeros that its rows may not have (`scale`).
+    """
+
+    name: str
+    type: Type
+    kind: str
+    argument: Expression | None = None
+    condition: Expression | None = None
+    cast: str = ""
+    stale: str = "never"
+
+    @property
+    def sql_name(self) -> str:
+        return quote_name(self.name)
+
+    def total(self) -> str:
+        """The aggregate over rows of weight 1."""
+        if self.kind == "rows":
+            return "count(*)"
+        assert self.argument is not None
+        if self.kind == "count":
+            return f"count({to_sql(self.argument)}){self._filter()}"
+        return f"coalesce(sum({self._value}){self._filter()}, {self._zero()})"
+
+    def weighted(self, weight: str, columns: Mapping[Expression, str]) -> str:
+        """The aggregate over rows with weights; `columns` names its argument and condition there."""
+        if self.kind == "rows":
+            return f"sum({weight})"
+        assert self.argument is not None
+        value = quote_name(columns[self.argument])
+        conditions = [quote_name(columns[self.condition])] if self.condition is not None else []
+        if self.kind == "count":
+            conditions.insert(0, f"{value} IS NOT NULL")
+            return f"coalesce(sum({weight}) FILTER (WHERE {' AND '.join(conditions)}), 0)"
+        exact = value + self.cast
+        product = f"{weight} * {exact}"
+        if self.type.base == "interval":  # multiplying an interval rounds; changing its sign does not
+            product = f"CASE {weight} WHEN 1 THEN {exact} WHEN -1 THEN -{exact} ELSE {weight} * {exact} END"
+        condition = f" FILTER (WHERE {conditions[0]})" if conditions else ""
+        return f"coalesce(sum({product}){condition}, {self._zero()})"
+
+    def change_test(self) -> str:
+        """The condition that a delta of this column changes something."""
+        if self.type.base == "interval":  # '1 mon' = '30 days', but they are not the same
+            return f"interval_send({self.sql_name}) <> interval_send('0'::interval)"
+        if self.type.base == "money":
+            return f"{self.sql_name} <> 0::money"
+        test = f"{self.sql_name} <> 0"
+        return f"{test} OR scale({self.sql_name}) > 0" if self.stale == "scale" else test
+
+    def stale_test(self, relation: str) -> str | None:
+        column = f"{relation}.{self.sql_name}"
+        if self.stale == "scale":
+            return f"(scale({column}) = min_scale({column})) IS NOT TRUE"
+        return f"scale({column}) IS NULL" if self.stale == "infinite" else None
+
+    def _filter(self) -> str:
+        return f" FILTER (WHERE {to_sql(self.condition)})" if self.condition is not None else ""
+
+    @property
+    def _value(self) -> str:
+        assert self.argument is not None
+        return f"{operand(self.argument)}{self.cast}"
+
+    def _zero(self) -> str:
+        return {"interval": "'0'::interval", "money": "0::money"}.get(self.type.base, "0")
+
+
+def operand(expression: Expression) -> str:
+    """An expression as SQL, in parentheses unless it can stand before an operator or a cast as it is."""
+    atomic = isinstance(expression, exp.Column | exp.Literal | exp.Anonymous | exp.Paren)
+    return to_sql(expression) if atomic else f"({to_sql(expression)})"
+
+
+def _sum_of(call: Call, columns: Iterable[Column], name: str) -> StateColumn:
+    """The state column of a sum, or of the sum in an average."""
+    assert call.argument is not None and call.argument_type is not None
+    base = call.argument_type.base
+    kind = base.split("(")[0]
+    stored, cast, stale = Type.of("numeric"), "", "never"
+    if kind in _INTEGERS:
+        stored, cast = BIGINT, "::bigint"
+    elif kind == "bigint":
+        cast = "::numeric"
+    elif kind == "numeric":
+        stale = "scale" if _fixed_scale(call.argument, columns) is None else "infinite"
+    elif kind in _FLOATS:
+        # avg(real) adds doubles, sum(real) reals: each is exact in the decimals of what it adds
+        double = "::double precision" if kind == "real" and call.function == "avg" else ""
+        cast, stale = f"{double}::text::numeric", "infinite"
+    else:
+        stored = call.argument_type if kind == base else Type.of(kind)
+    return StateColumn(name, stored, "sum", call.argument, call.condition, cast, stale)
+
+
+def _fixed_scale(expression: Expression, columns: Iterable[Column]) -> int | None:
+    """How many digits every value of the expression has after the point; None if that varies."""
+    match expression:
+        case exp.Column():
+            types = {(c.relation, c.name): c.type.base for c in columns}
+            name = types.get((expression.table, expression.name), "")
+            if name.startswith("numeric("):
+                return int(name.rstrip(")").split(",")[1]) if "," in name else 0
+            return 0 if name in (*_INTEGERS, "bigint") else None
+        case exp.Literal():
+            text = str(expression.name)
+            return len(text.partition(".")[2]) if text.replace(".", "").isdigit() else None
+        case exp.Paren() | exp.Neg():
+            return _fixed_scale(expression.this, columns)
+        case exp.Mul() | exp.Add() | exp.Sub():
+            a, b = (_fixed_scale(e, columns) for e in (expression.this, expression.expression))
+            if a is None or b is None:
+                return None
+            return a + b if isinstance(expression, exp.Mul) else max(a, b)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The stored columns of an aggregate, and how each of its calls is read from them."""
+
+    columns: tuple[StateColumn, ...]
+    results: dict[str, Expression]
+
+
+def state_of(aggregate: Aggregate, relation: str) -> State:
+    """The state of an aggregate; its results are read from `relation`, the state table."""
+    taken = {k.name for k in aggregate.keys}
+    rows = StateColumn(fresh("n", taken), BIGINT, "rows")
+    columns: list[StateColumn] = [rows]
+    results: dict[str, Expression] = {}
+
+    def add(column: StateColumn) -> str:
+        for there in columns:
+            if (there.kind, there.argument, there.condition, there.cast) == (
+                column.kind, column.argument, column.condition, column.cast,
+            ):  # fmt: skip
+                return there.name
+        taken.add(column.name)
+        columns.append(column)
+        return column.name
+
+    for call in aggregate.calls:
+        if call.function == "count" and call.argument is None and call.condition is None:
+            results[call.name] = reference(relation, rows.name)
+            continue
+        label = call.argument.name if isinstance(call.argument, exp.Column) else "value"
+        argument = call.argument if call.argument is not None else exp.Literal.number(1)
+        counted = StateColumn(
+            fresh(f"count_{label}", set(taken)), BIGINT, "count", argument, call.condition
+        )  # fmt: skip
+        count = reference(relation, add(counted))
+        if call.function == "count":
+            results[call.name] = count
+            continue
+        total = reference(relation, add(_sum_of(call, aggregate.input.columns, fresh(f"sum_{label}", set(taken)))))
+        results[call.name] = _sum_result(call, total, count) if call.function == "sum" else _average(call, total, count)
+    return State(tuple(columns), results)
+
+
+def _sum_result(call: Call, total: exp.Column, count: exp.Column) -> Expression:
+    cast = f"::{call.type.name}" if call.type.base in _FLOATS else ""
+    return parse(f"SELECT (CASE WHEN {to_sql(count)} > 0 THEN {to_sql(total)} END){cast}").expressions[0]
+
+
+def _average(call: Call, total: exp.Column, count: exp.Column) -> Expression:
+    divisor = f"nullif({to_sql(count)}, 0)"
+    if call.type.base == "interval":
+        return parse(f"SELECT ({to_sql(total)} / {divisor}::double precision)").expressions[0]
+    return parse(f"SELECT ({to_sql(total)}::{call.type.name} / {divisor}::{call.type.name})").expressions[0]

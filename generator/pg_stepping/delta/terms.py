@@ -1,0 +1,113 @@
+"""The delta of a join.
+
+Law: with Old_j = New_j - D_j,
+    New_1 x ... x New_n  -  Old_1 x ... x Old_n
+        =  sum over i of  New_1 x .. x New_(i-1)  x  D_i  x  Old_(i+1) x .. x Old_n
+in terms of the tables as they are now (Gupta, Mumick, Subrahmanian, SIGMOD 1993; Budiu et al., DBSP, VLDB
+2023, theorem 5.5 iterated). A relation that has not changed has Old = New and no term of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pg_stepping.delta.stages import Stage
+from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.ir import Column, Scan, Table
+from pg_stepping.ir.nodes import columns_read
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One product of the sum, that of the change of `table`: the lines of its FROM and WHERE, and the weight
+    of a joined row."""
+
+    table: Table
+    lines: tuple[str, ...]
+    weight: str
+
+
+def quote_table(table: Table) -> str:
+    return f"{quote_name(table.schema)}.{quote_name(table.name)}"
+
+
+def names_of(columns: tuple[Column, ...]) -> list[str]:
+    return [quote_name(c.name) for c in columns]
+
+
+def terms(stage: Stage, changed: Mapping[Table, str]) -> tuple[Term, ...]:
+    """The delta of the stage's join; `changed` names, for each changed table, the relation of its changes."""
+    result: list[Term] = []
+    for i, scan in enumerate(stage.scans):
+        if scan.table not in changed:
+            continue
+        reads: dict[str, str] = {}
+        weights = [f"{quote_name(scan.relation)}.{quote_name(stage.weight)}"]
+        for j, other in enumerate(stage.scans):
+            reads[other.relation] = quote_table(other.table)
+            if j == i:
+                reads[other.relation] = changed[other.table]
+            elif j > i and other.table in changed:
+                reads[other.relation] = _old(stage, other, changed[other.table])
+                weights.append(f"{quote_name(other.relation)}.{quote_name(stage.weight)}")
+        result.append(Term(scan.table, join_lines(stage, reads, first=scan), " * ".join(weights)))
+    return tuple(result)
+
+
+def whole(stage: Stage) -> tuple[str, ...]:
+    """FROM and WHERE of the join itself, over the tables as they are now."""
+    reads = {s.relation: quote_table(s.table) for s in stage.scans}
+    return join_lines(stage, reads, first=stage.scans[0])
+
+
+def _old(stage: Stage, scan: Scan, changes: str) -> str:
+    columns = ", ".join(names_of(scan.fields)) + (", " if scan.fields else "")
+    weight = quote_name(stage.weight)
+    return (
+        f"(SELECT {columns}1 AS {weight} FROM {quote_table(scan.table)} UNION ALL\n"
+        f"    SELECT {columns}-{weight} FROM {changes})"
+    )
+
+
+def join_lines(stage: Stage, reads: Mapping[str, str], first: Scan) -> tuple[str, ...]:
+    """FROM and WHERE of the stage's join, beginning at `first`, each next relation one that is joined to
+    those before it where there is one."""
+    waiting = [s for s in stage.scans if s is not first]
+    conditions = [(c, {relation for relation, _ in columns_read(c)}) for c in stage.conditions]
+    there = {first.relation}
+    lines = [f"FROM {_aliased(first, reads)}", *_copies(first)]
+    where = [to_sql(c) for c, relations in conditions if relations <= there]
+    conditions = [(c, relations) for c, relations in conditions if not relations <= there]
+    while waiting:
+        scan = next((s for s in waiting if _is_linked(s, there, conditions)), waiting[0])
+        waiting.remove(scan)
+        there.add(scan.relation)
+        ready = [(c, relations) for c, relations in conditions if relations <= there]
+        conditions = [(c, relations) for c, relations in conditions if not relations <= there]
+        on = [to_sql(c) for c, relations in ready if len(relations) > 1]
+        where += [to_sql(c) for c, relations in ready if len(relations) <= 1]
+        join = f"JOIN {_aliased(scan, reads)} ON {_all(on)}" if on else f"CROSS JOIN {_aliased(scan, reads)}"
+        lines += [join, *_copies(scan)]
+    if where:
+        lines.append(f"WHERE {_all(where)}")
+    return tuple(lines)
+
+
+def _is_linked(scan: Scan, there: set[str], conditions: list[tuple[object, set[str]]] | list) -> bool:  # type: ignore[type-arg]
+    return any(scan.relation in r and r <= there | {scan.relation} and len(r) > 1 for _, r in conditions)
+
+
+def _aliased(scan: Scan, reads: Mapping[str, str]) -> str:
+    return f"{reads[scan.relation]} AS {quote_name(scan.relation)}"
+
+
+def _copies(scan: Scan) -> list[str]:
+    if scan.copies is None:
+        return []
+    relation = quote_name(scan.relation)
+    return [f"CROSS JOIN generate_series(1, {relation}.{quote_name(scan.copies)})"]
+
+
+def _all(conditions: list[str]) -> str:
+    return " AND ".join(c if len(conditions) == 1 else f"({c})" for c in conditions)

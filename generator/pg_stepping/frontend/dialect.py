@@ -1,0 +1,151 @@
+"""The SQL dialect in which queries are read and printed: the only file that knows how sqlglot is bent.
+
+sqlglot knows many functions by name and prints them as it sees fit. Postgres's own spelling is what we
+want back, so here every function is just a name with arguments, except where the grammar of a call is its
+own (EXTRACT, TRIM ...). What is printed is also what lands in migrations, where `%`, `:word`, `${` and two
+opening braces are taken for placeholders by other tools: they are spelled in escapes that mean the same.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.postgres import Postgres
+from sqlglot.tokens import Token, TokenType
+
+_OWN_GRAMMAR = ("CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM", "XMLELEMENT")
+
+# pg_get_keywords(), PostgreSQL 15 to 18: words that need quotes as a function's, or as a column's, name.
+KEYWORDS = frozenset(
+    """all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean both
+    case cast char character check coalesce collate collation column concurrently constraint create cross
+    current_catalog current_date current_role current_schema current_time current_timestamp current_user dec
+    decimal default deferrable desc distinct do else end except exists extract false fetch float for foreign
+    freeze from full grant greatest group grouping having ilike in initially inner inout int integer intersect
+    interval into is isnull join json json_array json_arrayagg json_exists json_object json_objectagg json_query
+    json_scalar json_serialize json_table json_value lateral leading least left like limit localtime
+    localtimestamp merge_action national natural nchar none normalize not notnull null nullif numeric offset on
+    only or order out outer overlaps overlay placing position precision primary real references returning right
+    row select session_user setof similar smallint some substring symmetric system_user table tablesample then
+    time timestamp to trailing treat trim true union unique user using values varchar variadic verbose when
+    where window with xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi
+    xmlroot xmlserialize xmltable""".split()
+)
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*\Z")
+# What psql, SQLAlchemy, Django and others may take for a placeholder, wherever it stands.
+_PLACEHOLDER = re.compile(r"%|(?<!:):(?=\w)|\$(?=\{)|\{(?=[{%#])")
+_CONTROL = re.compile(r"[\x00-\x1f\\]")
+
+
+def quote_name(name: str) -> str:
+    """An identifier as SQL, quoted only where it must be."""
+    if _PLAIN.match(name) and name not in KEYWORDS:
+        return name
+    inner = name.replace('"', '""')
+    if not _PLACEHOLDER.search(name) and not _CONTROL.search(name):
+        return f'"{inner}"'
+    escaped = _CONTROL.sub(lambda m: f"\\{ord(m[0]):04X}", inner)
+    return 'U&"' + _PLACEHOLDER.sub(lambda m: f"\\{ord(m[0]):04X}", escaped) + '"'
+
+
+def quote_text(text: str) -> str:
+    """A string literal as SQL, on one line, that no migration tool takes for a template."""
+    doubled = text.replace("'", "''")
+    if not _PLACEHOLDER.search(text) and not _CONTROL.search(text):
+        return f"'{doubled}'"
+    escaped = _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02X}", doubled)
+    return "E'" + _PLACEHOLDER.sub(lambda m: f"\\x{ord(m[0]):02X}", escaped) + "'"
+
+
+def quote_lines(text: str) -> str:
+    """The same with line breaks left in, for the text of a query in a catalog row or a comment."""
+    lines = [quote_text(line) for line in text.split("\n")]
+    if not any(line.startswith("E") for line in lines):
+        return "'" + "\n".join(line[1:-1] for line in lines) + "'"
+    return "E'" + "\n".join(line.removeprefix("E")[1:-1] for line in lines) + "'"
+
+
+class Canonical(Postgres):
+    """Postgres as pg_get_viewdef prints it."""
+
+    class Parser(Postgres.Parser):
+        FUNCTIONS: dict[str, Any] = {}
+        FUNCTION_PARSERS = {k: Postgres.Parser.FUNCTION_PARSERS[k] for k in _OWN_GRAMMAR}
+        NO_PAREN_FUNCTIONS: dict[Any, Any] = {}
+        UNARY_PARSERS = {
+            **Postgres.Parser.UNARY_PARSERS,
+            TokenType.PARAMETER: lambda self: self.expression(exp.Abs(this=self._parse_unary())),
+        }
+
+        def _parse_function_call(self, *args: Any, **kwargs: Any) -> Any:
+            token = self._curr
+            quoted = token is not None and token.token_type == TokenType.IDENTIFIER
+            if quoted:
+                kwargs["anonymous"] = True  # "substring"(a, b) is a name, SUBSTRING(a FROM b) is grammar
+            call = super()._parse_function_call(*args, **kwargs)
+            if quoted and isinstance(call, exp.Anonymous):
+                call.set("this", exp.to_identifier(call.this, quoted=True))
+            return call
+
+    class Generator(Postgres.Generator):
+        TRANSFORMS = {
+            **Postgres.Generator.TRANSFORMS,
+            exp.Abs: lambda self, e: f"@ {self.sql(e, 'this')}",
+            exp.Pow: lambda self, e: self.binary(e, "^"),
+            exp.Sqrt: lambda self, e: f"|/ {self.sql(e, 'this')}",
+            exp.Cbrt: lambda self, e: f"||/ {self.sql(e, 'this')}",
+            exp.StartsWith: lambda self, e: self.binary(e, "^@"),
+            exp.Slice: lambda self, e: f"{self.sql(e, 'this')} : {self.sql(e, 'expression')}",
+        }
+
+        def identifier_sql(self, expression: exp.Identifier) -> str:
+            return quote_name(expression.name)
+
+        def literal_sql(self, expression: exp.Literal) -> str:
+            return quote_text(expression.name) if expression.is_string else str(expression.name)
+
+        def anonymous_sql(self, expression: exp.Anonymous) -> str:
+            named = expression.this
+            name = quote_name(named.name) if isinstance(named, exp.Identifier) else str(named)
+            return f"{name}({self.expressions(expression, flat=True)})"
+
+        def datatype_sql(self, expression: exp.DataType) -> str:
+            if expression.this == exp.DType.BIT and not expression.expressions:
+                return '"bit"'  # bare BIT means bit(1)
+            printed = super().datatype_sql(expression)
+            return printed if '"' in printed else printed.lower()
+
+        def cast_sql(self, expression: exp.Cast, safe_prefix: str | None = None) -> str:
+            value = self.sql(expression, "this")
+            atomic = isinstance(expression.this, exp.Column | exp.Literal | exp.Paren | exp.Cast | exp.Anonymous)
+            return f"{value if atomic else f'({value})'}::{self.sql(expression, 'to')}"
+
+        def not_sql(self, expression: exp.Not) -> str:
+            inner = expression.this
+            if isinstance(inner, exp.Is):
+                return f"{self.sql(inner, 'this')} IS NOT {self.sql(inner, 'expression')}"
+            if isinstance(inner, exp.RegexpLike):
+                return self.binary(inner, "!~")
+            if isinstance(inner, exp.RegexpILike):
+                return self.binary(inner, "!~*")
+            return super().not_sql(expression)
+
+
+def parse(text: str) -> exp.Expression:
+    """The one statement in `text`."""
+    parsed = sqlglot.parse_one(text, dialect=Canonical)
+    assert isinstance(parsed, exp.Expression)
+    return parsed
+
+
+def to_sql(expression: exp.Expression) -> str:
+    """An expression on one line."""
+    return expression.sql(dialect=Canonical, normalize_functions=False, comments=False)
+
+
+def tokens(text: str) -> list[Token]:
+    """The tokens of `text`, each with its line and column, counted from 1 (the column is that of its end)."""
+    return Canonical().tokenize(text)

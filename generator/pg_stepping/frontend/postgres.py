@@ -1,0 +1,284 @@
+"""What Postgres itself says of a query: its canonical text, its types, its tables, its functions.
+
+A query is never analysed by guess. It is made a temporary view inside a savepoint, and read back: the text
+with every name resolved and qualified (pg_get_viewdef under an empty search path), the exact column types,
+and the OID of every function that is called (pg_rewrite). Then the savepoint is rolled back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.pq import TransactionStatus
+
+from pg_stepping.errors import (
+    ConnectionUnusable,
+    InsufficientPrivilege,
+    InvalidQuery,
+    UnsupportedQuery,
+    UnsupportedServer,
+)
+from pg_stepping.ir import Table, Type
+
+Connection = psycopg.Connection[Any]
+
+_PROBE = "pg_stepping_probe"
+_CREATE = f"CREATE TEMPORARY VIEW {_PROBE} AS\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function that a query calls; `kind` is pg_proc.prokind, `volatile` is pg_proc.provolatile."""
+
+    schema: str
+    name: str
+    kind: str
+    volatile: str
+    returns_set: bool
+    argument_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A column of a query's result."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A query as Postgres understood it.
+
+    `reads_clock`: CURRENT_DATE, CURRENT_USER and their like; `casts_by_text`: a cast that goes through a
+    type's text form, which settings such as DateStyle can change.
+    """
+
+    text: str
+    outputs: tuple[Output, ...]
+    functions: frozenset[Function]
+    reads_clock: bool
+    casts_by_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column of a table."""
+
+    name: str
+    type: Type
+    not_null: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table as the catalogs describe it.
+
+    `kind` is pg_class.relkind, `keys` are the column sets that are unique and never NULL (the primary key
+    first), `indexes` the leading plain columns of every valid index that covers all rows.
+    """
+
+    table: Table
+    kind: str
+    persistence: str
+    inherits: bool
+    fields: tuple[Field, ...]
+    keys: tuple[tuple[str, ...], ...]
+    indexes: tuple[tuple[str, ...], ...]
+
+
+def execute(conn: Connection, sql: str, params: Sequence[Any] | None = None) -> psycopg.Cursor[Any]:
+    """Run SQL that was computed; `params` as psycopg takes them."""
+    return conn.execute(cast(LiteralString, sql), params)
+
+
+@contextmanager
+def savepoint(conn: Connection, *, undo: bool = False) -> Iterator[None]:
+    """A savepoint in the caller's transaction, which is never committed here.
+
+    With autocommit, where the caller has no transaction, it is a transaction of its own.
+    """
+    begin(conn)
+    with conn.transaction(force_rollback=undo):
+        yield
+
+
+def begin(conn: Connection) -> None:
+    """Check the connection and open the caller's transaction if he has none (never with autocommit)."""
+    if conn.closed:
+        raise ConnectionUnusable("the connection is closed", hint="open a new one with psycopg.connect()")
+    status = conn.info.transaction_status
+    if status == TransactionStatus.INERROR:
+        raise ConnectionUnusable(
+            "the connection's transaction has failed", hint="call rollback() on it first", sqlstate="25P02"
+        )
+    if conn.info.server_version < 150000:
+        raise UnsupportedServer(
+            f"the server is PostgreSQL {conn.info.server_version // 10000}, older than 15",
+            hint="upgrade it: group keys that are NULL need UNIQUE NULLS NOT DISTINCT, which 15 brought",
+        )
+    if status == TransactionStatus.IDLE and not conn.autocommit:
+        conn.execute("SELECT")  # so that conn.transaction() makes a savepoint, and commits nothing
+
+
+@contextmanager
+def qualified_names(conn: Connection) -> Iterator[None]:
+    """Within this block Postgres prints every name outside pg_catalog with its schema."""
+    before = execute(conn, "SELECT current_setting('search_path')").fetchone()
+    execute(conn, "SELECT set_config('search_path', 'pg_catalog', true)")
+    try:
+        yield
+    finally:
+        if conn.info.transaction_status != TransactionStatus.INERROR:
+            execute(conn, "SELECT set_config('search_path', %s, true)", before)
+
+
+def describe(conn: Connection, query: str, *, user_text: bool = False) -> Described:
+    """Let Postgres read `query`.
+
+    Raises InvalidQuery with Postgres's own message, and its place in `query`, if it cannot.
+    """
+    try:
+        with savepoint(conn, undo=True):
+            execute(conn, "SET LOCAL client_min_messages = warning")
+            execute(conn, _CREATE + query)
+            with qualified_names(conn):
+                return _read_probe(conn)
+    except psycopg.OperationalError as error:
+        if conn.closed:
+            raise ConnectionUnusable("the connection was lost", hint="open a new one") from error
+        raise
+    except pg.Error as error:
+        raise _refusal(error, query) from error
+
+
+def _refusal(error: psycopg.Error, query: str) -> Exception:
+    diag = error.diag
+    message = diag.message_primary or str(error)
+    place, line, column = "", None, None
+    if diag.statement_position:
+        offset = max(int(diag.statement_position) - 1 - len(_CREATE), 0)
+        line, column = query.count("\n", 0, offset) + 1, offset - query.rfind("\n", 0, offset)
+        place = f" at line {line}, column {column}"
+    hint = diag.message_hint or "the message is Postgres's own: the query does not run there either"
+    if "data-modifying statements in WITH" in message:
+        return UnsupportedQuery("a data-modifying CTE", hint="write only SELECTs in WITH")
+    if "SELECT INTO" in message:
+        return UnsupportedQuery("SELECT INTO", hint="leave INTO out; the view has a name of its own")
+    if isinstance(error, pg.InsufficientPrivilege):
+        return InsufficientPrivilege(f"{message}{place}", hint=hint, sqlstate=diag.sqlstate)
+    return InvalidQuery(f"{message}{place}", hint=hint, sqlstate=diag.sqlstate)
+
+
+def _read_probe(conn: Connection) -> Described:
+    row = execute(
+        conn,
+        """SELECT v.oid, pg_get_viewdef(v.oid) AS text, r.ev_action::text AS tree
+           FROM pg_class AS v JOIN pg_rewrite AS r ON r.ev_class = v.oid
+           WHERE v.oid = to_regclass(%s)""",
+        [f"pg_temp.{_PROBE}"],
+    ).fetchone()
+    assert row is not None
+    oid, text, tree = row
+    return Described(
+        text=text.strip().rstrip(";"),
+        outputs=tuple(Output(f.name, f.type) for f in _fields(conn, oid)),
+        functions=_functions(conn, tree),
+        reads_clock="{SQLVALUEFUNCTION" in tree,
+        casts_by_text="{COERCEVIAIO" in tree,
+    )
+
+
+def _fields(conn: Connection, oid: int) -> tuple[Field, ...]:
+    rows = execute(
+        conn,
+        """SELECT a.attname, format_type(a.atttypid, a.atttypmod),
+                  CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)
+                       ELSE format_type(a.atttypid, a.atttypmod) END,
+                  CASE WHEN a.attcollation <> t.typcollation
+                       THEN quote_ident(n.nspname) || '.' || quote_ident(c.collname) END,
+                  a.attnotnull
+           FROM pg_attribute AS a
+           JOIN pg_type AS t ON t.oid = a.atttypid
+           LEFT JOIN pg_collation AS c ON c.oid = a.attcollation
+           LEFT JOIN pg_namespace AS n ON n.oid = c.collnamespace
+           WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+           ORDER BY a.attnum""",
+        [oid],
+    )
+    return tuple(Field(n, Type(t, base, collation), nn) for n, t, base, collation, nn in rows)
+
+
+def _functions(conn: Connection, tree: str) -> frozenset[Function]:
+    """Every function behind the query: called by name, by an operator, or by a cast through text."""
+
+    def oids(pattern: str) -> list[int]:
+        return [int(oid) for oid in re.findall(pattern, tree)]
+
+    rows = execute(
+        conn,
+        """SELECT n.nspname, p.proname, p.prokind, p.provolatile, p.proretset, p.pronargs
+           FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+           WHERE p.oid = ANY (%(called)s)
+              OR p.oid IN (SELECT oprcode FROM pg_operator WHERE oid = ANY (%(operators)s))
+              OR p.oid IN (SELECT typinput FROM pg_type WHERE oid = ANY (%(parsed)s))""",
+        {
+            "called": oids(r":(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)"),
+            "operators": oids(r":opno (\d+)"),
+            "parsed": oids(r"\{COERCEVIAIO .*? :resulttype (\d+)"),
+        },  # type: ignore[arg-type]
+    )
+    return frozenset(Function(*row) for row in rows)
+
+
+def relation(conn: Connection, table: Table) -> Relation:
+    """Look a table up in the catalogs; raises InvalidQuery if it is not there."""
+    with qualified_names(conn):
+        row = execute(
+            conn,
+            """SELECT c.oid, c.relkind, c.relpersistence,
+                      EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent))
+               FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+               WHERE n.nspname = %s AND c.relname = %s""",
+            [table.schema, table.name],
+        ).fetchone()
+        if row is None:
+            raise InvalidQuery(
+                f"relation {table} does not exist", hint="create the table first", sqlstate="42P01"
+            )
+        oid, kind, persistence, inherits = row
+        fields = _fields(conn, oid)
+        indexes = execute(
+            conn,
+            """SELECT i.indisprimary, i.indisunique AND i.indimmediate,
+                      array(SELECT a.attname::text
+                            FROM unnest(i.indkey::int[]) WITH ORDINALITY AS k (attnum, place)
+                            LEFT JOIN pg_attribute AS a
+                              ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
+                            WHERE k.place <= i.indnkeyatts ORDER BY k.place)
+               FROM pg_index AS i
+               WHERE i.indrelid = %s AND i.indisvalid AND i.indpred IS NULL
+               ORDER BY i.indisprimary DESC, i.indexrelid""",
+            [oid],
+        ).fetchall()
+    not_null = {f.name for f in fields if f.not_null}
+    return Relation(
+        table=table,
+        kind=kind,
+        persistence=persistence,
+        inherits=inherits,
+        fields=fields,
+        keys=tuple(tuple(columns) for _, unique, columns in indexes if unique and not_null >= set(columns)),
+        indexes=tuple(_plain_prefix(columns) for _, _, columns in indexes),
+    )
+
+
+def _plain_prefix(columns: list[str | None]) -> tuple[str, ...]:
+    cut = columns.index(None) if None in columns else len(columns)
+    return tuple(c for c in columns[:cut] if c is not None)

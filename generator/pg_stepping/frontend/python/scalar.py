@@ -1,0 +1,143 @@
+"""The stand-in for a field's value while a row function is traced.
+
+It builds SQL from what the function does with it. Whatever could make the function go another way for another
+value, or has no SQL of the same meaning, is refused: a trace is one way through the function, for all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from sqlglot import exp
+
+from pg_stepping.frontend.python.types import POSTGRES_TYPES, FieldType
+
+STRAIGHT = "a row function is straight-line code: fields, constants, + - *, .date() and constructors"
+
+
+class NotTraceable(Exception):
+    """A row function does what has no SQL; `construct` and `hint` are for UnsupportedQuery."""
+
+    def __init__(self, construct: str, hint: str = STRAIGHT) -> None:
+        super().__init__(construct)
+        self.construct = construct
+        self.hint = hint
+
+
+def _refuse(construct: str) -> Callable[..., NoReturn]:
+    def refuse(self: Scalar, *_: Any) -> NoReturn:
+        raise NotTraceable(f"{construct} (of type {self.type})")
+
+    return refuse
+
+
+class Scalar:
+    """A value of `type` that `expression` computes, over the columns of the input row."""
+
+    __slots__ = ("expression", "type")
+    # isinstance(value, int), which asks for it, would quietly be False.
+    __class__ = property(_refuse("isinstance()"))  # type: ignore[assignment]
+
+    def __init__(self, expression: exp.Expression, type: FieldType) -> None:
+        self.expression = expression
+        self.type = type
+
+    def __add__(self, other: object) -> Scalar:
+        return _arithmetic(exp.Add, self, other)
+
+    def __radd__(self, other: object) -> Scalar:
+        return _arithmetic(exp.Add, other, self)
+
+    def __sub__(self, other: object) -> Scalar:
+        return _arithmetic(exp.Sub, self, other)
+
+    def __rsub__(self, other: object) -> Scalar:
+        return _arithmetic(exp.Sub, other, self)
+
+    def __mul__(self, other: object) -> Scalar:
+        return _arithmetic(exp.Mul, self, other)
+
+    def __rmul__(self, other: object) -> Scalar:
+        return _arithmetic(exp.Mul, other, self)
+
+    def __neg__(self) -> Scalar:
+        return Scalar(exp.Neg(this=_operand(self.expression)), common(self.type, self.type))
+
+    def date(self) -> Scalar:
+        """The day of a datetime."""
+        if self.type != FieldType(datetime):
+            raise NotTraceable(f"the method .date() of a value of type {self.type}")
+        return Scalar(FieldType(date).cast(self.expression), FieldType(date))
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)  # copy and others ask for what may be missing
+        raise NotTraceable(f"the attribute .{name} of a value of type {self.type}")
+
+    def __copy__(self) -> Scalar:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Scalar:
+        return self  # dataclasses.asdict() copies
+
+
+def as_scalar(value: object) -> Scalar:
+    """A stand-in as it is, a constant as SQL."""
+    if type(value) is Scalar:
+        return value
+    for python in (bool, datetime, *POSTGRES_TYPES):  # subclasses first
+        if isinstance(value, python):
+            kind = FieldType(python)
+            return Scalar(kind.literal(kind.value(value, "a constant")), kind)
+    raise NotTraceable(f"a value of type {type(value).__name__}")
+
+
+def common(left: FieldType, right: FieldType) -> FieldType:
+    """The type of a sum or product: two ints, or a float or Decimal with its like or an int."""
+    if left.nullable or right.nullable:
+        raise NotTraceable("arithmetic on a value that may be None", "make the field one that is never None")
+    for number in (int, float, Decimal):
+        if {left.python, right.python} <= {int, number}:
+            return FieldType(number)
+    raise NotTraceable(f"arithmetic on {left} and {right}", "use two numbers of one type, or one and an int")
+
+
+def _arithmetic(operator: type[exp.Binary], left: object, right: object) -> Scalar:
+    a, b = as_scalar(left), as_scalar(right)
+    kind = common(a.type, b.type)
+    return Scalar(operator(this=_operand(a.expression), expression=_operand(b.expression)), kind)
+
+
+def _operand(expression: exp.Expression) -> exp.Expression:
+    return exp.Paren(this=expression) if isinstance(expression, exp.Binary | exp.Neg) else expression
+
+
+_REFUSED = {
+    "a comparison": "eq ne lt le gt ge",
+    "a truth value": "bool",
+    "a loop over a value": "iter next reversed",
+    "text made of a value": "str repr format bytes",
+    "the number behind a value": "int float complex index",
+    "a look into a value": "getitem contains len",
+    "a change of a value": "setitem delitem",
+    "a call of a value": "call",
+    "a set or dict of values": "hash",
+    "rounding": "round trunc floor ceil",
+    "abs()": "abs",
+    "the operator +": "pos",
+    "the operator /": "truediv rtruediv",
+    "the operator //": "floordiv rfloordiv",
+    "the operator %": "mod rmod",
+    "divmod()": "divmod rdivmod",
+    "the operator **": "pow rpow",
+    "the operator @": "matmul rmatmul",
+    "a bitwise operator": "and rand or ror xor rxor lshift rlshift rshift rrshift invert",
+}
+
+
+for _construct, _names in _REFUSED.items():
+    for _name in _names.split():
+        setattr(Scalar, f"__{_name}__", _refuse(_construct))

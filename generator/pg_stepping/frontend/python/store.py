@@ -1,0 +1,103 @@
+"""A compiled query in a Postgres database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.rows import tuple_row
+
+from pg_stepping.errors import InvalidQuery, ViewDiffers
+from pg_stepping.frontend.postgres import Connection, savepoint
+from pg_stepping.frontend.python.cache import Cache
+from pg_stepping.frontend.python.graph import Graph, Kept, table_of
+from pg_stepping.frontend.python.operators import Source
+from pg_stepping.frontend.python.render import select
+from pg_stepping.frontend.python.tables import SourceTable, join_keys
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StorePostgres:
+    """The tables and views of a graph, over a connection that stays the caller's: nothing is committed here.
+
+    `schema` has the views, and the tables whose names do not give another.
+    """
+
+    conn: Connection
+    graph: Graph[object]
+    schema: str
+
+    @classmethod
+    def from_graph(
+        cls, conn: Connection, graph: Graph[object], *, create_tables: bool, schema: str | None = None
+    ) -> StorePostgres:
+        """Find the graph's tables and views in the database and check them against the graph.
+
+        With `create_tables`, source tables and views that are not there are made: tables with typed columns,
+        NOT NULL unless the field may be None, and an index on each join key. Existing tables may have more
+        columns, if these are nullable or have a default. `schema` is by default the first of search_path.
+        Raises ViewDiffers, which lists what is missing or other than the query needs, and what create_view()
+        raises; then nothing in the database is changed.
+        """
+        with savepoint(conn):
+            store = cls(conn, graph, schema or _current_schema(conn))
+            _raise_differences(store._prepare_tables(create_tables))
+            _raise_differences(store._prepare_views(create_tables))
+        return store
+
+    def table(self, source: Source) -> SourceTable:
+        """The table of a source."""
+        schema, name = table_of(source, self.schema)
+        return SourceTable(schema or self.schema, name, source)
+
+    def kept(self, cache: Cache[Any]) -> Kept:
+        """What the query puts into `cache`; raises LookupError if it puts nothing there."""
+        for kept in self.graph.kept:
+            if kept.cache is cache:
+                return kept
+        raise LookupError("the query of this store does not fill this cache")
+
+    def _prepare_tables(self, create: bool) -> Iterator[str]:
+        keys = [key for kept in self.graph.kept for key in join_keys(kept.operator)]
+        for source in self.graph.sources:
+            table = self.table(source)
+            differences = table.differences(self.conn)
+            if differences is not None:
+                yield from differences
+            elif create:
+                table.create(self.conn, list(dict.fromkeys(key for of, key in keys if of is source)))
+            else:
+                yield f"table {table.schema}.{table.name} is missing"
+
+    def _prepare_views(self, create: bool) -> Iterator[str]:
+        from pg_stepping.views import create_view, fingerprint, installed
+
+        for kept in self.graph.kept:
+            query = select(kept.operator, lambda source: table_of(source, self.schema))
+            found = installed(self.conn, kept.name, schema=self.schema)
+            if found is not None:
+                wanted = fingerprint(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexes)
+                if found.fingerprint != wanted:
+                    yield f"view {self.schema}.{kept.name} is of another query, or indexed otherwise"
+            elif create:
+                create_view(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexes)
+            else:
+                yield f"view {self.schema}.{kept.name} is missing"
+
+
+def _raise_differences(found: Iterator[str]) -> None:
+    differences = list(found)
+    if differences:
+        listed = "".join(f"\n- {difference}" for difference in differences)
+        raise ViewDiffers(
+            f"the database is not what the query needs:{listed}",
+            hint="create_tables=True makes what is missing; what is there and differs, change or drop (drop_view)",
+        )
+
+
+def _current_schema(conn: Connection) -> str:
+    row = conn.cursor(row_factory=tuple_row).execute("SELECT current_schema()").fetchone()
+    if row is None or row[0] is None:
+        raise InvalidQuery("search_path has no schema", hint="set it, or give schema=", sqlstate="3F000")
+    return str(row[0])

@@ -1,0 +1,18 @@
+"""The plan: a relational tree of frozen nodes that cannot be ill-formed."""
+
+from pg_stepping.ir.nodes import Aggregate, Call, Filter, Item, Join, Plan, Project, Scan
+from pg_stepping.ir.types import Column, Table, Type
+
+__all__ = [
+    "Aggregate",
+    "Call",
+    "Column",
+    "Filter",
+    "Item",
+    "Join",
+    "Plan",
+    "Project",
+    "Scan",
+    "Table",
+    "Type",
+]

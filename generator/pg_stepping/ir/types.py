@@ -1,0 +1,60 @@
+"""Names and types of what flows through a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A column type as Postgres prints it, with its modifier: `numeric(10,2)`, `public.mood`.
+
+    `base` is the type below a domain (equal to `name` for any other type); `collation` is given,
+    quoted and qualified, only where it is not the type's own.
+    """
+
+    name: str
+    base: str
+    collation: str | None = None
+
+    @property
+    def sql(self) -> str:
+        return f"{self.name} COLLATE {self.collation}" if self.collation else self.name
+
+    @classmethod
+    def of(cls, name: str) -> Type:
+        """A type that is no domain and has its own collation."""
+        return cls(name, name)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Table:
+    """A table's schema and name, unquoted."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a relation in a plan; `relation` is unique in the whole plan."""
+
+    relation: str
+    name: str
+    type: Type
+    not_null: bool = False
+
+    @property
+    def ref(self) -> exp.Column:
+        """The expression that reads this column."""
+        return reference(self.relation, self.name)
+
+
+def reference(relation: str, name: str) -> exp.Column:
+    """The expression that reads column `name` of `relation`."""
+    return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(relation, quoted=True))

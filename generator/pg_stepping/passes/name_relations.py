@@ -1,0 +1,81 @@
+"""A plan's relations get their names, and a join's inputs and conditions their order, from the tables alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from sqlglot import exp
+
+from pg_stepping.frontend.dialect import to_sql
+from pg_stepping.frontend.sql import fresh
+from pg_stepping.ir import Aggregate, Call, Column, Filter, Join, Plan, Project, Scan
+from pg_stepping.ir.nodes import Expression
+from pg_stepping.ir.rewrite import rebuild, substitute
+from pg_stepping.ir.types import reference
+
+
+def name_relations(plan: Project) -> Project:
+    """Name each relation after its table and sort what has no order, so that equal queries have equal plans.
+
+        FROM reads AS r JOIN meters AS m ON r.meter_id = m.meter_id
+     -> FROM meters JOIN reads ON meters.meter_id = reads.meter_id
+    """
+    taken: set[str] = set()
+    columns: dict[tuple[str, str], Expression] = {}
+
+    def rename(old: str, wanted: str, names: list[str]) -> str:
+        new = fresh(wanted, taken)
+        columns.update({(old, n): reference(new, n) for n in names})
+        return new
+
+    def name(node: Plan) -> Plan:
+        inputs = node.inputs
+        if isinstance(node, Join):
+            inputs = tuple(sorted(inputs, key=_order))
+        inputs = tuple(name(i) for i in inputs)
+        node = rebuild(node, inputs, lambda e: substitute(e, columns))
+        if isinstance(node, Scan):
+            relation = rename(node.relation, node.table.name, [c.name for c in node.fields])
+            fields = tuple(Column(relation, c.name, c.type, c.not_null) for c in node.fields)
+            return replace(node, relation=relation, fields=fields)
+        if isinstance(node, Aggregate):
+            return _name_calls(node, rename(node.relation, "grouped", []), columns)
+        if isinstance(node, Filter | Join):
+            conditions = tuple(sorted({_oriented(c) for c in node.conditions}, key=to_sql))
+            return replace(node, conditions=conditions)
+        return node
+
+    return replace(cast(Project, name(plan)), relation="result")
+
+
+def _name_calls(
+    node: Aggregate, relation: str, columns: dict[tuple[str, str], Expression]
+) -> Aggregate:
+    """Name each aggregate after its function and argument."""
+    taken = {k.name for k in node.keys}
+    calls = []
+    for call in sorted(node.calls, key=_call_order):
+        suffix = f"_{call.argument.name}" if isinstance(call.argument, exp.Column) else ""
+        calls.append(replace(call, name=fresh(call.function + suffix, taken)))
+        columns[node.relation, call.name] = reference(relation, calls[-1].name)
+    for key in node.keys:
+        columns[node.relation, key.name] = reference(relation, key.name)
+    return replace(node, relation=relation, calls=tuple(calls))
+
+
+def _call_order(call: Call) -> tuple[str, ...]:
+    return (call.function, *(to_sql(e) if e is not None else "" for e in (call.argument, call.condition)))
+
+
+def _order(plan: Plan) -> tuple[str, ...]:
+    if isinstance(plan, Scan):
+        return (plan.table.name, plan.table.schema)
+    return ("~", *(word for i in plan.inputs for word in _order(i)))
+
+
+def _oriented(condition: Expression) -> Expression:
+    """`b = a` as `a = b`."""
+    if isinstance(condition, exp.EQ) and to_sql(condition.this) > to_sql(condition.expression):
+        return exp.EQ(this=condition.expression.copy(), expression=condition.this.copy())
+    return condition

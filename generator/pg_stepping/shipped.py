@@ -1,0 +1,37 @@
+"""The SQL and Python texts that go to the server: in the repository they have folders of their own."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+
+@cache
+def _folder(kind: str) -> Path:
+    installed = _HERE / f"_{kind}"
+    return installed if installed.is_dir() else _HERE.parent.parent / kind
+
+
+@cache
+def version() -> str:
+    """The version of pg_stepping, from its one place, the extension's control file."""
+    control = (_folder("sql") / "pg_stepping.control").read_text()
+    found = re.search(r"default_version = '([^']+)'", control)
+    assert found is not None
+    return found[1]
+
+
+@cache
+def catalog_sql() -> str:
+    """The script that makes the catalog; running it twice changes nothing."""
+    return (_folder("sql") / "10_catalog.sql").read_text()
+
+
+@cache
+def maintain_py() -> str:
+    """The text of the PL/Python runtime, without what only its tests need."""
+    text = (_folder("plpython") / "maintain.py").read_text()
+    return text.partition("--- shipped from here ---")[2].partition("\n")[2].strip("\n")

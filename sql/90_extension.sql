@@ -1,0 +1,2 @@
+-- Only as an extension: pg_dump saves the rows that users' views put here.
+SELECT pg_catalog.pg_extension_config_dump('stepping.maintained_view', '');
