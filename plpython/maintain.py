@@ -19,7 +19,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
             plans[name] = plpy.prepare(sql() if callable(sql) else sql, ["tid[]"] if given else [])
         return plpy.execute(plans[name], [given] if given else [])
 
-    def change(source: Any, event: Any) -> str:
+    def change(source: Any, event: Any) -> Any:
         columns, kept, by = rows[source]
         inserted = "SELECT " + columns + "1 AS " + view["weight"] + " FROM inserted"
         deleted = "SELECT " + columns + "-1 AS " + view["weight"] + " FROM deleted"
@@ -29,7 +29,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
         either = " FROM (" + inserted + " UNION ALL " + deleted + ") AS changed " + by + " HAVING "
         return "SELECT " + kept + net + "::integer AS " + view["weight"] + either + net + " <> 0"
 
-    def gather(terms: Any) -> str:
+    def gather(terms: Any) -> Any:
         return "delta AS (" + view["gather"][0] + " UNION ALL ".join(terms) + view["gather"][1] + ")"
 
     def settle(name: Any, delta: Any) -> None:
@@ -38,7 +38,9 @@ def maintainer(plpy: Any, view: Any) -> Any:
         done = run(name, lambda: delta() + changed)[0]
         if done["least"] is not None and done["least"] < 0:
             hint = "verify shows the difference; repair it, or drop and create the view again"
-            plpy.error("stepping." + stage + " is corrupt: a count fell below zero", hint=hint, sqlstate="XX001")
+            plpy.error(
+                "stepping." + stage + " is corrupt: a count fell below zero", hint=hint, sqlstate="XX001"
+            )
         for step in ("emptied", "stale"):
             if step in view and done[step]:
                 run(step, view[step], done[step])
@@ -67,7 +69,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
                 plpy.execute(sql)
         elif not aside or not waits(source, event):
 
-            def delta() -> str:
+            def delta() -> Any:
                 return "WITH change AS (" + change(source, event) + "), " + gather([view["term"][source]])
 
             if event == "INSERT":

@@ -52,7 +52,9 @@ def choose_language(conn: Connection[object], language: str | None) -> str:
     if language is None:
         return "plpython3u" if "plpython3u" in there else "plpgsql"
     if language not in LANGUAGES:
-        raise UnsupportedServer(f"no such trigger language: {language!r}", hint=f"one of {', '.join(LANGUAGES)}")
+        raise UnsupportedServer(
+            f"no such trigger language: {language!r}", hint=f"one of {', '.join(LANGUAGES)}"
+        )
     if language not in there:
         raise UnsupportedServer(
             f"this database does not have the language {language}",

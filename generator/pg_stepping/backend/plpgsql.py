@@ -23,7 +23,12 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     variables = ["least bigint;", "emptied tid[];", "stale tid[];"]
     if program.waits:
         variables += ["open integer;", "waiting boolean;"]
-    truncated = ["IF TG_OP = 'TRUNCATE' THEN", *_statements([program.empty, *clear]), "    RETURN NULL;", "END IF;"]
+    truncated = [
+        "IF TG_OP = 'TRUNCATE' THEN",
+        *_statements([program.empty, *clear]),
+        "    RETURN NULL;",
+        "END IF;",
+    ]
     code = [
         *truncated,
         *(_waiting(program, clear) if program.waits else []),

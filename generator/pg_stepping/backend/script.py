@@ -78,7 +78,9 @@ def _up(definition: Definition, down: str) -> str:
         what = f"State of the maintained view {name}, {_kind(program)}. Only its triggers write here."
         parts.append(state_table(stage, what))
         if program.waits:
-            says = "-- Where changes wait while the same statement has more to come; empty at all other times."
+            says = (
+                "-- Where changes wait while a statement has more of them to come; empty at all other times."
+            )
             parts.append(f"{says}\n{aside_tables(program)}")
         function = function_name(program)
         says = f"Keeps {stage.table} right when a table that it reads changes."
@@ -90,9 +92,19 @@ def _up(definition: Definition, down: str) -> str:
     for columns in definition.indexes:
         parts.append(index(definition.published, columns))
     parts.append(_fill_and_follow(definition, settings))
-    parts.append(view(definition.published, definition.view, f"Maintained by pg_stepping, always equal to\n{definition.text}"))
+    parts.append(
+        view(
+            definition.published,
+            definition.view,
+            f"Maintained by pg_stepping, always equal to\n{definition.text}",
+        )
+    )
     parts.append(_register(definition, down))
     return "\n\n".join(parts) + "\n"
+
+
+def _equal_to(definition: Definition) -> str:
+    return f"Maintained by pg_stepping, always equal to\n{definition.text}"
 
 
 def _heading(definition: Definition) -> str:
@@ -109,16 +121,16 @@ def _commented(text: str) -> str:
 
 
 def _kind(program: StageProgram) -> str:
-    return {"groups": "one row a group", "total": "one row", "rows": "one row a distinct row"}[program.stage.kind]
+    return {"groups": "one row a group", "total": "one row", "rows": "one row a distinct row"}[
+        program.stage.kind
+    ]
 
 
 def _all_settings(definition: Definition) -> tuple[tuple[str, str], ...]:
     """The settings that the triggers run with, so that no session's own can change what they compute."""
     pinned = dict(definition.settings)
     stages = [p.stage for p in definition.programs]
-    by_text = any(
-        not k.type.base.startswith(_PLAIN_TEXT) for s in stages if s.kind == "rows" for k in s.keys
-    )
+    by_text = any(not k.type.base.startswith(_PLAIN_TEXT) for s in stages if s.kind == "rows" for k in s.keys)
     if by_text:
         pinned = {**dict(_FIXED_TEXT), **pinned}
     if by_text or any("::text::numeric" in c.cast for s in stages for c in s.state):

@@ -36,7 +36,6 @@ def aside_tables(program: StageProgram) -> str:
     for source in program.sources:
         if source.aside is not None:
             columns = "".join(f"{quote_name(c.name)} {c.type.sql}, " for c in source.change.fields)
-            tables.append(
-                f"CREATE UNLOGGED TABLE {quote_table(source.aside)} ({columns}{source.change.weight} integer);"
-            )
+            columns += f"{source.change.weight} integer"
+            tables.append(f"CREATE UNLOGGED TABLE {quote_table(source.aside)} ({columns});")
     return "\n".join(tables)

@@ -1,4 +1,4 @@
-"""The changed rows of a table, with weights: +1 inserted, -1 deleted, an UPDATE both, equal ones cancelled."""
+"""The changed rows of a table, with weights: +1 inserted, -1 deleted; equal rows of an UPDATE cancel."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from pg_stepping.delta.stages import SCHEMA, Stage
 from pg_stepping.delta.state import operand
 from pg_stepping.delta.terms import Term, quote_table, terms, whole
 from pg_stepping.frontend.dialect import quote_name, to_sql
-from pg_stepping.frontend.sql import fresh
 from pg_stepping.ir import Column, Table
 from pg_stepping.ir.nodes import Expression
+from pg_stepping.ir.types import fresh
 
 INDENT = "    "
 
@@ -135,7 +135,9 @@ class _Shape:
         for column in stage.state:
             for expression, word in ((column.argument, "value"), (column.condition, "condition")):
                 if expression is not None and expression not in self.inner:
-                    plain = expression.name if word == "value" and isinstance(expression, exp.Column) else word
+                    plain = (
+                        expression.name if word == "value" and isinstance(expression, exp.Column) else word
+                    )
                     self.inner[expression] = fresh(plain, taken)
 
     def term(self, term: Term) -> str:
@@ -153,7 +155,8 @@ class _Shape:
         if stage.kind == "rows":
             key, n, listed = quote_name(stage.row_key), stage.count.sql_name, ", ".join(self.keys)
             return (
-                f"SELECT DISTINCT ON ({key}) {key}, {listed}, sum({weight}) OVER (PARTITION BY {key}) AS {n}\n"
+                f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {listed},"
+                f" sum({weight}) OVER (PARTITION BY {key}) AS {n}\n"
                 f"FROM (SELECT *, sha256(convert_to(ROW({listed})::text, 'UTF8')) AS {key} FROM (\n",
                 f"\n) AS term) AS keyed\nORDER BY {key}",
             )
@@ -251,4 +254,3 @@ def _empty(stage: Stage) -> str:
         zero = [f"{c.sql_name} = DEFAULT" for c in stage.state]
         return f"UPDATE {quote_table(stage.table)} SET {', '.join(zero)}"
     return f"DELETE FROM {quote_table(stage.table)}"
-

@@ -16,10 +16,10 @@ from sqlglot import exp
 from pg_stepping.delta.state import BIGINT, SUMMABLE, State, StateColumn, state_of
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.postgres import Relation
-from pg_stepping.frontend.sql import fresh
 from pg_stepping.ir import Aggregate, Column, Filter, Item, Join, Plan, Project, Scan, Table, Type
 from pg_stepping.ir.nodes import Expression, columns_read
 from pg_stepping.ir.rewrite import rebuild, substitute
+from pg_stepping.ir.types import fresh
 from pg_stepping.passes.prune_columns import prune
 
 SCHEMA = "stepping"
@@ -153,9 +153,7 @@ class _Cutter:
         read = tuple(Item(i.name, Column("rows", i.name, i.type).ref, i.type) for i in items)
         return read, scan
 
-    def _stage(
-        self, kind: str, core: Plan, keys: tuple[Item, ...], state: tuple[StateColumn, ...]
-    ) -> Stage:
+    def _stage(self, kind: str, core: Plan, keys: tuple[Item, ...], state: tuple[StateColumn, ...]) -> Stage:
         names = {c.name for c in core.columns} | {k.name for k in keys} | {c.name for c in state}
         name = f"{self.name}__stage_{len(self.stages) + 1}"
         stage = Stage(name, kind, core, keys, state, row_key="", weight=fresh("weight", names))

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import parse, quote_name, to_sql
-from pg_stepping.frontend.sql import fresh
+from pg_stepping.frontend.dialect import parse_expression, quote_name, to_sql
 from pg_stepping.ir import Aggregate, Call, Column, Type
 from pg_stepping.ir.nodes import Expression
-from pg_stepping.ir.types import reference
+from pg_stepping.ir.types import fresh, reference
 
 BIGINT = Type.of("bigint")
 _INTEGERS = ("smallint", "integer")
@@ -107,7 +106,8 @@ def operand(expression: Expression) -> str:
 
 def _sum_of(call: Call, columns: Iterable[Column], name: str) -> StateColumn:
     """The state column of a sum, or of the sum in an average."""
-    assert call.argument is not None and call.argument_type is not None
+    assert call.argument is not None
+    assert call.argument_type is not None
     base = call.argument_type.base
     kind = base.split("(")[0]
     stored, cast, stale = Type.of("numeric"), "", "never"
@@ -186,18 +186,22 @@ def state_of(aggregate: Aggregate, relation: str) -> State:
         if call.function == "count":
             results[call.name] = count
             continue
-        total = reference(relation, add(_sum_of(call, aggregate.input.columns, fresh(f"sum_{label}", set(taken)))))
-        results[call.name] = _sum_result(call, total, count) if call.function == "sum" else _average(call, total, count)
+        total = reference(
+            relation, add(_sum_of(call, aggregate.input.columns, fresh(f"sum_{label}", set(taken))))
+        )
+        results[call.name] = (
+            _sum_result(call, total, count) if call.function == "sum" else _average(call, total, count)
+        )
     return State(tuple(columns), results)
 
 
 def _sum_result(call: Call, total: exp.Column, count: exp.Column) -> Expression:
     cast = f"::{call.type.name}" if call.type.base in _FLOATS else ""
-    return parse(f"SELECT (CASE WHEN {to_sql(count)} > 0 THEN {to_sql(total)} END){cast}").expressions[0]
+    return parse_expression(f"(CASE WHEN {to_sql(count)} > 0 THEN {to_sql(total)} END){cast}")
 
 
 def _average(call: Call, total: exp.Column, count: exp.Column) -> Expression:
     divisor = f"nullif({to_sql(count)}, 0)"
     if call.type.base == "interval":
-        return parse(f"SELECT ({to_sql(total)} / {divisor}::double precision)").expressions[0]
-    return parse(f"SELECT ({to_sql(total)}::{call.type.name} / {divisor}::{call.type.name})").expressions[0]
+        return parse_expression(f"({to_sql(total)} / {divisor}::double precision)")
+    return parse_expression(f"({to_sql(total)}::{call.type.name} / {divisor}::{call.type.name})")

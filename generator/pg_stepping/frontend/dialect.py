@@ -9,30 +9,36 @@ opening braces are taken for placeholders by other tools: they are spelled in es
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
-from sqlglot.tokens import Token, TokenType
+from sqlglot.generators.postgres import PostgresGenerator
+from sqlglot.parsers.postgres import PostgresParser
+from sqlglot.tokenizer_core import Token, TokenType
 
 _OWN_GRAMMAR = ("CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM", "XMLELEMENT")
 
 # pg_get_keywords(), PostgreSQL 15 to 18: words that need quotes as a function's, or as a column's, name.
 KEYWORDS = frozenset(
-    """all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean both
-    case cast char character check coalesce collate collation column concurrently constraint create cross
-    current_catalog current_date current_role current_schema current_time current_timestamp current_user dec
-    decimal default deferrable desc distinct do else end except exists extract false fetch float for foreign
-    freeze from full grant greatest group grouping having ilike in initially inner inout int integer intersect
-    interval into is isnull join json json_array json_arrayagg json_exists json_object json_objectagg json_query
-    json_scalar json_serialize json_table json_value lateral leading least left like limit localtime
-    localtimestamp merge_action national natural nchar none normalize not notnull null nullif numeric offset on
-    only or order out outer overlaps overlay placing position precision primary real references returning right
-    row select session_user setof similar smallint some substring symmetric system_user table tablesample then
-    time timestamp to trailing treat trim true union unique user using values varchar variadic verbose when
-    where window with xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi
-    xmlroot xmlserialize xmltable""".split()
+    """
+    all analyse analyze and any array as asc asymmetric authorization between bigint binary bit
+    boolean both case cast char character check coalesce collate collation column concurrently
+    constraint create cross current_catalog current_date current_role current_schema current_time
+    current_timestamp current_user dec decimal default deferrable desc distinct do else end except
+    exists extract false fetch float for foreign freeze from full grant greatest group grouping
+    having ilike in initially inner inout int integer intersect interval into is isnull join json
+    json_array json_arrayagg json_exists json_object json_objectagg json_query json_scalar
+    json_serialize json_table json_value lateral leading least left like limit localtime
+    localtimestamp merge_action national natural nchar none normalize not notnull null nullif
+    numeric offset on only or order out outer overlaps overlay placing position precision primary
+    real references returning right row select session_user setof similar smallint some substring
+    symmetric system_user table tablesample then time timestamp to trailing treat trim true union
+    unique user using values varchar variadic verbose when where window with xmlattributes
+    xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize
+    xmltable
+    """.split()
 )
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*\Z")
 # What psql, SQLAlchemy, Django and others may take for a placeholder, wherever it stands.
@@ -71,12 +77,12 @@ def quote_lines(text: str) -> str:
 class Canonical(Postgres):
     """Postgres as pg_get_viewdef prints it."""
 
-    class Parser(Postgres.Parser):
-        FUNCTIONS: dict[str, Any] = {}
-        FUNCTION_PARSERS = {k: Postgres.Parser.FUNCTION_PARSERS[k] for k in _OWN_GRAMMAR}
-        NO_PAREN_FUNCTIONS: dict[Any, Any] = {}
-        UNARY_PARSERS = {
-            **Postgres.Parser.UNARY_PARSERS,
+    class Parser(PostgresParser):
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
+        FUNCTION_PARSERS: ClassVar = {k: PostgresParser.FUNCTION_PARSERS[k] for k in _OWN_GRAMMAR}
+        NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
+        UNARY_PARSERS: ClassVar = {
+            **PostgresParser.UNARY_PARSERS,
             TokenType.PARAMETER: lambda self: self.expression(exp.Abs(this=self._parse_unary())),
         }
 
@@ -90,9 +96,9 @@ class Canonical(Postgres):
                 call.set("this", exp.to_identifier(call.this, quoted=True))
             return call
 
-    class Generator(Postgres.Generator):
-        TRANSFORMS = {
-            **Postgres.Generator.TRANSFORMS,
+    class Generator(PostgresGenerator):
+        TRANSFORMS: ClassVar = {
+            **PostgresGenerator.TRANSFORMS,
             exp.Abs: lambda self, e: f"@ {self.sql(e, 'this')}",
             exp.Pow: lambda self, e: self.binary(e, "^"),
             exp.Sqrt: lambda self, e: f"|/ {self.sql(e, 'this')}",
@@ -120,7 +126,9 @@ class Canonical(Postgres):
 
         def cast_sql(self, expression: exp.Cast, safe_prefix: str | None = None) -> str:
             value = self.sql(expression, "this")
-            atomic = isinstance(expression.this, exp.Column | exp.Literal | exp.Paren | exp.Cast | exp.Anonymous)
+            atomic = isinstance(
+                expression.this, exp.Column | exp.Literal | exp.Paren | exp.Cast | exp.Anonymous
+            )
             return f"{value if atomic else f'({value})'}::{self.sql(expression, 'to')}"
 
         def not_sql(self, expression: exp.Not) -> str:
@@ -137,6 +145,13 @@ class Canonical(Postgres):
 def parse(text: str) -> exp.Expression:
     """The one statement in `text`."""
     parsed = sqlglot.parse_one(text, dialect=Canonical)
+    assert isinstance(parsed, exp.Expression)
+    return parsed
+
+
+def parse_expression(text: str) -> exp.Expression:
+    """The expression in `text`."""
+    parsed = parse(f"SELECT {text}").expressions[0]
     assert isinstance(parsed, exp.Expression)
     return parsed
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from psycopg import errors as pg
@@ -95,7 +95,7 @@ class Relation:
 
 def execute(conn: Connection, sql: str, params: Sequence[Any] | None = None) -> psycopg.Cursor[Any]:
     """Run SQL that was computed; `params` as psycopg takes them."""
-    return conn.execute(cast(LiteralString, sql), params)
+    return conn.execute(sql, params)
 
 
 @contextmanager

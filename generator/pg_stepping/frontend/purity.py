@@ -21,14 +21,17 @@ PINNED_SETTINGS = (
 )
 
 _BY_SETTINGS = frozenset(
-    """array_agg array_in array_out array_to_json array_to_string bytea_out byteaout cash_in cash_out concat
-    concat_ws date date_in date_out date_part date_trunc enum_in enum_out extract format interval_in
-    interval_out interval_pl_timestamptz json_agg json_build_array json_build_object json_in json_object_agg
-    jsonb_agg jsonb_build_array jsonb_build_object jsonb_object_agg make_timestamptz numeric_to_char
-    quote_literal quote_nullable range_in range_out record_in record_out row_to_json text time timestamp
-    timestamp_in timestamp_out timestamptz timestamptz_in timestamptz_mi_interval timestamptz_out
-    timestamptz_pl_interval timetz to_char to_date to_json to_jsonb to_number to_timestamp to_tsquery
-    to_tsvector plainto_tsquery phraseto_tsquery websearch_to_tsquery ts_headline money""".split()
+    """
+    array_agg array_in array_out array_to_json array_to_string bytea_out byteaout cash_in cash_out
+    concat concat_ws date date_in date_out date_part date_trunc enum_in enum_out extract format
+    interval_in interval_out interval_pl_timestamptz json_agg json_build_array json_build_object
+    json_in json_object_agg jsonb_agg jsonb_build_array jsonb_build_object jsonb_object_agg
+    make_timestamptz numeric_to_char quote_literal quote_nullable range_in range_out record_in
+    record_out row_to_json text time timestamp timestamp_in timestamp_out timestamptz
+    timestamptz_in timestamptz_mi_interval timestamptz_out timestamptz_pl_interval timetz to_char
+    to_date to_json to_jsonb to_number to_timestamp to_tsquery to_tsvector plainto_tsquery
+    phraseto_tsquery websearch_to_tsquery ts_headline money
+    """.split()
 )
 _COMPARED_ACROSS_ZONES = ("date_", "timestamp_", "timestamptz_")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import parse, to_sql
+from pg_stepping.frontend.dialect import parse_expression, to_sql
 from pg_stepping.ir import Type
 
 _FLOATS = ("real", "double precision")
@@ -32,4 +32,4 @@ def _exact(call: exp.Expression, type_: Type) -> exp.Expression:
     else:
         total = f"(sum(({argument})::double precision::text::numeric){condition})::double precision"
         exact = f"({total} / nullif(count({argument}){condition}, 0)::double precision)"
-    return parse(f"SELECT ({exact})").expressions[0]
+    return parse_expression(f"({exact})")

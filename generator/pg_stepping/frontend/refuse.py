@@ -41,7 +41,7 @@ class Source:
         return None
 
     def single_statement(self) -> str:
-        """The text without a closing semicolon; raises InvalidQuery if it holds several statements or none."""
+        """The text without a closing semicolon; InvalidQuery if it holds several statements or none."""
         try:
             there = tokens(self.text)
         except TokenError as error:

@@ -7,14 +7,16 @@ from Postgres as the very same canonical text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import cast
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from pg_stepping.errors import SteppingError
 from pg_stepping.frontend.dialect import parse, to_sql
+from pg_stepping.frontend.grouping import Grouping, Scope, grouping_of, is_grouped
 from pg_stepping.frontend.postgres import (
     Connection,
     Described,
@@ -29,17 +31,25 @@ from pg_stepping.frontend.purity import PINNED_SETTINGS, check_functions
 from pg_stepping.frontend.recompute import recomputed
 from pg_stepping.frontend.refuse import Source
 from pg_stepping.frontend.support import (
-    AGGREGATES,
     check_expression,
     check_functions_kind,
     check_join,
     check_relation,
     check_select,
 )
-from pg_stepping.ir import Aggregate, Call, Column, Filter, Item, Join, Plan, Project, Scan, Table, Type
-from pg_stepping.ir.types import reference
-
-Scope = dict[str, dict[str, exp.Expression]]
+from pg_stepping.frontend.trees import (
+    bare,
+    called,
+    calls_in,
+    conjuncts,
+    unaliased,
+    without_duplicates,
+    without_joins,
+    without_parentheses,
+    without_percent,
+)
+from pg_stepping.ir import Column, Filter, Item, Join, Plan, Project, Scan, Table, Type
+from pg_stepping.ir.types import fresh, reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +164,6 @@ class _Reader:
         self._names: set[str] = set()
         self._published = False
 
-    def _fresh(self, name: str) -> str:
-        return fresh(name, self._names)
-
     # --- FROM -------------------------------------------------------------------------------------
 
     def _from(self, select: exp.Select) -> tuple[Plan, Scope]:
@@ -170,13 +177,12 @@ class _Reader:
         for join in joins:
             check_join(join, self.source)
             if self._published and isinstance(join.this.this, exp.Anonymous):
-                assert isinstance(plan, Scan)  # the published view of a bag: generate_series(1, n)
-                count = join.this.this.expressions[1]
-                plan = Scan(plan.table, plan.relation, plan.fields, copies=count.name)
+                assert isinstance(plan, Scan)  # a published bag: CROSS JOIN generate_series(1, n)
+                plan = replace(plan, copies=join.this.this.expressions[1].name)
                 continue
             right, more = self._item(join.this)
             conditions = [self._resolve(c, {**scope, **more}) for c in self._conditions(join, scope, more)]
-            scope.update(more)
+            scope = {**scope, **more}
             plan = Join((plan, right), tuple(conditions))
         return plan, scope
 
@@ -193,30 +199,19 @@ class _Reader:
         return equalities
 
     def _item(self, item: exp.Expression) -> tuple[Plan, Scope]:
+        inner = item.args.get("joins")
+        if inner:  # a parenthesised join: its parts are joined to its first one
+            return self._joined(without_joins(item), inner)
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table | exp.Subquery):
-            if item.this.args.get("joins"):
-                joins = item.this.args["joins"]
-                plan, scope = self._joined(_without_joins(item.this), joins)
-            else:
-                plan, scope = self._item(item.this)
-            return self._more_joins(plan, scope, item)
+            return self._item(item.this)
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Query):
-            project = self.select(item.this)
+            project = self.select(cast(exp.Expression, item.this))
             return project, self._scope(item, project.relation, [c.name for c in project.columns])
         if isinstance(item, exp.Table) and isinstance(item.this, exp.Identifier):
             return self._table(item)
         word = item.this.name if isinstance(item, exp.Table) else type(item).__name__
         name = f"the function {word}() in FROM" if isinstance(item, exp.Table) else f"{word.upper()} in FROM"
         raise self.source.unsupported(name, word, hint="put its rows into a table and join that")
-
-    def _more_joins(self, plan: Plan, scope: Scope, item: exp.Expression) -> tuple[Plan, Scope]:
-        for join in item.args.get("joins") or []:
-            check_join(join, self.source)
-            right, more = self._item(join.this)
-            conditions = [self._resolve(c, {**scope, **more}) for c in self._conditions(join, scope, more)]
-            scope.update(more)
-            plan = Join((plan, right), tuple(conditions))
-        return plan, scope
 
     def _scope(self, item: exp.Expression, relation_: str, names: list[str]) -> Scope:
         alias = item.args.get("alias")
@@ -233,11 +228,9 @@ class _Reader:
         if found.kind == "v" and self._is_maintained(table):
             return self._maintained_view(item, table)
         if not self._published:
-            check_relation(
-                found.kind, found.persistence, found.inherits, table.schema, table.name, self.source
-            )
+            check_relation(found, self.source)
         self.tables[table] = found
-        name = self._fresh(item.alias_or_name)
+        name = fresh(item.alias_or_name, self._names)
         fields = tuple(Column(name, f.name, f.type, f.not_null) for f in found.fields)
         return Scan(table, name, fields), self._scope(item, name, [f.name for f in found.fields])
 
@@ -270,22 +263,35 @@ class _Reader:
     def select(self, ast: exp.Expression) -> Project:
         """The plan of one SELECT, with its subqueries."""
         select = check_select(ast, self.source)
+        kept = without_duplicates(select)
         with qualified_names(self.conn):
-            outputs = describe(self.conn, to_sql(_without_duplicates(select))).outputs
+            outputs = describe(self.conn, to_sql(kept)).outputs
         plan, scope = self._from(select)
-        where = select.args.get("where")
+        where, having = select.args.get("where"), select.args.get("having")
         if where is not None:
             plan = Filter(plan, tuple(self._resolve(c, scope) for c in conjuncts(where.this)))
-        items = [self._resolve(_unaliased(e), scope) for e in _without_duplicates(select).expressions]
-        having = select.args.get("having")
+        items = [self._resolve(unaliased(e), scope) for e in kept.expressions]
         conditions = [self._resolve(c, scope) for c in conjuncts(having.this)] if having is not None else []
-        if select.args.get("group") is not None or any(_calls(e) for e in (*items, *conditions)) or having:
-            plan, rewrite = self._aggregate(select, plan, scope, items, conditions, outputs)
-            items = [rewrite(e) for e in items]
+        if is_grouped(select, items):
+            read = (*items, *conditions)
+            grouping = grouping_of(self.conn, select, scope, self._resolve, read)
+            self._note_sums(select, scope, grouping)
+            labels = {e: o.name for e, o in reversed(list(zip(items, outputs, strict=True)))}
+            plan = aggregate = grouping.aggregate(plan, fresh("grouped", self._names), labels)
+            over_groups = grouping.reader(aggregate)
+            items = [over_groups(e) for e in items]
             if conditions:
-                plan = Filter(plan, tuple(rewrite(c) for c in conditions))
+                plan = Filter(plan, tuple(over_groups(c) for c in conditions))
         named = tuple(Item(o.name, e, o.type) for o, e in zip(outputs, items, strict=True))
-        return Project(plan, self._fresh("result"), named)
+        return Project(plan, fresh("result", self._names), named)
+
+    def _note_sums(self, select: exp.Select, scope: Scope, grouping: Grouping) -> None:
+        """Remember the sums and averages of the query's own text, with their types, to recompute it."""
+        having = select.args.get("having")
+        for part in (*select.expressions, *([having] if having is not None else [])):
+            for call in calls_in(part):
+                if called(call).name != "count" and not self._published:
+                    self.sums.append((call, grouping.types[self._resolve(call, scope)].type))
 
     def _resolve(self, expression: exp.Expression, scope: Scope) -> exp.Expression:
         """The expression with every column read from the plan's relations, ready to be printed anywhere."""
@@ -301,202 +307,4 @@ class _Reader:
                 )
             return node
 
-        return _without_percent(_without_parentheses(_bare(expression.copy().transform(one))))
-
-    # --- GROUP BY ---------------------------------------------------------------------------------
-
-    def _aggregate(
-        self,
-        select: exp.Select,
-        plan: Plan,
-        scope: Scope,
-        items: list[exp.Expression],
-        conditions: list[exp.Expression],
-        outputs: tuple[Output, ...],
-    ) -> tuple[Aggregate, Callable[[exp.Expression], exp.Expression]]:
-        group = select.args.get("group")
-        original = list(group.expressions) if group is not None else []
-        keys = {self._resolve(k, scope): k for k in original}
-        calls = {c: None for e in (*items, *conditions) for c in _calls(e)}
-        # A column that the keys determine (by a primary key) may be read ungrouped: it is one more key.
-        for expression in (*items, *conditions):
-            for column in _ungrouped(expression, keys):
-                keys[column] = column
-        kinds = self._types(select, scope, keys, calls)
-        self._note_sums(select, scope, kinds)
-        relation_, taken = self._fresh("grouped"), set[str]()
-        labels = {e: o.name for e, o in reversed(list(zip(items, outputs, strict=True)))}
-        named_keys = {k: self._key(k, labels, kinds, taken) for k in keys}
-        named_calls = {c: self._call(c, kinds, taken) for c in calls}
-        aggregate = Aggregate(plan, relation_, tuple(named_keys.values()), tuple(named_calls.values()))
-        outputs_of = {e: n.name for e, n in (*named_calls.items(), *named_keys.items())}
-
-        def rewrite(expression: exp.Expression) -> exp.Expression:
-            return _replace(expression, outputs_of, relation_)
-
-        return aggregate, rewrite
-
-    def _note_sums(
-        self, select: exp.Select, scope: Scope, kinds: dict[exp.Expression, Output]
-    ) -> None:
-        having = select.args.get("having")
-        for part in (*select.expressions, *([having] if having is not None else [])):
-            for call in _calls(part):
-                if _called(call).name != "count" and not self._published:
-                    self.sums.append((call, kinds[self._resolve(call, scope)].type))
-
-    def _types(
-        self,
-        select: exp.Select,
-        scope: Scope,
-        keys: Iterable[exp.Expression],
-        calls: Iterable[exp.Expression],
-    ) -> dict[exp.Expression, Output]:
-        """The exact types of grouping keys, aggregates and their arguments."""
-        back = {read: reference(a, name) for a, fields in scope.items() for name, read in fields.items()}
-
-        def ask(expressions: list[exp.Expression], grouped: bool) -> dict[exp.Expression, Output]:
-            if not expressions:
-                return {}
-            probe = select.copy()
-            for clause in ("having", "group", "where"):
-                probe.set(clause, None)
-            original = [e.transform(lambda n: back[n].copy() if n in back else n) for e in expressions]
-            probe.set("expressions", [exp.alias_(e, f"c{i}", quoted=True) for i, e in enumerate(original)])
-            with qualified_names(self.conn):
-                return dict(zip(expressions, describe(self.conn, to_sql(probe)).outputs, strict=True))
-
-        arguments = [a for a in map(_argument, calls) if a is not None]
-        return {**ask([*keys, *arguments], False), **ask(list(calls), True)}
-
-    def _key(
-        self,
-        key: exp.Expression,
-        labels: dict[exp.Expression, str],
-        kinds: dict[exp.Expression, Output],
-        taken: set[str],
-    ) -> Item:
-        name = labels.get(key) or (key.name if isinstance(key, exp.Column) else "key")
-        return Item(fresh(name, taken), key, kinds[key].type)
-
-    def _call(self, call: exp.Expression, kinds: dict[exp.Expression, Output], taken: set[str]) -> Call:
-        condition = _bare(call.expression.this) if isinstance(call, exp.Filter) else None
-        function = _called(call).name
-        argument = _argument(call)
-        name = f"{function}_{argument.name}" if isinstance(argument, exp.Column) else function
-        return Call(
-            name=fresh(name, taken),
-            function=function,
-            argument=argument,
-            argument_type=kinds[argument].type if argument is not None else None,
-            condition=condition,
-            type=kinds[call].type,
-        )
-
-
-def fresh(name: str, taken: set[str]) -> str:
-    """`name`, or `name_2`, `name_3` ...: the first that is not in `taken`, to which it is added."""
-    candidate, i = name[:60], 1
-    while candidate in taken:
-        i += 1
-        candidate = f"{name[:56]}_{i}"
-    taken.add(candidate)
-    return candidate
-
-
-def conjuncts(expression: exp.Expression) -> list[exp.Expression]:
-    """The conditions that `expression` joins by AND, without outer parentheses."""
-    bare = _bare(expression)
-    if isinstance(bare, exp.And):
-        return [*conjuncts(bare.this), *conjuncts(bare.expression)]
-    return [bare]
-
-
-def _bare(expression: exp.Expression) -> exp.Expression:
-    while isinstance(expression, exp.Paren):
-        expression = expression.this
-    return expression
-
-
-def _without_parentheses(expression: exp.Expression) -> exp.Expression:
-    """The expression without the parentheses that Postgres prints around names, constants and calls."""
-    for node in list(expression.find_all(exp.Paren)):
-        atomic = isinstance(node.this, exp.Column | exp.Literal | exp.Anonymous | exp.Paren)
-        if atomic and node.parent is not None and not isinstance(node.parent, exp.Dot | exp.Bracket):
-            node.replace(node.this)
-    return expression
-
-
-def _without_percent(expression: exp.Expression) -> exp.Expression:
-    """`a % b` as mod(a, b): a percent sign in a migration is a placeholder to many tools."""
-    for node in reversed(list(expression.find_all(exp.Mod))):
-        call = exp.Anonymous(this="mod", expressions=[_bare(node.this), _bare(node.expression)])
-        expression = call if node is expression else expression
-        node.replace(call)
-    return expression
-
-
-def _unaliased(expression: exp.Expression) -> exp.Expression:
-    return expression.this if isinstance(expression, exp.Alias) else expression
-
-
-def _without_joins(item: exp.Expression) -> exp.Expression:
-    copy = item.copy()
-    copy.set("joins", None)
-    return copy
-
-
-def _without_duplicates(select: exp.Select) -> exp.Select:
-    """The SELECT without outputs whose name an earlier one has: a subquery's reader cannot name those."""
-    seen: set[str] = set()
-    kept = [e for e in select.expressions if not (e.alias_or_name in seen or seen.add(e.alias_or_name))]  # type: ignore[func-returns-value]
-    copy = select.copy()
-    copy.set("expressions", [e.copy() for e in kept])
-    return copy
-
-
-def _is_call(node: exp.Expression) -> bool:
-    if not isinstance(node, exp.Anonymous) or isinstance(node.parent, exp.Dot):
-        return False
-    return isinstance(node.this, str) and node.this in AGGREGATES
-
-
-def _calls(expression: exp.Expression) -> list[exp.Expression]:
-    """The aggregate calls in `expression`, each with its FILTER."""
-    found = [n for n in expression.find_all(exp.Anonymous) if _is_call(n)]
-    return [n.parent if isinstance(n.parent, exp.Filter) else n for n in found]
-
-
-def _called(call: exp.Expression) -> exp.Expression:
-    """The call without its FILTER."""
-    return call.this if isinstance(call, exp.Filter) else call
-
-
-def _argument(call: exp.Expression) -> exp.Expression | None:
-    argument = _called(call).expressions[0]
-    return None if isinstance(argument, exp.Star) else _bare(argument)
-
-
-def _ungrouped(expression: exp.Expression, keys: Iterable[exp.Expression]) -> list[exp.Expression]:
-    """The columns that are read outside of aggregates and of grouping keys."""
-    whole = set(keys)
-    if expression in whole or _is_call(expression):
-        return []
-    if isinstance(expression, exp.Filter) and _is_call(expression.this):
-        return []
-    if isinstance(expression, exp.Column):
-        return [expression]
-    children = [c for c in expression.iter_expressions()]
-    return [column for child in children for column in _ungrouped(child, whole)]
-
-
-def _replace(
-    expression: exp.Expression, outputs_of: dict[exp.Expression, str], relation_: str
-) -> exp.Expression:
-    """The expression over a grouping's input, as one over its output."""
-    if expression in outputs_of:
-        return reference(relation_, outputs_of[expression])
-    copy = expression.copy()
-    for child in list(copy.iter_expressions()):
-        child.replace(_replace(child, outputs_of, relation_))
-    return copy
+        return without_percent(without_parentheses(bare(expression.copy().transform(one))))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from sqlglot import exp
 
 from pg_stepping.errors import UnsupportedQuery
-from pg_stepping.frontend.postgres import Described, Function
+from pg_stepping.frontend.postgres import Described, Function, Relation
 from pg_stepping.frontend.refuse import Source
 
 AGGREGATES = ("count", "sum", "avg")
@@ -63,7 +61,7 @@ def check_select(select: exp.Expression, source: Source) -> exp.Select:
     for part in (*select.expressions, args.get("where"), args.get("having"), args.get("group")):
         if part is not None:
             check_expression(part, source)
-    return cast(exp.Select, select)
+    return select
 
 
 def _check_group(group: exp.Expression | None, source: Source) -> None:
@@ -112,17 +110,18 @@ def check_join(join: exp.Join, source: Source) -> None:
         )  # fmt: skip
 
 
-def check_relation(kind: str, persistence: str, inherits: bool, schema: str, name: str, source: Source) -> None:
+def check_relation(relation: Relation, source: Source) -> None:
     """Refuse relations that row changes cannot be followed on."""
+    schema, name = relation.table.schema, relation.table.name
 
     def refuse(what: str, hint: str) -> UnsupportedQuery:
         return source.unsupported(f"the {what} {schema}.{name}", name, hint=hint)
 
     if schema in ("pg_catalog", "information_schema", "pg_toast"):
         raise refuse("system catalog", "read it where you read the view")
-    if persistence == "t":
+    if relation.persistence == "t":
         raise refuse("temporary table", "use an ordinary table: a view outlives the session")
-    if persistence == "u":
+    if relation.persistence == "u":
         raise refuse("unlogged table", "ALTER TABLE ... SET LOGGED: a crash would empty it behind the view")
     kinds = {
         "v": ("ordinary view", "write its query as a subquery or CTE, or maintain it as a view of its own"),
@@ -130,9 +129,9 @@ def check_relation(kind: str, persistence: str, inherits: bool, schema: str, nam
         "f": ("foreign table", "copy it into an ordinary table"),
         "p": ("partitioned table", "maintain a view over each partition"),
     }
-    if kind in kinds:
-        raise refuse(*kinds[kind])
-    if kind != "r":
+    if relation.kind in kinds:
+        raise refuse(*kinds[relation.kind])
+    if relation.kind != "r":
         raise refuse("relation", "use an ordinary table")
-    if inherits:
+    if relation.inherits:
         raise refuse("table with inheritance", "use a table without parents and children")

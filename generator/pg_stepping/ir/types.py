@@ -58,3 +58,13 @@ class Column:
 def reference(relation: str, name: str) -> exp.Column:
     """The expression that reads column `name` of `relation`."""
     return exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier(relation, quoted=True))
+
+
+def fresh(name: str, taken: set[str]) -> str:
+    """`name`, or `name_2`, `name_3` ...: the first that is not in `taken`, to which it is added."""
+    candidate, i = name[:60], 1
+    while candidate in taken:
+        i += 1
+        candidate = f"{name[:56]}_{i}"
+    taken.add(candidate)
+    return candidate

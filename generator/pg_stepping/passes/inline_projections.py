@@ -12,8 +12,8 @@ from pg_stepping.ir.rewrite import rebuild, substitute
 def inline_projections(plan: Project) -> Project:
     """Replace each projection below the root by its expressions, where its columns are read.
 
-        SELECT q.y + 1 FROM (SELECT x * 2 AS y FROM t) AS q
-     -> SELECT (x * 2) + 1 FROM t
+       SELECT q.y + 1 FROM (SELECT x * 2 AS y FROM t) AS q
+    -> SELECT (x * 2) + 1 FROM t
     """
     columns: dict[tuple[str, str], Expression] = {}
 

@@ -1,4 +1,4 @@
-"""A plan's relations get their names, and a join's inputs and conditions their order, from the tables alone."""
+"""Relations get their names, and a join's inputs and conditions their order, from the tables alone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import cast
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import to_sql
-from pg_stepping.frontend.sql import fresh
 from pg_stepping.ir import Aggregate, Call, Column, Filter, Join, Plan, Project, Scan
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import rebuild, substitute
-from pg_stepping.ir.types import reference
+from pg_stepping.ir.types import fresh, reference
 
 
 def name_relations(plan: Project) -> Project:
     """Name each relation after its table and sort what has no order, so that equal queries have equal plans.
 
-        FROM reads AS r JOIN meters AS m ON r.meter_id = m.meter_id
-     -> FROM meters JOIN reads ON meters.meter_id = reads.meter_id
+       FROM reads AS r JOIN meters AS m ON r.meter_id = m.meter_id
+    -> FROM meters JOIN reads ON meters.meter_id = reads.meter_id
     """
     taken: set[str] = set()
     columns: dict[tuple[str, str], Expression] = {}
@@ -49,9 +48,7 @@ def name_relations(plan: Project) -> Project:
     return replace(cast(Project, name(plan)), relation="result")
 
 
-def _name_calls(
-    node: Aggregate, relation: str, columns: dict[tuple[str, str], Expression]
-) -> Aggregate:
+def _name_calls(node: Aggregate, relation: str, columns: dict[tuple[str, str], Expression]) -> Aggregate:
     """Name each aggregate after its function and argument."""
     taken = {k.name for k in node.keys}
     calls = []

@@ -13,7 +13,7 @@ from pg_stepping.ir.rewrite import with_inputs
 def prune_columns(plan: Project) -> Project:
     """Drop the columns of tables, and the aggregates, that nothing above them reads.
 
-        SELECT x FROM (SELECT * FROM t) AS q      reads only t.x
+    SELECT x FROM (SELECT * FROM t) AS q      reads only t.x
     """
     return cast(Project, prune(plan, set()))
 

@@ -23,8 +23,8 @@ def is_exact(type_: Type) -> bool:
 def share_columns(plan: Project) -> Project:
     """Above a join, read the first of the columns that it makes equal.
 
-        SELECT users.user_id FROM meters JOIN users ON meters.user_id = users.user_id
-     -> SELECT meters.user_id FROM meters JOIN users ON meters.user_id = users.user_id
+       SELECT users.user_id FROM meters JOIN users ON meters.user_id = users.user_id
+    -> SELECT meters.user_id FROM meters JOIN users ON meters.user_id = users.user_id
     """
     columns: dict[tuple[str, str], Expression] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, LiteralString, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from psycopg.rows import tuple_row
 
@@ -103,7 +103,8 @@ class Action(Generic[T]):
             ), stored AS (
                 SELECT t.ctid AS place, g.stepping_kind,
                        row_number() OVER (PARTITION BY g.stepping_kind ORDER BY t.ctid) AS stepping_copy
-                FROM {self._table.sql} AS t JOIN given AS g ON g.stepping_copy = 1 AND {self._matches}
+                FROM {self._table.sql} AS t
+                JOIN (SELECT DISTINCT {names}, stepping_kind FROM given) AS g ON {self._matches}
             )
             DELETE FROM {self._table.sql} AS d
             USING stored AS s JOIN given AS g USING (stepping_kind, stepping_copy)
@@ -119,10 +120,10 @@ class Action(Generic[T]):
 
     def _run(self, sql: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
         cursor = self._conn.cursor(row_factory=tuple_row)
-        cursor.execute(cast(LiteralString, sql), params)
+        cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description else []
 
     def _not_found(self, row: T, copies: int) -> RowNotFound:
-        often = f" {copies} times" if copies > 1 else ""
+        often = f" {copies} copies of" if copies > 1 else ""
         table = f"{self._table.schema}.{self._table.name}"
         return RowNotFound(f"{table} does not have{often} {row!r}", hint="compare it with what the table has")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, LiteralString, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from psycopg.rows import tuple_row
 
@@ -84,7 +84,7 @@ class CachedZSet(Generic[T]):
         listed = ", ".join(self._columns)
         sql = f"SELECT {listed}, count(*) FROM {self._view} AS view {join} GROUP BY {listed} {order}"
         cursor = self._conn.cursor(row_factory=tuple_row)
-        return cursor.execute(cast(LiteralString, sql), params).fetchall()
+        return cursor.execute(sql, params).fetchall()
 
     def _row(self, values: Sequence[object]) -> T:
         row = self._kept.row_type(**dict(zip(columns(self._kept.row_type), values, strict=True)))

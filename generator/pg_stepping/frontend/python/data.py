@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Generic, TypeVar, dataclass_transform
 
 from pg_stepping.frontend.python.types import FieldType, field_type
@@ -57,7 +56,6 @@ def resolved(annotations: Mapping[str, Any], names: Mapping[str, Any], module: s
     return {name: one(annotation) for name, annotation in annotations.items()}
 
 
-@cache
 def columns(row_type: type[Data]) -> dict[str, FieldType]:
     """The fields of a Data class in order; raises UnsupportedQuery if one has a type that no column has."""
     if not issubclass(row_type, Data) or row_type is Data:

@@ -33,13 +33,13 @@ class Index(Generic[T, K]):
         Raises UnsupportedQuery if `f` has no SQL.
         """
         key = trace(f, row_of(row_type), normal)
-        picked = key if isinstance(key, tuple) else (key,)
+        picked = key if type(key) is tuple else (key,)
         if not picked or any(type(c) is not Scalar or c.expression.find(exp.Column) is None for c in picked):
             raise UnsupportedQuery(
                 f"an index of {row_type} that picks no field",
                 hint="pick a field, an expression over fields, or a tuple of them",
             )
-        return Index(row_type, picked, isinstance(key, tuple))
+        return Index(row_type, picked, type(key) is tuple)
 
     def fits(self, row: object) -> bool:
         """Whether the rows of a ZSet have all that the index's row type has."""

@@ -1,4 +1,4 @@
-"""An operator as one SELECT: joins in one FROM, maps put into what reads them, inner groupings as subqueries."""
+"""An operator as one SELECT: joins in one FROM, maps inlined, a grouping that is read on as a subquery."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlglot import exp
 from pg_stepping.frontend.dialect import Canonical
 from pg_stepping.frontend.python.operators import Group, Join, Map, Operator, Source
 from pg_stepping.frontend.python.tracing import leaves
+from pg_stepping.frontend.python.types import operand
 
 Place = Callable[[Source], tuple[str | None, str]]
 
@@ -101,8 +102,8 @@ def _substituted(expression: exp.Expression, columns: dict[str, exp.Expression])
         if not isinstance(node, exp.Column):
             return node
         column = columns[node.name].copy()
-        parens = isinstance(column, exp.Binary | exp.Neg) and isinstance(node.parent, exp.Binary | exp.Neg)
-        return exp.Paren(this=column) if parens else column
+        inside = isinstance(node.parent, exp.Binary | exp.Neg | exp.Cast)
+        return operand(column) if inside else column
 
     return expression.copy().transform(one)
 
@@ -125,7 +126,7 @@ def _statement(built: _Select) -> exp.Select:
     return statement
 
 
-def _in_order(built: _Select) -> Iterator[tuple[exp.Expression, exp.Expression | None]]:
+def _in_order(built: _Select) -> Iterator[tuple[exp.Expression, exp.Condition | None]]:
     """The tables, each after those that its conditions name, with these conditions."""
     tables, conditions, seen = list(built.tables), list(built.conditions), set[str]()
     while tables:
@@ -141,7 +142,7 @@ def _ready(conditions: list[exp.Expression], seen: set[str]) -> list[exp.Express
     return [c for c in conditions if {column.table for column in c.find_all(exp.Column)} <= seen]
 
 
-def _column(table: str, name: str) -> exp.Column:
+def _column(table: str, name: str) -> exp.Expression:
     return exp.column(_name(name), table=_name(table))
 
 

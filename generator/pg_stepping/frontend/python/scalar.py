@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from sqlglot import exp
 
-from pg_stepping.frontend.python.types import POSTGRES_TYPES, FieldType
+from pg_stepping.frontend.python.types import POSTGRES_TYPES, FieldType, operand
 
 STRAIGHT = "a row function is straight-line code: fields, constants, + - *, .date() and constructors"
 
@@ -39,7 +39,7 @@ class Scalar:
 
     __slots__ = ("expression", "type")
     # isinstance(value, int), which asks for it, would quietly be False.
-    __class__ = property(_refuse("isinstance()"))  # type: ignore[assignment]
+    __class__ = property(_refuse("isinstance()"))
 
     def __init__(self, expression: exp.Expression, type: FieldType) -> None:
         self.expression = expression
@@ -64,7 +64,7 @@ class Scalar:
         return _arithmetic(exp.Mul, other, self)
 
     def __neg__(self) -> Scalar:
-        return Scalar(exp.Neg(this=_operand(self.expression)), common(self.type, self.type))
+        return Scalar(exp.Neg(this=operand(self.expression)), common(self.type, self.type))
 
     def date(self) -> Scalar:
         """The day of a datetime."""
@@ -105,14 +105,10 @@ def common(left: FieldType, right: FieldType) -> FieldType:
     raise NotTraceable(f"arithmetic on {left} and {right}", "use two numbers of one type, or one and an int")
 
 
-def _arithmetic(operator: type[exp.Binary], left: object, right: object) -> Scalar:
+def _arithmetic(operator: type[exp.Add | exp.Sub | exp.Mul], left: object, right: object) -> Scalar:
     a, b = as_scalar(left), as_scalar(right)
     kind = common(a.type, b.type)
-    return Scalar(operator(this=_operand(a.expression), expression=_operand(b.expression)), kind)
-
-
-def _operand(expression: exp.Expression) -> exp.Expression:
-    return exp.Paren(this=expression) if isinstance(expression, exp.Binary | exp.Neg) else expression
+    return Scalar(operator(this=operand(a.expression), expression=operand(b.expression)), kind)
 
 
 _REFUSED = {

@@ -92,7 +92,7 @@ def _raise_differences(found: Iterator[str]) -> None:
         listed = "".join(f"\n- {difference}" for difference in differences)
         raise ViewDiffers(
             f"the database is not what the query needs:{listed}",
-            hint="create_tables=True makes what is missing; what is there and differs, change or drop (drop_view)",
+            hint="create_tables=True makes what is missing; change or drop (drop_view) what is other",
         )
 
 

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlglot import exp
 
@@ -71,14 +71,14 @@ def leaves(row: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
 def read(row: T, path: tuple[str, ...] = ()) -> T:
     """The row of stand-ins by which the next operator reads `row`."""
     if type(row) is Scalar:
-        return column(path, row.type)  # type: ignore[return-value]
+        return cast(T, column(path, cast(Scalar, row).type))
     return _rebuilt(row, [(name, read(part, (*path, name))) for name, part in _parts(row)])
 
 
 def normal(value: T) -> T:
     """A returned row with all constants made SQL and every field of the type that it says."""
     if type(value) is Scalar or not isinstance(value, Data | Pair | tuple):
-        return as_scalar(value)  # type: ignore[return-value]
+        return cast(T, as_scalar(value))
     parts = [(name, part if isinstance(value, Data) else normal(part)) for name, part in _parts(value)]
     if isinstance(value, Data):
         parts = [
@@ -109,7 +109,7 @@ def _parts(row: object) -> list[tuple[str, object]]:
 
 def _rebuilt(row: T, parts: list[tuple[str, Any]]) -> T:
     if isinstance(row, tuple):
-        return tuple(part for _, part in parts)  # type: ignore[return-value]
+        return cast(T, tuple(part for _, part in parts))
     return _instance(type(row), dict(parts))
 
 

@@ -74,7 +74,12 @@ class FieldType:
 
     def cast(self, expression: exp.Expression) -> exp.Expression:
         """`expression` as a value of this type."""
-        return exp.Cast(this=expression, to=exp.DataType.build(self.sql, dialect="postgres"))
+        return exp.Cast(this=operand(expression), to=exp.DataType.build(self.sql, dialect="postgres"))
+
+
+def operand(expression: exp.Expression) -> exp.Expression:
+    """`expression` as it may stand beside an operator or before a cast."""
+    return exp.Paren(this=expression) if isinstance(expression, exp.Binary | exp.Neg) else expression
 
 
 def field_type(annotation: object, name: str) -> FieldType:

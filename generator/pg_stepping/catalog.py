@@ -1,0 +1,104 @@
+"""The catalog in schema `stepping`: making it, and what it says of the views that are maintained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pg_stepping.errors import InvalidQuery, ViewNotFound
+from pg_stepping.frontend.postgres import Connection, execute
+from pg_stepping.ir import Table
+from pg_stepping.session import guarded, plain_rows
+from pg_stepping.shipped import catalog_sql
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A maintained view as the catalog has it.
+
+    `query` is canonical SQL, `recompute` what `verify` compares with, `down` the script that drops the view.
+    """
+
+    schema: str
+    name: str
+    query: str
+    recompute: str
+    language: str
+    indexes: tuple[tuple[str, ...], ...]
+    reads: tuple[str, ...]
+    fingerprint: str
+    version: str
+    down: str
+
+    @property
+    def table(self) -> Table:
+        return Table(self.schema, self.name)
+
+
+def has_catalog(conn: Connection) -> bool:
+    """Whether the database has the catalog, by `init` or as an extension."""
+    row = execute(conn, "SELECT to_regclass('stepping.maintained_view') IS NOT NULL").fetchone()
+    return row is not None and bool(row[0])
+
+
+def init(conn: Connection) -> None:
+    """Make the catalog in schema `stepping`, as CREATE EXTENSION pg_stepping would; no-op if it is there.
+
+    Runs in the caller's transaction and does not commit.
+    """
+    with guarded(conn):
+        if not has_catalog(conn):
+            execute(conn, init_script())
+
+
+def init_script() -> str:
+    """The SQL of `init`."""
+    return f"CREATE SCHEMA IF NOT EXISTS stepping;\n\n{catalog_sql()}"
+
+
+def target(conn: Connection, name: str, schema: str | None) -> Table:
+    """The schema and name that a view called `name` has; `name` may be schema.name."""
+    if schema is None and "." in name:
+        schema, _, name = name.partition(".")
+    if not name or len(name.encode()) > 63:
+        hint = "a name has 1 to 63 bytes"
+        raise InvalidQuery(f"{name!r} is no name for a view", hint=hint, sqlstate="42602")
+    if schema is None:
+        row = execute(conn, "SELECT current_schema()").fetchone()
+        schema = row[0] if row is not None else None
+    if schema is None:
+        hint = "set search_path or give schema="
+        raise InvalidQuery("there is no schema for the view", hint=hint, sqlstate="3F000")
+    return Table(schema, name)
+
+
+def list_views(conn: Connection) -> list[Installed]:
+    """All maintained views of the database, by schema and name."""
+    with plain_rows(conn):
+        if not has_catalog(conn):
+            return []
+        rows = execute(
+            conn,
+            """SELECT schema_name, view_name, query, recompute, language, indexes, reads, fingerprint,
+                      version, down
+               FROM stepping.maintained_view ORDER BY schema_name, view_name""",
+        )
+        return [
+            Installed(s, n, q, r, lang, tuple(tuple(i.split(", ")) for i in idx), tuple(reads), f, v, d)
+            for s, n, q, r, lang, idx, reads, f, v, d in rows
+        ]
+
+
+def installed(conn: Connection, name: str, *, schema: str | None = None) -> Installed | None:
+    """The maintained view of this name, or None."""
+    with plain_rows(conn):
+        view = target(conn, name, schema)
+        return next((v for v in list_views(conn) if v.table == view), None)
+
+
+def found(conn: Connection, name: str, schema: str | None) -> Installed:
+    """The maintained view of this name; raises ViewNotFound."""
+    view = installed(conn, name, schema=schema)
+    if view is None:
+        hint = "`pg-stepping list` shows those there are"
+        raise ViewNotFound(f"there is no maintained view {name!r}", hint=hint)
+    return view
