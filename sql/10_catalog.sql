@@ -8,6 +8,7 @@ CREATE TABLE IF NOT EXISTS stepping.maintained_view (
     recompute text NOT NULL,
     language text NOT NULL,
     indexes text[] NOT NULL,
+    settings text[] NOT NULL,
     reads text[] NOT NULL,
     fingerprint text NOT NULL,
     version text NOT NULL,
@@ -22,6 +23,8 @@ COMMENT ON COLUMN stepping.maintained_view.query IS
 'The query in canonical form: every name qualified, independent of search_path.';
 COMMENT ON COLUMN stepping.maintained_view.recompute IS
 'The query with float sums in exact arithmetic, as the view computes them; verify compares with this.';
+COMMENT ON COLUMN stepping.maintained_view.settings IS
+'The session settings that the result depends on, as name=value; the triggers run with these.';
 COMMENT ON COLUMN stepping.maintained_view.reads IS
 'The maintained views that this one reads, as schema.name.';
 COMMENT ON COLUMN stepping.maintained_view.fingerprint IS

@@ -2,6 +2,26 @@
 
 from pg_stepping.backend import Script
 from pg_stepping.errors import SteppingError, UnsupportedQuery
+from pg_stepping.explain import explain
+from pg_stepping.frontend.python import (
+    Action,
+    Cache,
+    CachedZSet,
+    Data,
+    Graph,
+    Index,
+    Integrated,
+    Pair,
+    RowNotFound,
+    StorePostgres,
+    ZSet,
+    actions,
+    compile,
+    group_reduce_flatten,
+    integrate_indexed,
+    join,
+    map,
+)
 from pg_stepping.shipped import version as _version
 from pg_stepping.views import (
     Difference,
@@ -18,16 +38,34 @@ from pg_stepping.views import (
 __version__ = _version()
 
 __all__ = [
+    "Action",
+    "Cache",
+    "CachedZSet",
+    "Data",
     "Difference",
+    "Graph",
+    "Index",
     "Installed",
+    "Integrated",
+    "Pair",
+    "RowNotFound",
     "Script",
     "SteppingError",
+    "StorePostgres",
     "UnsupportedQuery",
+    "ZSet",
+    "actions",
+    "compile",
     "create_view",
     "drop_view",
+    "explain",
     "generate",
+    "group_reduce_flatten",
     "init",
     "installed",
+    "integrate_indexed",
+    "join",
     "list_views",
+    "map",
     "verify",
 ]

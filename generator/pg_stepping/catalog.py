@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pg_stepping.errors import InvalidQuery, ViewNotFound
 from pg_stepping.frontend.postgres import Connection, execute
@@ -24,6 +25,7 @@ class Installed:
     recompute: str
     language: str
     indexes: tuple[tuple[str, ...], ...]
+    settings: tuple[tuple[str, str], ...]
     reads: tuple[str, ...]
     fingerprint: str
     version: str
@@ -78,14 +80,24 @@ def list_views(conn: Connection) -> list[Installed]:
             return []
         rows = execute(
             conn,
-            """SELECT schema_name, view_name, query, recompute, language, indexes, reads, fingerprint,
-                      version, down
+            """SELECT schema_name, view_name, query, recompute, language, indexes, settings, reads,
+                      fingerprint, version, down
                FROM stepping.maintained_view ORDER BY schema_name, view_name""",
         )
         return [
-            Installed(s, n, q, r, lang, tuple(tuple(i.split(", ")) for i in idx), tuple(reads), f, v, d)
-            for s, n, q, r, lang, idx, reads, f, v, d in rows
+            Installed(s, n, q, r, lang, _split(idx, ", "), _split(settings, "="), tuple(reads), f, v, d)
+            for s, n, q, r, lang, idx, settings, reads, f, v, d in rows
         ]
+
+
+def _split(values: list[str], separator: str) -> tuple[Any, ...]:
+    return tuple(tuple(value.split(separator)) for value in values)
+
+
+def use_settings(conn: Connection, view: Installed) -> None:
+    """Compute, until the savepoint ends, with the settings that the view's triggers run with."""
+    for name, value in (*view.settings, ("extra_float_digits", "1")):
+        execute(conn, "SELECT set_config(%s, %s, true)", [name, value])
 
 
 def installed(conn: Connection, name: str, *, schema: str | None = None) -> Installed | None:

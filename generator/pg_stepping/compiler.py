@@ -12,7 +12,6 @@ from pg_stepping.errors import InvalidQuery, UnsupportedServer
 from pg_stepping.frontend import read_query
 from pg_stepping.frontend.postgres import begin, execute
 from pg_stepping.ir import Table
-from pg_stepping.ir.format import format_plan
 from pg_stepping.passes import run_passes
 
 
@@ -32,12 +31,8 @@ def compile_query(
     stages, published = cut_stages(plan, view, read.tables)
     return Definition(
         view=view,
-        text=read.text,
-        recompute=read.recompute,
+        query=read,
         plan=plan,
-        plan_text=format_plan(plan),
-        reads=read.views,
-        settings=read.settings,
         programs=tuple(program_of(s) for s in stages),
         published=published,
         language=chosen,
@@ -46,11 +41,15 @@ def compile_query(
 
 
 def choose_language(conn: Connection[object], language: str | None) -> str:
-    """The language asked for, or PL/Python if the database has it and PL/pgSQL if not."""
+    """The language asked for, or PL/Python if the database has it and the role may use it.
+
+    Only a superuser may create functions in PL/Python; for anyone else the default is PL/pgSQL.
+    """
     rows = execute(conn, "SELECT lanname::text FROM pg_language WHERE lanname = ANY (%s)", [list(LANGUAGES)])
     there = {str(row[0]) for row in rows}
     if language is None:
-        return "plpython3u" if "plpython3u" in there else "plpgsql"
+        may = execute(conn, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+        return "plpython3u" if "plpython3u" in there and may == (True,) else "plpgsql"
     if language not in LANGUAGES:
         raise UnsupportedServer(
             f"no such trigger language: {language!r}", hint=f"one of {', '.join(LANGUAGES)}"

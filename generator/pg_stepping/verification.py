@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from pg_stepping.catalog import Installed, found
+from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.delta.change import NO_EQUALITY
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_name
@@ -47,7 +47,7 @@ def _differences(conn: Connection, view: Installed) -> list[Difference]:
         for f in fields
     )
     execute(conn, "SELECT set_config('search_path', 'pg_catalog', true)")
-    execute(conn, "SET LOCAL extra_float_digits = 1")
+    use_settings(conn, view)
     cursor = conn.cursor(row_factory=dict_row)
     cursor.execute(
         f"""WITH view_rows AS (SELECT {columns} FROM {quote_table(view.table)}),

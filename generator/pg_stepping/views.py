@@ -133,7 +133,7 @@ def _check_name_is_free(conn: Connection, view: Table) -> None:
 
 def _check_types(conn: Connection, definition: Definition) -> None:
     """The published columns are of the very types that the query has."""
-    wanted = [(o.name, o.type) for o in describe(conn, definition.text).outputs]
+    wanted = [(o.name, o.type) for o in describe(conn, definition.query.text).outputs]
     published = [(f.name, f.type) for f in relation(conn, definition.view).fields]
     if wanted != published:
         raise SteppingError(

@@ -9,13 +9,13 @@ in terms of the tables as they are now (Gupta, Mumick, Subrahmanian, SIGMOD 1993
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pg_stepping.delta.stages import Stage
 from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Column, Scan, Table
-from pg_stepping.ir.nodes import columns_read
+from pg_stepping.ir.nodes import Expression, columns_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +70,57 @@ def _old(stage: Stage, scan: Scan, changes: str) -> str:
     )
 
 
-def join_lines(stage: Stage, reads: Mapping[str, str], first: Scan) -> tuple[str, ...]:
-    """FROM and WHERE of the stage's join, beginning at `first`, each next relation one that is joined to
-    those before it where there is one."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One relation of a join in the order of evaluation; `on` links it to those before it."""
+
+    scan: Scan
+    on: tuple[Expression, ...]
+    where: tuple[Expression, ...]
+
+
+def join_order(stage: Stage, first: Scan) -> list[Step]:
+    """The relations of the stage's join, beginning at `first`; each next one is linked to those before it
+    where there is such a one, and every condition stands at the first place where it can be checked."""
     waiting = [s for s in stage.scans if s is not first]
     conditions = [(c, {relation for relation, _ in columns_read(c)}) for c in stage.conditions]
-    there = {first.relation}
-    lines = [f"FROM {_aliased(first, reads)}", *_copies(first)]
-    where = [to_sql(c) for c, relations in conditions if relations <= there]
-    conditions = [(c, relations) for c, relations in conditions if not relations <= there]
-    while waiting:
-        scan = next((s for s in waiting if _is_linked(s, there, conditions)), waiting[0])
-        waiting.remove(scan)
+    steps: list[Step] = []
+    there: set[str] = set()
+    scan = first
+    while True:
         there.add(scan.relation)
         ready = [(c, relations) for c, relations in conditions if relations <= there]
         conditions = [(c, relations) for c, relations in conditions if not relations <= there]
-        on = [to_sql(c) for c, relations in ready if len(relations) > 1]
-        where += [to_sql(c) for c, relations in ready if len(relations) <= 1]
-        join = f"JOIN {_aliased(scan, reads)} ON {_all(on)}" if on else f"CROSS JOIN {_aliased(scan, reads)}"
-        lines += [join, *_copies(scan)]
+        on = tuple(c for c, relations in ready if len(relations) > 1)
+        steps.append(Step(scan, on, tuple(c for c, relations in ready if len(relations) <= 1)))
+        if not waiting:
+            return steps
+        linked = (s for s in waiting if any(_links(r, s.relation, there) for _, r in conditions))
+        scan = next(linked, waiting[0])
+        waiting.remove(scan)
+
+
+def _links(relations: set[str], relation: str, there: set[str]) -> bool:
+    return relation in relations and len(relations) > 1 and relations <= there | {relation}
+
+
+def join_lines(stage: Stage, reads: Mapping[str, str], first: Scan) -> tuple[str, ...]:
+    """FROM and WHERE of the stage's join, beginning at `first`."""
+    lines: list[str] = []
+    where: list[Expression] = []
+    for step in join_order(stage, first):
+        aliased = _aliased(step.scan, reads)
+        if step.scan is first:
+            lines.append(f"FROM {aliased}")
+        elif step.on:
+            lines.append(f"JOIN {aliased} ON {_all(step.on)}")
+        else:
+            lines.append(f"CROSS JOIN {aliased}")
+        lines += _copies(step.scan)
+        where += step.where
     if where:
         lines.append(f"WHERE {_all(where)}")
     return tuple(lines)
-
-
-def _is_linked(scan: Scan, there: set[str], conditions: list[tuple[object, set[str]]] | list) -> bool:  # type: ignore[type-arg]
-    return any(scan.relation in r and r <= there | {scan.relation} and len(r) > 1 for _, r in conditions)
 
 
 def _aliased(scan: Scan, reads: Mapping[str, str]) -> str:
@@ -109,5 +134,5 @@ def _copies(scan: Scan) -> list[str]:
     return [f"CROSS JOIN generate_series(1, {relation}.{quote_name(scan.copies)})"]
 
 
-def _all(conditions: list[str]) -> str:
-    return " AND ".join(c if len(conditions) == 1 else f"({c})" for c in conditions)
+def _all(conditions: Sequence[Expression]) -> str:
+    return " AND ".join(to_sql(c) if len(conditions) == 1 else f"({to_sql(c)})" for c in conditions)

@@ -77,11 +77,19 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Index:
+    """An index: its name and its leading plain columns."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Relation:
     """A table as the catalogs describe it.
 
     `kind` is pg_class.relkind, `keys` are the column sets that are unique and never NULL (the primary key
-    first), `indexes` the leading plain columns of every valid index that covers all rows.
+    first), `indexes` are those that are valid and cover all rows.
     """
 
     table: Table
@@ -90,7 +98,7 @@ class Relation:
     inherits: bool
     fields: tuple[Field, ...]
     keys: tuple[tuple[str, ...], ...]
-    indexes: tuple[tuple[str, ...], ...]
+    indexes: tuple[Index, ...]
 
 
 def execute(conn: Connection, sql: str, params: Sequence[Any] | None = None) -> psycopg.Cursor[Any]:
@@ -256,7 +264,7 @@ def relation(conn: Connection, table: Table) -> Relation:
         fields = _fields(conn, oid)
         indexes = execute(
             conn,
-            """SELECT i.indisprimary, i.indisunique AND i.indimmediate,
+            """SELECT i.indexrelid::regclass::text, i.indisunique AND i.indimmediate,
                       array(SELECT a.attname::text
                             FROM unnest(i.indkey::int[]) WITH ORDINALITY AS k (attnum, place)
                             LEFT JOIN pg_attribute AS a
@@ -275,7 +283,7 @@ def relation(conn: Connection, table: Table) -> Relation:
         inherits=inherits,
         fields=fields,
         keys=tuple(tuple(columns) for _, unique, columns in indexes if unique and not_null >= set(columns)),
-        indexes=tuple(_plain_prefix(columns) for _, _, columns in indexes),
+        indexes=tuple(Index(name, _plain_prefix(columns)) for name, _, columns in indexes),
     )
 
 

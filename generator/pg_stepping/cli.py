@@ -1,0 +1,171 @@
+"""The command line: `pg-stepping init | generate | create | drop | verify | explain | list`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import click
+import psycopg
+
+import pg_stepping
+from pg_stepping.backend.script import LANGUAGES
+from pg_stepping.explain import FORMATS, explain
+from pg_stepping.frontend.postgres import Connection
+
+_INDEX_HELP = "Published columns of a further index, separated by commas; may be repeated."
+
+
+class _Commands(click.Group):
+    """Turns our errors, and Postgres's, into one message on stderr and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except pg_stepping.SteppingError as error:
+            self._fail(f"{error} (SQLSTATE {error.sqlstate})")
+        except psycopg.Error as error:
+            state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+            self._fail(f"{str(error).strip()}{state}")
+
+    def _fail(self, message: str) -> None:
+        click.echo(f"pg-stepping: {message}", err=True)
+        sys.exit(2)
+
+
+@click.group(cls=_Commands)
+@click.version_option(pg_stepping.__version__, prog_name="pg-stepping")
+@click.option("--dsn", default="", help="Conninfo string or URL of the database; default: the PG* variables.")
+@click.pass_context
+def main(ctx: click.Context, dsn: str) -> None:
+    """Maintained views for plain PostgreSQL: the result of a query, always right, kept by triggers."""
+    ctx.obj = dsn
+
+
+@contextmanager
+def _connected(ctx: click.Context) -> Iterator[Connection]:
+    """A connection to the database, committed at the end unless something failed."""
+    with psycopg.connect(ctx.obj) as conn:
+        yield conn
+
+
+def _indexes(values: tuple[str, ...]) -> list[list[str]]:
+    return [[column.strip() for column in value.split(",")] for value in values]
+
+
+def _view_options(command: Any) -> Any:
+    for option in (
+        click.option("--index", "indexes", multiple=True, metavar="COLUMNS", help=_INDEX_HELP),
+        click.option("--language", type=click.Choice(LANGUAGES), help="Default: plpython3u if it is there."),
+        click.option("--schema", help="Schema of the view; default: the first of search_path."),
+        click.argument("query", type=click.File("r", encoding="utf-8")),
+        click.argument("name"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--print", "print_only", is_flag=True, help="Print the SQL instead of running it.")
+@click.pass_context
+def init(ctx: click.Context, print_only: bool) -> None:
+    """Make the catalog (schema stepping), where CREATE EXTENSION pg_stepping is not to be had."""
+    if print_only:
+        from pg_stepping.catalog import init_script
+
+        click.echo(init_script(), nl=False)
+        return
+    with _connected(ctx) as conn:
+        pg_stepping.init(conn)
+    click.echo("the catalog is there, in schema stepping", err=True)
+
+
+@main.command()
+@_view_options
+@click.option("--down", is_flag=True, help="Write the script that takes the view away instead.")
+@click.pass_context
+def generate(
+    ctx: click.Context,
+    name: str,
+    query: IO[str],
+    schema: str | None,
+    language: str | None,
+    indexes: tuple[str, ...],
+    down: bool,
+) -> None:
+    """Write the migration that makes view NAME of the SELECT in file QUERY (- for stdin) to stdout."""
+    with _connected(ctx) as conn:
+        script = pg_stepping.generate(
+            conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes)
+        )
+    click.echo(script.down if down else script.up, nl=False)
+
+
+@main.command()
+@_view_options
+@click.pass_context
+def create(
+    ctx: click.Context,
+    name: str,
+    query: IO[str],
+    schema: str | None,
+    language: str | None,
+    indexes: tuple[str, ...],
+) -> None:
+    """Make view NAME of the SELECT in file QUERY (- for stdin), and fill it."""
+    with _connected(ctx) as conn:
+        pg_stepping.create_view(
+            conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes)
+        )
+    click.echo(f"view {name} is maintained from now on", err=True)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--schema", help="Schema of the view.")
+@click.pass_context
+def drop(ctx: click.Context, name: str, schema: str | None) -> None:
+    """Drop view NAME and all that belongs to it; the tables that it reads stay."""
+    with _connected(ctx) as conn:
+        pg_stepping.drop_view(conn, name, schema=schema)
+    click.echo(f"view {name} is gone", err=True)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--schema", help="Schema of the view.")
+@click.pass_context
+def verify(ctx: click.Context, name: str, schema: str | None) -> None:
+    """Compare view NAME with its query, computed anew in one snapshot; exit status 1 if they differ."""
+    with _connected(ctx) as conn:
+        differences = pg_stepping.verify(conn, name, schema=schema)
+    for difference in differences:
+        row = ", ".join(f"{column} = {value!r}" for column, value in difference.row.items())
+        click.echo(f"{difference.weight:+d}  {row}")
+    says = f"{len(differences)} rows differ (+1: too many, -1: missing)" if differences else "is right"
+    click.echo(f"view {name}: {says}", err=True)
+    ctx.exit(1 if differences else 0)
+
+
+@main.command(name="explain")
+@click.argument("name")
+@click.option("--schema", help="Schema of the view.")
+@click.option("--format", "format_", type=click.Choice(list(FORMATS)), default="text", show_default=True)
+@click.pass_context
+def explain_command(ctx: click.Context, name: str, schema: str | None, format_: str) -> None:
+    """Show the plan of view NAME, and what runs when each of its tables changes."""
+    with _connected(ctx) as conn:
+        click.echo(explain(conn, name, schema=schema, format=format_), nl=False)
+
+
+@main.command(name="list")
+@click.pass_context
+def list_command(ctx: click.Context) -> None:
+    """List the maintained views of the database."""
+    with _connected(ctx) as conn:
+        views = pg_stepping.list_views(conn)
+    for view in views:
+        click.echo(f"{view.table}\t{view.language}\t{view.version}\t{view.fingerprint[:12]}")
+    click.echo(f"{len(views)} maintained views", err=True)

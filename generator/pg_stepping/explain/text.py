@@ -1,0 +1,108 @@
+"""A view explained in words and SQL."""
+
+from __future__ import annotations
+
+from textwrap import indent
+
+from sqlglot import exp
+
+from pg_stepping.backend.script import Definition
+from pg_stepping.delta import SourceProgram, Stage, StageProgram
+from pg_stepping.delta.terms import Step, join_order, quote_table
+from pg_stepping.frontend.dialect import quote_name
+from pg_stepping.frontend.postgres import Index
+from pg_stepping.ir.format import format_plan
+from pg_stepping.ir.nodes import columns_read
+
+
+def explain_text(definition: Definition) -> str:
+    """The plan, the state, and for each source table what its change runs."""
+    parts = [
+        f"View {definition.view}, maintained in {definition.language}",
+        "Plan\n" + indent(format_plan(definition.plan), "  "),
+        "State\n" + "\n".join(indent(_state(p.stage), "  ") for p in definition.programs),
+    ]
+    missing: list[str] = []
+    for program in definition.programs:
+        for source in program.sources:
+            parts.append(_source(definition, program, source, missing))
+    if missing:
+        parts.append("Missing indexes\n" + "\n".join(f"  {m}" for m in dict.fromkeys(missing)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _state(stage: Stage) -> str:
+    rows = {"groups": "one row a group", "total": "one row", "rows": "one row for each distinct row"}
+    lines = [f"{stage.table}: {rows[stage.kind]}, found by index {stage.name}_key ({_state_key(stage)})"]
+    for column in stage.state:
+        line = f"  {column.name} {column.type.name}: {column.total()}, kept by delta"
+        if column.stale != "never":
+            why = "is not a finite number" if column.stale == "infinite" else "may show too many digits"
+            line += f"; computed afresh for a touched group where it {why} after rows left it"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _state_key(stage: Stage) -> str:
+    return stage.row_key if stage.kind == "rows" else ", ".join(k.name for k in stage.keys)
+
+
+def _source(definition: Definition, program: StageProgram, source: SourceProgram, missing: list[str]) -> str:
+    stage = program.stage
+    lines = [f"When {source.table} changes (columns {source.change.columns or 'none'})"]
+    for scan in stage.scans:
+        if scan.table != source.table:
+            continue
+        for step in join_order(stage, scan)[1:]:
+            lines.append(f"  joins {quote_table(step.scan.table)} {_access(definition, step, missing)}")
+    lines.append(f"  writes {stage.table} by index {stage.name}_key")
+    if source.aside is not None:
+        lines.append(f"  waits in {source.aside} while the same statement has other changes to come")
+    lines.append("  on INSERT, DELETE and UPDATE, with the changed rows as the relation change:")
+    lines.append(indent(program.delta(source.term), "    "))
+    lines.append("  then:")
+    lines.append(indent(program.apply, "    "))
+    if program.remove is not None:
+        lines.append("  after DELETE and UPDATE, for the rows whose count came to zero:")
+        lines.append(indent(program.remove, "    "))
+    if program.refresh is not None:
+        lines.append("  and for those whose sums must be computed afresh:")
+        lines.append(indent(program.refresh, "    "))
+    lines.append("  on TRUNCATE:")
+    lines.append(indent(program.empty, "    "))
+    return "\n".join(lines)
+
+
+def _access(definition: Definition, step: Step, missing: list[str]) -> str:
+    """How the rows of a joined relation are found; notes an index that is not there."""
+    columns = _equated(step)
+    if not columns:
+        condition = "no equality to look up by" if step.on else "no condition"
+        return f"as a whole: {condition}"
+    index = next((i for i in _indexes(definition, step) if i.columns and i.columns[0] in columns), None)
+    if index is not None:
+        return f"by index {index.name} ({', '.join(index.columns)})"
+    table, first = quote_table(step.scan.table), ", ".join(quote_name(c) for c in columns)
+    missing.append(f"CREATE INDEX ON {table} ({first});")
+    return f"as a whole: WARNING, no index on {table} ({first})"
+
+
+def _equated(step: Step) -> list[str]:
+    """The columns of the joined relation that an equality gives a value for."""
+    found = []
+    for condition in step.on:
+        if not isinstance(condition, exp.EQ):
+            continue
+        for side, other in ((condition.this, condition.expression), (condition.expression, condition.this)):
+            mine = isinstance(side, exp.Column) and side.table == step.scan.relation
+            if mine and all(relation != step.scan.relation for relation, _ in columns_read(other)):
+                found.append(side.name)
+    return list(dict.fromkeys(found))
+
+
+def _indexes(definition: Definition, step: Step) -> tuple[Index, ...]:
+    table = step.scan.table
+    if table in definition.query.tables:
+        return definition.query.tables[table].indexes
+    stage = next(p.stage for p in definition.programs if p.stage.table == table)
+    return (Index(f"{stage.name}_key", tuple(k.name for k in stage.keys)),)
