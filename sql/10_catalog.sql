@@ -7,8 +7,8 @@ CREATE TABLE IF NOT EXISTS stepping.maintained_view (
     query text NOT NULL,
     recompute text NOT NULL,
     language text NOT NULL,
-    indexes text[] NOT NULL,
-    settings text[] NOT NULL,
+    indexes jsonb NOT NULL,
+    settings jsonb NOT NULL,
     reads text[] NOT NULL,
     fingerprint text NOT NULL,
     version text NOT NULL,
@@ -23,8 +23,10 @@ COMMENT ON COLUMN stepping.maintained_view.query IS
 'The query in canonical form: every name qualified, independent of search_path.';
 COMMENT ON COLUMN stepping.maintained_view.recompute IS
 'The query with float sums in exact arithmetic, as the view computes them; verify compares with this.';
+COMMENT ON COLUMN stepping.maintained_view.indexes IS
+'The published columns of each further index.';
 COMMENT ON COLUMN stepping.maintained_view.settings IS
-'The session settings that the result depends on, as name=value; the triggers run with these.';
+'The session settings that the result depends on, by name; the triggers run with these.';
 COMMENT ON COLUMN stepping.maintained_view.reads IS
 'The maintained views that this one reads, as schema.name.';
 COMMENT ON COLUMN stepping.maintained_view.fingerprint IS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pg_stepping.errors import InvalidQuery, ViewNotFound
 from pg_stepping.frontend.postgres import Connection, execute
@@ -85,13 +84,11 @@ def list_views(conn: Connection) -> list[Installed]:
                FROM stepping.maintained_view ORDER BY schema_name, view_name""",
         )
         return [
-            Installed(s, n, q, r, lang, _split(idx, ", "), _split(settings, "="), tuple(reads), f, v, d)
+            Installed(
+                s, n, q, r, lang, tuple(map(tuple, idx)), tuple(settings.items()), tuple(reads), f, v, d
+            )
             for s, n, q, r, lang, idx, settings, reads, f, v, d in rows
         ]
-
-
-def _split(values: list[str], separator: str) -> tuple[Any, ...]:
-    return tuple(tuple(value.split(separator)) for value in values)
 
 
 def use_settings(conn: Connection, view: Installed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from textwrap import indent
@@ -166,8 +167,8 @@ def _register(definition: Definition, down: str) -> str:
         quote_lines(definition.query.text),
         quote_lines(definition.query.recompute),
         quote_text(definition.language),
-        _array([", ".join(c) for c in definition.indexes]),
-        _array([f"{name}={value}" for name, value in definition.query.settings]),
+        _json(definition.indexes),
+        _json(dict(definition.query.settings)),
         _array([str(t) for t in definition.query.views]),
         quote_text(fingerprint_of(definition)),
         quote_text(version()),
@@ -179,6 +180,10 @@ def _register(definition: Definition, down: str) -> str:
         "    version, down\n"
         ") VALUES (\n    " + ",\n    ".join(values) + "\n);"
     )
+
+
+def _json(value: object) -> str:
+    return quote_text(json.dumps(value, ensure_ascii=False))
 
 
 def _array(values: list[str]) -> str:
