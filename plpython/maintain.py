@@ -12,7 +12,7 @@ from typing import Any
 def maintainer(plpy: Any, view: Any) -> Any:
     """The trigger's work, given one TD: carry the change of a table to the state table."""
     plans: dict[Any, Any] = {}
-    stage, rows, aside = view["stage"], view["rows"], view.get("aside", {})
+    stage, rows, aside = view["stage"], view["rows"], view["aside"]
 
     def run(name: Any, sql: Any, given: Any = None) -> Any:
         if name not in plans:
@@ -67,7 +67,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
         if event == "TRUNCATE":
             for sql in [view["empty"], *("DELETE FROM " + name for name in aside.values())]:
                 plpy.execute(sql)
-        elif not aside or not waits(source, event):
+        elif not waits(source, event):
 
             def delta() -> Any:
                 return "WITH change AS (" + change(source, event) + "), " + gather([view["term"][source]])

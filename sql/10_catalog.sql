@@ -57,11 +57,15 @@ END
 $body$;
 
 -- The safety net below that count: changes still set aside at commit would be lost, so the commit fails.
+-- After SET CONSTRAINTS ... IMMEDIATE it is called too early, within our trigger: then it is put off again.
 CREATE OR REPLACE FUNCTION stepping.refuse_leftovers() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    IF pg_trigger_depth() = 1 AND EXISTS (SELECT FROM stepping.waiting WHERE stage = NEW.stage) THEN
+    IF pg_trigger_depth() > 1 THEN
+        SET CONSTRAINTS stepping.refuse_leftovers DEFERRED;
+        UPDATE stepping.waiting SET stage = stage WHERE stage = NEW.stage;
+    ELSIF EXISTS (SELECT FROM stepping.waiting WHERE stage = NEW.stage) THEN
         RAISE EXCEPTION 'changes for stepping.% were set aside and never applied', NEW.stage
             USING ERRCODE = 'XX000',
                   HINT = 'The transaction was rolled back. Was a setting named stepping.* changed by hand?';
@@ -103,7 +107,7 @@ $body$;
 DO $body$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'stepping.waiting'::regclass) THEN
-        CREATE CONSTRAINT TRIGGER refuse_leftovers AFTER INSERT ON stepping.waiting
+        CREATE CONSTRAINT TRIGGER refuse_leftovers AFTER INSERT OR UPDATE ON stepping.waiting
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION stepping.refuse_leftovers();
     END IF;
 END

@@ -169,3 +169,7 @@ def list_command(ctx: click.Context) -> None:
     for view in views:
         click.echo(f"{view.table}\t{view.language}\t{view.version}\t{view.fingerprint[:12]}")
     click.echo(f"{len(views)} maintained views", err=True)
+
+
+if __name__ == "__main__":
+    main()

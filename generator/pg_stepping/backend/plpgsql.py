@@ -19,10 +19,8 @@ from pg_stepping.frontend.dialect import quote_text
 
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
     """CREATE FUNCTION."""
-    clear = [f"DELETE FROM {quote_table(s.aside)}" for s in program.sources if s.aside is not None]
-    variables = ["least bigint;", "emptied tid[];", "stale tid[];"]
-    if program.waits:
-        variables += ["open integer;", "waiting boolean;"]
+    clear = [f"DELETE FROM {quote_table(s.aside)}" for s in program.sources]
+    variables = ["least bigint;", "emptied tid[];", "stale tid[];", "open integer;", "waiting boolean;"]
     truncated = [
         "IF TG_OP = 'TRUNCATE' THEN",
         *_statements([program.empty, *clear]),
@@ -31,15 +29,14 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     ]
     code = [
         *truncated,
-        *(_waiting(program, clear) if program.waits else []),
+        *_waiting(program, clear),
         *_by_source(program, lambda s: _by_event(lambda event: _fast_path(program, s, event))),
         *_after(program),
         "RETURN NULL;",
     ]
-    body = "\n".join(
-        ["#variable_conflict use_column", "DECLARE", *(f"    {v}" for v in variables), "BEGIN",
-         indent("\n".join(code), "    "), "END"]
-    )  # fmt: skip
+    declared = [f"    {v}" for v in variables]
+    head = ["#variable_conflict use_column", "<<maintain>>", "DECLARE", *declared, "BEGIN"]
+    body = "\n".join([*head, indent("\n".join(code), "    "), "END"])
     name, tag = function_name(program), dollar_tag("body", body)
     return (
         f"CREATE FUNCTION {name}() RETURNS trigger\n"
@@ -94,7 +91,7 @@ def _after(program: StageProgram) -> list[str]:
     ]
     for variable, sql in (("emptied", program.remove), ("stale", program.refresh)):
         if sql is not None:
-            given = _statements([sql.replace("ANY ($1)", f"ANY ({variable})")])
+            given = _statements([sql.replace("ANY ($1)", f"ANY (maintain.{variable})")])
             lines += [f"IF {variable} IS NOT NULL THEN", *given, "END IF;"]
     return lines
 
@@ -103,12 +100,13 @@ def _waiting(program: StageProgram, clear: list[str]) -> list[str]:
     """Set the change aside if others are still to come; the last one settles them all."""
     open_, waiting = close_columns(program)
     note, tell = wait_statements(program)
-    together = program.delta(*(s.waiting for s in program.sources if s.waiting is not None))
+    together = program.delta(*(s.waiting for s in program.sources))
     combined = _settle(program, f"WITH delta AS (\n{indent(together, '    ')}\n)")
     noted = f"DELETE FROM stepping.waiting WHERE stage = {quote_text(program.stage.name)}"
     settled = _statements([combined, *clear, noted, _perform(settled_query(program))])
     asides = _by_source(
-        program, lambda s: _by_event(lambda event: f"INSERT INTO {_aside(s)}\n{s.change.query(event)}")
+        program,
+        lambda s: _by_event(lambda event: f"INSERT INTO {quote_table(s.aside)}\n{s.change.query(event)}"),
     )
     inner = [
         *asides,
@@ -122,11 +120,6 @@ def _waiting(program: StageProgram, clear: list[str]) -> list[str]:
     ]
     body = indent("\n".join(inner), "    ")
     return [f"open := {open_};", f"waiting := {waiting};", "IF open <> 0 OR waiting THEN", body, "END IF;"]
-
-
-def _aside(source: SourceProgram) -> str:
-    assert source.aside is not None
-    return quote_table(source.aside)
 
 
 def _perform(query: str) -> str:

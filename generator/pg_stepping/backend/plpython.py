@@ -56,16 +56,15 @@ def _view(program: StageProgram) -> str:
         entries.append(("emptied", _text(program.remove)))
     if program.refresh is not None:
         entries.append(("stale", _text(program.refresh)))
-    if program.waits:
-        (open_, waiting), (note, tell) = close_columns(program), wait_statements(program)
-        asides = {s.key: _text(quote_table(s.aside)) for s in sources if s.aside is not None}
-        entries += [
-            ("aside", _dict(asides)),
-            ("waiting", _list([s.waiting for s in sources if s.waiting is not None])),
-            ("close", _text(f"SELECT {open_} AS open,\n    {waiting} AS waiting")),
-            ("wait", _text(f"WITH noted AS ({note})\n{tell}")),
-            ("settled", _text(settled_query(program))),
-        ]
+    (open_, waiting), (note, tell) = close_columns(program), wait_statements(program)
+    asides = {s.key: _text(quote_table(s.aside)) for s in sources}
+    entries += [
+        ("aside", _dict(asides)),
+        ("waiting", _list([s.waiting for s in sources])),
+        ("close", _text(f"SELECT {open_} AS open,\n    {waiting} AS waiting")),
+        ("wait", _text(f"WITH noted AS ({note})\n{tell}")),
+        ("settled", _text(settled_query(program))),
+    ]
     return "view = {\n" + "".join(f'    "{name}": {value},\n' for name, value in entries) + "}"
 
 

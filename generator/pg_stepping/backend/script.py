@@ -77,11 +77,8 @@ def _up(definition: Definition, down: str) -> str:
         stage = program.stage
         what = f"State of the maintained view {name}, {_kind(program)}. Only its triggers write here."
         parts.append(state_table(stage, what))
-        if program.waits:
-            says = (
-                "-- Where changes wait while a statement has more of them to come; empty at all other times."
-            )
-            parts.append(f"{says}\n{aside_tables(program)}")
+        says = "-- Where changes wait while a statement has more of them to come; empty at all other times."
+        parts.append(f"{says}\n{aside_tables(program)}")
         function = function_name(program)
         says = f"Keeps {stage.table} right when a table that it reads changes."
         parts.append(
@@ -201,6 +198,6 @@ def _down(definition: Definition) -> str:
         lines += drop_triggers(program)
         lines.append(f"DROP FUNCTION {function_name(program)}() CASCADE;  -- and the triggers that call it")
     for program in reversed(definition.programs):
-        asides = [quote_table(s.aside) for s in program.sources if s.aside is not None]
+        asides = [quote_table(s.aside) for s in program.sources]
         lines.append(f"DROP TABLE {', '.join([quote_table(program.stage.table), *asides])};")
     return "\n".join(lines) + "\n"

@@ -34,8 +34,7 @@ def aside_tables(program: StageProgram) -> str:
     """The tables where changes wait while others of the same statement are still to come."""
     tables = []
     for source in program.sources:
-        if source.aside is not None:
-            columns = "".join(f"{quote_name(c.name)} {c.type.sql}, " for c in source.change.fields)
-            columns += f"{source.change.weight} integer"
-            tables.append(f"CREATE UNLOGGED TABLE {quote_table(source.aside)} ({columns});")
+        columns = "".join(f"{quote_name(c.name)} {c.type.sql}, " for c in source.change.fields)
+        columns += f"{source.change.weight} integer"
+        tables.append(f"CREATE UNLOGGED TABLE {quote_table(source.aside)} ({columns});")
     return "\n".join(tables)

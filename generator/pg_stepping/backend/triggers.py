@@ -24,12 +24,11 @@ def triggers(program: StageProgram) -> list[str]:
     for source in program.sources:
         table = quote_table(source.table)
         name = f"stepping_{program.stage.name}"
-        if source.aside is not None:
-            result.append(
-                f"CREATE TRIGGER {quote_name(name + '__open')} BEFORE INSERT OR UPDATE OR DELETE ON {table}\n"
-                f"    FOR EACH STATEMENT EXECUTE FUNCTION"
-                f" stepping.open_statement({quote_text(open_setting(program))});"
-            )
+        result.append(
+            f"CREATE TRIGGER {quote_name(name + '__open')} BEFORE INSERT OR UPDATE OR DELETE ON {table}\n"
+            f"    FOR EACH STATEMENT EXECUTE FUNCTION"
+            f" stepping.open_statement({quote_text(open_setting(program))});"
+        )
         call = f"FOR EACH STATEMENT EXECUTE FUNCTION {function_name(program)}({quote_text(source.key)});"
         for event, tables in _TRANSITIONS.items():
             result.append(
@@ -45,4 +44,4 @@ def triggers(program: StageProgram) -> list[str]:
 def drop_triggers(program: StageProgram) -> list[str]:
     """DROP FUNCTION takes the maintaining triggers along; those that only count are named."""
     name = quote_name(f"stepping_{program.stage.name}__open")
-    return [f"DROP TRIGGER {name} ON {quote_table(s.table)};" for s in program.sources if s.aside is not None]
+    return [f"DROP TRIGGER {name} ON {quote_table(s.table)};" for s in program.sources]

@@ -11,10 +11,11 @@ from pg_stepping.ir import Column, Type
 NO_EQUALITY = frozenset(
     ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle", "refcursor")
 )
-# Types whose equality means the same value in every respect; elsewhere (1.0 = 1.00) the text must agree too.
+# Types whose equality means the same value in every respect; elsewhere (1.0 = 1.00, 0 = -0) the text must
+# agree too.
 _SAME_WHEN_EQUAL = (
     "smallint", "integer", "bigint", "oid", "uuid", "date", "boolean", "timestamp", "time without", "text",
-    "character", "bytea", "numeric(", "real", "double precision", '"char"', "name", "money",
+    "character", "bytea", "numeric(", '"char"', "name", "money",
 )  # fmt: skip
 
 
@@ -62,10 +63,11 @@ def change_of(fields: tuple[Column, ...], weight: str) -> Change:
         comparable = field.type.base not in NO_EQUALITY
         kept.append(name if comparable else f"(array_agg({name}))[1] AS {name}")
         by += [name] if comparable else []
-        by += [] if _same_when_equal(field.type) else [f"{name}::text"]
+        by += [] if _same_when_equal(field.type) else [f"ROW({name})::text"]
     columns = ", ".join(quote_name(f.name) for f in fields)
     return Change(fields, columns, ", ".join(kept), ", ".join(by), quote_name(weight))
 
 
 def _same_when_equal(type_: Type) -> bool:
-    return type_.base.startswith(_SAME_WHEN_EQUAL) and type_.collation is None
+    simple = type_.base.startswith(_SAME_WHEN_EQUAL) and not type_.base.endswith("[]")
+    return simple and type_.collation is None

@@ -4,8 +4,8 @@ Both trigger languages run these same statements; a language only says how they 
 The fast path, for one changed table, is one statement:
     WITH change AS (the changed rows with their weights), delta AS (their effect on the state) INSERT ...
 Where several changes meet (more than one table in a statement, a trigger within a trigger), each is set
-aside in a table, and the last trigger runs the terms of all of them together. A stage over one table that
-never looks at the table itself (no join, no sum to compute afresh) needs none of that.
+aside in a table, and the last trigger runs the terms of all of them together. That holds for a stage over
+one table too: a row trigger that changes the very row that was just inserted ends before the INSERT does.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.types import fresh
 
 INDENT = "    "
+STATE = "state"  # the alias of the state table wherever it is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,14 @@ class SourceProgram:
 
     `term` is the stage's join of the relation `change` with the other tables; `waiting` the same of what was
     set aside, with the others as they were where they changed too; `aside` is the table where changes wait.
-    The last two are None where a change never waits.
     """
 
     key: str
     table: Table
     change: Change
     term: str
-    aside: Table | None
-    waiting: str | None
+    aside: Table
+    waiting: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,6 @@ class StageProgram:
     fill: str
     empty: str
 
-    @property
-    def waits(self) -> bool:
-        """Whether changes of several tables can meet."""
-        return any(s.aside is not None for s in self.sources)
-
     def delta(self, *of: str) -> str:
         """The query of the relation `delta` over some terms."""
         head, tail = self.gather
@@ -81,28 +76,27 @@ def program_of(stage: Stage) -> StageProgram:
     shape = _Shape(stage)
     tables = list(dict.fromkeys(s.table for s in stage.scans))
     asides = {t: Table(SCHEMA, f"{stage.name}__aside_{i + 1}") for i, t in enumerate(tables)}
-    waits = stage.joins or any(c.stale != "never" for c in stage.state)
-    together = terms(stage, {t: quote_table(a) for t, a in asides.items()}) if waits else ()
+    together = terms(stage, {t: quote_table(a) for t, a in asides.items()})
     sources = tuple(
         SourceProgram(
             key=_key(t, tables),
             table=t,
             change=change_of(_columns(stage, t), stage.weight),
             term="\nUNION ALL\n".join(map(shape.term, terms(stage, {t: "change"}))),
-            aside=asides[t] if waits else None,
-            waiting="\nUNION ALL\n".join(shape.term(w) for w in together if w.table == t) or None,
+            aside=asides[t],
+            waiting="\nUNION ALL\n".join(shape.term(w) for w in together if w.table == t),
         )
         for t in tables
     )
     state = quote_table(stage.table)
-    stale = [t for c in stage.state if (t := c.stale_test("s"))]
+    stale = [t for c in stage.state if (t := c.stale_test(STATE))]
     is_total = stage.kind == "total"
     return StageProgram(
         stage=stage,
         sources=sources,
         gather=shape.gather,
         apply=_apply(stage),
-        returning=f"RETURNING s.ctid, s.{stage.count.sql_name} AS n"
+        returning=f"RETURNING {STATE}.ctid, {STATE}.{stage.count.sql_name} AS n"
         + (f", {' OR '.join(stale)} AS stale" if stale else ""),
         outcome=_outcome(is_total, bool(stale)),
         remove=None if is_total else f"DELETE FROM {state} WHERE ctid = ANY ($1)",
@@ -208,9 +202,9 @@ def stored_names(stage: Stage) -> list[str]:
 def _apply(stage: Stage) -> str:
     keys, columns = ", ".join(_key_names(stage)), ", ".join(stored_names(stage))
     changes = " OR ".join(c.change_test() for c in stage.state)
-    sums = [f"{c.sql_name} = s.{c.sql_name} + excluded.{c.sql_name}" for c in stage.state]
+    sums = [f"{c.sql_name} = {STATE}.{c.sql_name} + excluded.{c.sql_name}" for c in stage.state]
     return (
-        f"INSERT INTO {quote_table(stage.table)} AS s ({columns})\n"
+        f"INSERT INTO {quote_table(stage.table)} AS {STATE} ({columns})\n"
         f"SELECT {columns} FROM delta\n"
         f"WHERE {changes}\n"
         f"ORDER BY {keys}\n"
@@ -235,7 +229,7 @@ def _refresh(stage: Stage) -> str:
     where = [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
     if stage.kind == "groups":
         for k in stage.keys:
-            mine, stored = operand(k.expression), f"s.{quote_name(k.name)}"
+            mine, stored = operand(k.expression), f"{STATE}.{quote_name(k.name)}"
             where.append(f"({mine} = {stored} OR ({mine} IS NULL AND {stored} IS NULL))")
     if where:
         lines.append("WHERE " + "\n    AND ".join(where))
@@ -243,8 +237,8 @@ def _refresh(stage: Stage) -> str:
     names = ", ".join(c.sql_name for c in columns)
     target = names if len(columns) == 1 else f"({names})"
     return (
-        f"UPDATE {quote_table(stage.table)} AS s\nSET {target} = (\n{indent(body, INDENT)}\n)\n"
-        "WHERE s.ctid = ANY ($1)"
+        f"UPDATE {quote_table(stage.table)} AS {STATE}\nSET {target} = (\n{indent(body, INDENT)}\n)\n"
+        f"WHERE {STATE}.ctid = ANY ($1)"
     )
 
 

@@ -19,11 +19,12 @@ from pg_stepping.frontend.postgres import Relation
 from pg_stepping.ir import Aggregate, Column, Filter, Item, Join, Plan, Project, Scan, Table, Type
 from pg_stepping.ir.nodes import Expression, columns_read
 from pg_stepping.ir.rewrite import rebuild, substitute
-from pg_stepping.ir.types import fresh
+from pg_stepping.ir.types import fresh, reference
 from pg_stepping.passes.prune_columns import prune
 
 SCHEMA = "stepping"
 _TRUE = exp.Boolean(this=True)
+_ZERO = exp.Literal.number(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,9 @@ def cut_stages(
     items = tuple(replace(i, expression=substitute(i.expression, cutter.results)) for i in plan.items)
     scan = below.input if isinstance(below, Filter) else below
     if not (isinstance(scan, Scan) and scan.table.schema == SCHEMA and scan.relation in cutter.grouped):
-        items, scan = cutter.rows(below, items)
-        below = scan
+        items, below = cutter.rows(below, items)
+        scan = below.input if isinstance(below, Filter) else below
+    assert isinstance(scan, Scan)
     last = cutter.stages[-1] = replace(cutter.stages[-1], name=cutter.name)
     conditions = below.conditions if isinstance(below, Filter) else ()
     return tuple(cutter.stages), Published(items, conditions, scan.relation, last)
@@ -138,9 +140,10 @@ class _Cutter:
             *(Column(relation, k.name, k.type) for k in keys),
             *(Column(relation, c.name, c.type) for c in state.columns),
         )
-        return Scan(stage.table, relation, fields)
+        scan = Scan(stage.table, relation, fields)
+        return scan if kind == "total" else _present(scan, state.columns[0])
 
-    def rows(self, core: Plan, items: tuple[Item, ...]) -> tuple[tuple[Item, ...], Scan]:
+    def rows(self, core: Plan, items: tuple[Item, ...]) -> tuple[tuple[Item, ...], Plan]:
         """A stage for a bag of rows; returns how its columns are read."""
         core = prune(core, set(columns_read(*(i.expression for i in items))))
         taken = {i.name for i in items}
@@ -151,7 +154,7 @@ class _Cutter:
         fields = (*(Column("rows", i.name, i.type) for i in items), Column("rows", count.name, BIGINT))
         scan = Scan(stage.table, "rows", fields, copies=None if stage.unique else count.name)
         read = tuple(Item(i.name, Column("rows", i.name, i.type).ref, i.type) for i in items)
-        return read, scan
+        return read, _present(scan, count) if stage.unique else scan
 
     def _stage(self, kind: str, core: Plan, keys: tuple[Item, ...], state: tuple[StateColumn, ...]) -> Stage:
         names = {c.name for c in core.columns} | {k.name for k in keys} | {c.name for c in state}
@@ -159,6 +162,11 @@ class _Cutter:
         stage = Stage(name, kind, core, keys, state, row_key="", weight=fresh("weight", names))
         self.stages.append(stage)
         return stage
+
+
+def _present(scan: Scan, count: StateColumn) -> Filter:
+    """The rows of a state table that are there: one whose count came to zero is deleted a moment later."""
+    return Filter(scan, (exp.NEQ(this=reference(scan.relation, count.name), expression=_ZERO),))
 
 
 def _flat(node: Plan) -> Plan:

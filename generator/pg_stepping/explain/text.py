@@ -56,8 +56,7 @@ def _source(definition: Definition, program: StageProgram, source: SourceProgram
         for step in join_order(stage, scan)[1:]:
             lines.append(f"  joins {quote_table(step.scan.table)} {_access(definition, step, missing)}")
     lines.append(f"  writes {stage.table} by index {stage.name}_key")
-    if source.aside is not None:
-        lines.append(f"  waits in {source.aside} while the same statement has other changes to come")
+    lines.append(f"  waits in {source.aside} while the same statement has other changes to come")
     lines.append("  on INSERT, DELETE and UPDATE, with the changed rows as the relation change:")
     lines.append(indent(program.delta(source.term), "    "))
     lines.append("  then:")

@@ -13,6 +13,20 @@ from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import rebuild, substitute
 from pg_stepping.ir.types import fresh, reference
 
+# What the statements of a delta program call their own relations.
+RESERVED = (
+    "change",
+    "changed",
+    "delta",
+    "deleted",
+    "excluded",
+    "inserted",
+    "keyed",
+    "maintain",
+    "state",
+    "term",
+)
+
 
 def name_relations(plan: Project) -> Project:
     """Name each relation after its table and sort what has no order, so that equal queries have equal plans.
@@ -20,7 +34,7 @@ def name_relations(plan: Project) -> Project:
        FROM reads AS r JOIN meters AS m ON r.meter_id = m.meter_id
     -> FROM meters JOIN reads ON meters.meter_id = reads.meter_id
     """
-    taken: set[str] = set()
+    taken = set(RESERVED)
     columns: dict[tuple[str, str], Expression] = {}
 
     def rename(old: str, wanted: str, names: list[str]) -> str:

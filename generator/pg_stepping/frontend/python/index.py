@@ -14,8 +14,6 @@ from pg_stepping.frontend.python.tracing import leaves, normal, row_of, trace
 
 T = TypeVar("T")
 K = TypeVar("K")
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,8 +24,8 @@ class Index(Generic[T, K]):
     columns: tuple[Scalar, ...]
     is_tuple: bool
 
-    @staticmethod
-    def pick(row_type: type[A], f: Callable[[A], B]) -> Index[A, B]:
+    @classmethod
+    def pick(cls, row_type: type[T], f: Callable[[T], K]) -> Index[T, K]:
         """The key that `f` picks from a row: a field, an expression, or a tuple of them.
 
         Raises UnsupportedQuery if `f` has no SQL.
@@ -39,7 +37,7 @@ class Index(Generic[T, K]):
                 f"an index of {row_type} that picks no field",
                 hint="pick a field, an expression over fields, or a tuple of them",
             )
-        return Index(row_type, picked, type(key) is tuple)
+        return cls(row_type, picked, type(key) is tuple)
 
     def fits(self, row: object) -> bool:
         """Whether the rows of a ZSet have all that the index's row type has."""

@@ -15,6 +15,7 @@ from pg_stepping.frontend.python.graph import Graph, Kept, table_of
 from pg_stepping.frontend.python.operators import Source
 from pg_stepping.frontend.python.render import select
 from pg_stepping.frontend.python.tables import SourceTable, join_keys
+from pg_stepping.views import create_view, fingerprint, installed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +72,6 @@ class StorePostgres:
                 yield f"table {table.schema}.{table.name} is missing"
 
     def _prepare_views(self, create: bool) -> Iterator[str]:
-        from pg_stepping.views import create_view, fingerprint, installed
-
         for kept in self.graph.kept:
             query = select(kept.operator, lambda source: table_of(source, self.schema))
             found = installed(self.conn, kept.name, schema=self.schema)

@@ -7,6 +7,8 @@ The function must be pure: what it reads besides its argument is read once, when
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import dis
 import functools
 import traceback
@@ -26,7 +28,8 @@ from pg_stepping.frontend.python.types import FieldType, field_type
 T = TypeVar("T")
 U = TypeVar("U")
 
-_HERE = str(Path(__file__).parent)
+# Generated code, the standard library's (where dataclasses compare and copy rows), and this package's.
+_NOT_THE_USERS = ("<", dataclasses.__file__, copy.__file__, str(Path(__file__).parent))
 
 
 def trace(function: Callable[[T], object], row: T, result: Callable[[object], U]) -> U:
@@ -139,7 +142,9 @@ def _unsupported(
 ) -> UnsupportedQuery:
     """The refusal with its place: the last line of the user's that ran, or else where the function begins."""
     code = _code(function)
-    ran = [f for f in traceback.extract_tb(refusal.__traceback__) if not f.filename.startswith(_HERE)]
+    ran = [
+        f for f in traceback.extract_tb(refusal.__traceback__) if not f.filename.startswith(_NOT_THE_USERS)
+    ]
     place = f" at {code.co_filename}:{line or code.co_firstlineno}" if code is not None else ""
     if ran and line is None:
         place = f" at {ran[-1].filename}:{ran[-1].lineno}"

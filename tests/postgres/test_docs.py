@@ -1,0 +1,59 @@
+"""Every example in the README runs, in order, in one database."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+QUERY = re.compile(r'"""\s*(SELECT.*?)"""', re.S)
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / page).read_text())
+
+
+def test_readme_has_an_example_of_each_kind() -> None:
+    assert {kind for kind, _ in blocks("README.md")} == {"sql", "python", "console"}
+
+
+def test_the_readme_runs_as_it_stands(conn: psycopg.Connection, dsn: str, tmp_path: Path) -> None:
+    names: dict[str, object] = {"conn": conn, "__name__": "readme"}
+    for kind, text in blocks("README.md"):
+        if kind == "sql":
+            conn.execute(text)  # type: ignore[call-overload]
+        elif kind == "python":
+            exec(compile(text, "README.md", "exec", dont_inherit=True), names)
+            found = QUERY.search(text)
+            if found:
+                (tmp_path / "query.sql").write_text(found[1])
+        else:
+            conn.commit()
+            for line in text.splitlines():
+                run_console(line.removeprefix("$ "), dsn, tmp_path)
+    assert "CREATE VIEW" in (tmp_path / "0007_daily_usage.sql").read_text()
+    assert "DROP VIEW" in (tmp_path / "0007_daily_usage_down.sql").read_text()
+    [(count,)] = conn.execute("SELECT count(*) FROM owner_usage").fetchall()
+    assert count == 1
+
+
+def run_console(line: str, dsn: str, folder: Path) -> None:
+    command, _, target = line.partition(" > ")
+    program, *arguments = shlex.split(command)
+    assert program == "pg-stepping"
+    run = [sys.executable, "-m", "pg_stepping.cli", "--dsn", dsn, *arguments]
+    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder / target).write_text(done.stdout)
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_links_between_the_pages_lead_somewhere(page: str) -> None:
+    folder = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)#\s]+)\)", BLOCK.sub("", (ROOT / page).read_text())):
+        assert target.startswith("http") or (folder / target).exists(), target
