@@ -13,9 +13,9 @@ SHAREDIR ?= $(shell $(PG_CONFIG) --sharedir)
 
 all: $(EXTENSION)
 
-$(EXTENSION): $(sort $(wildcard sql/[0-9]*.sql)) sql/pg_stepping.control
+$(EXTENSION): $(sort $(wildcard sql/[0-9]*.sql)) plpython/maintain.py sql/pg_stepping.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION pg_stepping" to load this file. \quit' > $@
-	cat $(filter %.sql,$^) >> $@
+	cat $(filter %.sql,$^) | sed -e '/^-- plpython\/maintain.py$$/{r plpython/maintain.py' -e 'd}' >> $@
 
 # The server reads these files: run it as the user who may write to its folder, often root.
 install: $(EXTENSION)

@@ -1,4 +1,4 @@
--- The catalog of pg_stepping: which views are maintained, and what every view's triggers share.
+-- The catalog of pg_stepping: which views are maintained, and what the triggers of every view share.
 -- `CREATE EXTENSION pg_stepping` and `pg-stepping init` both run this file, in schema stepping.
 
 CREATE TABLE IF NOT EXISTS stepping.maintained_view (
@@ -9,10 +9,10 @@ CREATE TABLE IF NOT EXISTS stepping.maintained_view (
     language text NOT NULL,
     indexes jsonb NOT NULL,
     settings jsonb NOT NULL,
+    stages text[] NOT NULL,
     reads text[] NOT NULL,
     fingerprint text NOT NULL,
     version text NOT NULL,
-    down text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (schema_name, view_name)
 );
@@ -27,12 +27,12 @@ COMMENT ON COLUMN stepping.maintained_view.indexes IS
 'The published columns of each further index.';
 COMMENT ON COLUMN stepping.maintained_view.settings IS
 'The session settings that the result depends on, by name; the triggers run with these.';
+COMMENT ON COLUMN stepping.maintained_view.stages IS
+'The state tables in schema stepping, each after those that it reads; the last one is published.';
 COMMENT ON COLUMN stepping.maintained_view.reads IS
 'The maintained views that this one reads, as schema.name.';
 COMMENT ON COLUMN stepping.maintained_view.fingerprint IS
 'SHA-256 of the plan, the indexes and the settings; equal plans give equal fingerprints.';
-COMMENT ON COLUMN stepping.maintained_view.down IS
-'The script that drops the view and all that belongs to it.';
 
 -- A row is here only while a statement is running whose changes wait for its last trigger.
 CREATE TABLE IF NOT EXISTS stepping.waiting (stage text NOT NULL);
@@ -40,15 +40,48 @@ CREATE TABLE IF NOT EXISTS stepping.waiting (stage text NOT NULL);
 COMMENT ON TABLE stepping.waiting IS
 'Stages with changes set aside until the last trigger of the running statement; empty at every commit.';
 
--- Counts the statements under way on the tables of a stage that joins; its AFTER triggers count down.
+-- Creates the triggers that carry every change of a table to a stage.
+CREATE OR REPLACE FUNCTION stepping.follow(source regclass, stage text, source_key text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    maintain text := concat(
+        ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.', quote_ident(stage || '__maintain'),
+        '(', quote_literal(source_key), ')'
+    );
+    event text;
+    transition text;
+BEGIN
+    EXECUTE concat(
+        'CREATE TRIGGER ', quote_ident(concat('stepping_', stage, '__open')),
+        ' BEFORE INSERT OR UPDATE OR DELETE ON ', source,
+        ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.open_statement(', quote_literal(stage), ')'
+    );
+    FOR event, transition IN VALUES
+        ('insert', ' REFERENCING NEW TABLE AS inserted'),
+        ('delete', ' REFERENCING OLD TABLE AS deleted'),
+        ('update', ' REFERENCING OLD TABLE AS deleted NEW TABLE AS inserted'),
+        ('truncate', '')
+    LOOP
+        EXECUTE concat(
+            'CREATE TRIGGER ', quote_ident(concat('stepping_', stage, '__', event)),
+            ' AFTER ', event, ' ON ', source, transition, maintain
+        );
+    END LOOP;
+END
+$body$;
+
+-- Counts the statements under way on the tables of a stage; its AFTER triggers count down.
 -- The count is local to the transaction and goes back with a savepoint.
 CREATE OR REPLACE FUNCTION stepping.open_statement() RETURNS trigger
 LANGUAGE plpgsql
 AS $body$
+DECLARE
+    name pg_catalog.text := pg_catalog.concat('stepping.', TG_ARGV[0], '__open');
 BEGIN
     PERFORM pg_catalog.set_config(
-        TG_ARGV[0],
-        (coalesce(nullif(pg_catalog.current_setting(TG_ARGV[0], true), ''), '0')::pg_catalog.int4
+        name,
+        (coalesce(nullif(pg_catalog.current_setting(name, true), ''), '0')::pg_catalog.int4
             OPERATOR(pg_catalog.+) 1)::pg_catalog.text,
         true
     );
@@ -66,9 +99,10 @@ BEGIN
         SET CONSTRAINTS stepping.refuse_leftovers DEFERRED;
         UPDATE stepping.waiting SET stage = stage WHERE stage = NEW.stage;
     ELSIF EXISTS (SELECT FROM stepping.waiting WHERE stage = NEW.stage) THEN
-        RAISE EXCEPTION 'changes for stepping.% were set aside and never applied', NEW.stage
-            USING ERRCODE = 'XX000',
-                  HINT = 'The transaction was rolled back. Was a setting named stepping.* changed by hand?';
+        RAISE EXCEPTION USING
+            ERRCODE = 'internal_error',
+            MESSAGE = concat('changes for stepping.', NEW.stage, ' were set aside and never applied'),
+            HINT = 'The transaction was rolled back. Was a setting named stepping.* changed by hand?';
     END IF;
     RETURN NULL;
 END
@@ -78,29 +112,60 @@ CREATE OR REPLACE FUNCTION stepping.refuse_write() RETURNS trigger
 LANGUAGE plpgsql
 AS $body$
 BEGIN
-    RAISE EXCEPTION 'view "%" is maintained by pg_stepping and cannot be written to', TG_TABLE_NAME
-        USING ERRCODE = 'feature_not_supported',
-              HINT = 'Change the tables that its query reads; the view follows in the same transaction.';
+    RAISE EXCEPTION USING
+        ERRCODE = 'feature_not_supported',
+        MESSAGE = pg_catalog.concat('view "', TG_TABLE_NAME, '" is maintained by pg_stepping: it cannot be written'),
+        HINT = 'Change the tables that its query reads; the view follows in the same transaction.';
 END
 $body$;
 
--- Takes a view out of the catalog before it is dropped; refuses while another maintained view reads it.
-CREATE OR REPLACE FUNCTION stepping.unregister(schema_name text, view_name text) RETURNS void
+-- Drops a maintained view with all that belongs to it; refuses while another maintained view reads it.
+CREATE OR REPLACE FUNCTION stepping.drop_view(schema_name text, view_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
+#variable_conflict use_column
 DECLARE
     reader text;
+    stages text[];
+    stage text;
+    opener record;
+    belonging text;
 BEGIN
     SELECT concat(v.schema_name, '.', v.view_name) INTO reader
     FROM stepping.maintained_view AS v
-    WHERE concat(unregister.schema_name, '.', unregister.view_name) = ANY (v.reads)
+    WHERE concat(drop_view.schema_name, '.', drop_view.view_name) = ANY (v.reads)
     ORDER BY 1 LIMIT 1;
     IF reader IS NOT NULL THEN
-        RAISE EXCEPTION 'cannot drop maintained view %.%: % reads it', schema_name, view_name, reader
-            USING ERRCODE = 'dependent_objects_still_exist', HINT = 'Drop that view first.';
+        RAISE EXCEPTION USING
+            ERRCODE = 'dependent_objects_still_exist',
+            MESSAGE = concat('maintained view ', reader, ' reads ', drop_view.schema_name, '.', drop_view.view_name),
+            HINT = 'Drop that view first.';
     END IF;
     DELETE FROM stepping.maintained_view AS v
-    WHERE v.schema_name = unregister.schema_name AND v.view_name = unregister.view_name;
+    WHERE v.schema_name = drop_view.schema_name AND v.view_name = drop_view.view_name
+    RETURNING v.stages INTO stages;
+    IF stages IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_table',
+            MESSAGE = concat('there is no maintained view ', drop_view.schema_name, '.', drop_view.view_name);
+    END IF;
+    EXECUTE concat('DROP VIEW IF EXISTS ', quote_ident(drop_view.schema_name), '.', quote_ident(drop_view.view_name));
+    FOREACH stage IN ARRAY stages LOOP
+        FOR opener IN
+            SELECT t.tgname, t.tgrelid::regclass AS source FROM pg_trigger AS t
+            WHERE t.tgname = concat('stepping_', stage, '__open')
+        LOOP
+            EXECUTE concat('DROP TRIGGER ', quote_ident(opener.tgname), ' ON ', opener.source);
+        END LOOP;
+        EXECUTE concat('DROP FUNCTION stepping.', quote_ident(stage || '__maintain'), '() CASCADE');
+        FOR belonging IN
+            SELECT c.relname FROM pg_class AS c
+            WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
+              AND (c.relname = stage OR c.relname ~ concat('^', stage, '__aside_[0-9]+$'))
+        LOOP
+            EXECUTE concat('DROP TABLE stepping.', quote_ident(belonging));
+        END LOOP;
+    END LOOP;
 END
 $body$;
 

@@ -8,14 +8,14 @@ from pg_stepping.errors import InvalidQuery, ViewNotFound
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded, plain_rows
-from pg_stepping.shipped import catalog_sql
+from pg_stepping.shipped import catalog_sql, plpython_sql
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
     """A maintained view as the catalog has it.
 
-    `query` is canonical SQL, `recompute` what `verify` compares with, `down` the script that drops the view.
+    `query` is canonical SQL, `recompute` what `verify` compares with; `stages` are its state tables.
     """
 
     schema: str
@@ -25,10 +25,10 @@ class Installed:
     language: str
     indexes: tuple[tuple[str, ...], ...]
     settings: tuple[tuple[str, str], ...]
+    stages: tuple[str, ...]
     reads: tuple[str, ...]
     fingerprint: str
     version: str
-    down: str
 
     @property
     def table(self) -> Table:
@@ -44,16 +44,24 @@ def has_catalog(conn: Connection) -> bool:
 def init(conn: Connection) -> None:
     """Make the catalog in schema `stepping`, as CREATE EXTENSION pg_stepping would; no-op if it is there.
 
+    Where PL/Python came to the database after the catalog, this adds what its trigger functions share.
     Runs in the caller's transaction and does not commit.
     """
     with guarded(conn):
-        if not has_catalog(conn):
-            execute(conn, init_script())
+        execute(conn, init_script())
 
 
 def init_script() -> str:
-    """The SQL of `init`."""
-    return f"CREATE SCHEMA IF NOT EXISTS stepping;\n\n{catalog_sql()}"
+    """The SQL of `init`; running it twice changes nothing."""
+    return f"CREATE SCHEMA IF NOT EXISTS stepping;\n\n{catalog_sql()}\n{plpython_sql()}"
+
+
+def prelude(conn: Connection, language: str) -> str:
+    """What a view in `language` needs and the database lacks: the catalog, its PL/Python part, or nothing."""
+    if not has_catalog(conn):
+        return "-- The catalog of pg_stepping, which this database does not have yet.\n" + init_script()
+    row = execute(conn, "SELECT to_regprocedure('stepping.load_maintainer()') IS NULL").fetchone()
+    return plpython_sql() if language == "plpython3u" and row == (True,) else ""
 
 
 def target(conn: Connection, name: str, schema: str | None) -> Table:
@@ -79,16 +87,18 @@ def list_views(conn: Connection) -> list[Installed]:
             return []
         rows = execute(
             conn,
-            """SELECT schema_name, view_name, query, recompute, language, indexes, settings, reads,
-                      fingerprint, version, down
+            """SELECT schema_name, view_name, query, recompute, language, indexes, settings, stages,
+                      reads, fingerprint, version
                FROM stepping.maintained_view ORDER BY schema_name, view_name""",
         )
         return [
             Installed(
-                s, n, q, r, lang, tuple(map(tuple, idx)), tuple(settings.items()), tuple(reads), f, v, d
+                schema, name, query, recompute, language, tuple(map(tuple, indexes)), tuple(settings.items()),
+                tuple(stages), tuple(reads), fingerprint, made_by,
             )
-            for s, n, q, r, lang, idx, settings, reads, f, v, d in rows
-        ]
+            for schema, name, query, recompute, language, indexes, settings, stages, reads, fingerprint,
+                made_by in rows
+        ]  # fmt: skip
 
 
 def use_settings(conn: Connection, view: Installed) -> None:

@@ -31,7 +31,7 @@ def catalog_sql() -> str:
 
 
 @cache
-def maintain_py() -> str:
-    """The text of the PL/Python runtime, without what only its tests need."""
-    text = (_folder("plpython") / "maintain.py").read_text()
-    return text.partition("--- shipped from here ---")[2].partition("\n")[2].strip("\n")
+def plpython_sql() -> str:
+    """The script that makes what all PL/Python trigger functions share, if the database has the language."""
+    script = (_folder("sql") / "20_plpython.sql").read_text()
+    return script.replace("-- plpython/maintain.py\n", (_folder("plpython") / "maintain.py").read_text())

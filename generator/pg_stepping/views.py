@@ -7,20 +7,12 @@ that fails leaves the database, and the transaction, as they were.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from psycopg import errors as pg
 
 from pg_stepping.backend.script import Definition, Script, fingerprint_of, write_script
-from pg_stepping.catalog import (
-    Installed,
-    found,
-    has_catalog,
-    init,
-    init_script,
-    installed,
-    list_views,
-    target,
-)
+from pg_stepping.catalog import Installed, found, init, installed, list_views, prelude, target
 from pg_stepping.compiler import compile_query
 from pg_stepping.errors import NameTaken, SteppingError, UnsupportedQuery
 from pg_stepping.frontend.postgres import Connection, describe, execute, relation, savepoint
@@ -57,12 +49,11 @@ def generate(
     script makes it first. Raises UnsupportedQuery, InvalidQuery, UnsupportedServer or ConnectionUnusable.
     """
     with plain_rows(conn), savepoint(conn, undo=True):
-        view = target(conn, name, schema)
-        script = write_script(compile_query(conn, view, query, language=language, indexes=indexes))
-        if has_catalog(conn):
-            return script
-    head = "-- The catalog of pg_stepping, which this database does not have yet.\n"
-    return Script(f"{head}{init_script()}\n{script.up}", script.down, script.fingerprint)
+        definition = compile_query(
+            conn, target(conn, name, schema), query, language=language, indexes=indexes
+        )
+        script, before = write_script(definition), prelude(conn, definition.language)
+    return replace(script, up=f"{before}\n{script.up}") if before else script
 
 
 def create_view(
@@ -81,14 +72,12 @@ def create_view(
     NameTaken, UnsupportedServer, InsufficientPrivilege or ConnectionUnusable, with nothing changed.
     """
     with guarded(conn):
-        if not has_catalog(conn):
-            execute(conn, init_script())
         view = target(conn, name, schema)
         _check_name_is_free(conn, view)
         definition = compile_query(conn, view, query, language=language, indexes=indexes)
         try:
             with savepoint(conn):
-                execute(conn, write_script(definition).up)
+                execute(conn, prelude(conn, definition.language) + write_script(definition).up)
         except pg.UndefinedObject as error:
             raise UnsupportedQuery(
                 f"a type that has no ordering ({error.diag.message_primary})",
@@ -104,7 +93,8 @@ def drop_view(conn: Connection, name: str, *, schema: str | None = None) -> None
     other object, depends on it.
     """
     with guarded(conn):
-        execute(conn, found(conn, name, schema).down)
+        view = found(conn, name, schema)
+        execute(conn, "SELECT stepping.drop_view(%s, %s)", [view.schema, view.name])
 
 
 def fingerprint(

@@ -6,8 +6,9 @@ table with what a fresh fill would hold, so that a hidden count cannot be off un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -112,8 +113,7 @@ class World:
     def __init__(self, conn: psycopg.Connection[Any], views: Collection[str] = tuple(VIEWS)) -> None:
         self.conn = conn
         self.views = views
-        self._fills = fills(conn, {name: VIEWS[name] for name in views})
-        conn.commit()
+        self._fills = fills(conn, tuple((name, VIEWS[name]) for name in views))
 
     def step(self, statement: str, *args: Any, empty: Collection[str] = ()) -> None:
         """Run a statement in the open transaction, then check; the views named `empty` must be that."""
@@ -136,9 +136,8 @@ class World:
     @contextmanager
     def undone(self) -> Iterator[None]:
         """A block whose changes are rolled back to a savepoint."""
-        self.conn.execute("SAVEPOINT undone")
-        yield
-        self.conn.execute("ROLLBACK TO SAVEPOINT undone")
+        with self.conn.transaction(force_rollback=True):
+            yield
 
 
 def build(conn: psycopg.Connection[Any], language: str) -> None:
@@ -155,20 +154,26 @@ def rows(conn: psycopg.Connection[Any], name: str) -> list[tuple[Any, ...]]:
     return found.fetchall()
 
 
-def fills(conn: psycopg.Connection[Any], views: dict[str, str]) -> list[tuple[str, str]]:
+Views = tuple[tuple[str, str], ...]
+Fills = tuple[tuple[str, str], ...]
+_fills: dict[Views, Fills] = {}
+
+
+def fills(conn: psycopg.Connection[Any], views: Views) -> Fills:
     """For each state table of these views, in order, its name and the statement that fills it."""
-    programs = [p for name, query in views.items() for p in compile_query(conn, Table("public", name), query).programs]
-    return [(p.stage.name, p.fill) for p in programs]
+    if views not in _fills:
+        with conn.transaction(force_rollback=True):
+            definitions = [compile_query(conn, Table("public", name), query) for name, query in views]
+        _fills[views] = tuple((p.stage.name, p.fill) for d in definitions for p in d.programs)
+    return _fills[views]
 
 
-def check_state(conn: psycopg.Connection[Any], fills: list[tuple[str, str]]) -> None:
+def check_state(conn: psycopg.Connection[Any], fills: Fills) -> None:
     """The state tables hold what filling them afresh gives, and nothing waits in any other table."""
     with conn.transaction(force_rollback=True):
         conn.execute("SET LOCAL session_replication_role = replica")
         held = {name: state_rows(conn, name) for name, _ in fills}
-        asides = conn.execute(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'stepping'::regnamespace AND relname LIKE '%\\_\\_aside\\_%'"
-        ).fetchall()
+        asides = conn.execute("SELECT relname FROM pg_class WHERE relname ~ '__aside_[0-9]+$'").fetchall()
         for (name,) in [*asides, ("waiting",)]:
             assert state_rows(conn, name) == [], f"stepping.{name} is not empty"
         for name, fill in fills:
@@ -179,7 +184,16 @@ def check_state(conn: psycopg.Connection[Any], fills: list[tuple[str, str]]) -> 
 
 def state_rows(conn: psycopg.Connection[Any], name: str) -> list[str]:
     """The rows of a table in schema stepping, each as text (a NaN equals itself there), sorted."""
-    return sorted(map(repr, conn.execute(sql.SQL("TABLE stepping.{}").format(sql.Identifier(name)))))
+    found = conn.execute(sql.SQL("TABLE stepping.{}").format(sql.Identifier(name)))
+    return sorted(str([_plain(value) for value in row]) for row in found)
+
+
+def _plain(value: Any) -> Any:
+    """A number without the zeros at its end; the views' own tests compare the scales that are seen."""
+    if not isinstance(value, Decimal) or not value.is_finite():
+        return value
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def template(databases: Any, language: str) -> str:
@@ -193,4 +207,13 @@ def template(databases: Any, language: str) -> str:
     return made[language]
 
 
-__all__ = ["SCHEMA", "VIEWS", "Callable", "World", "build", "check_state", "fills", "rows", "template"]
+@contextmanager
+def world(databases: Any, language: str) -> Iterator[World]:
+    """A fresh copy of it all, in a session of its own."""
+    name = databases.create(template(databases, language))
+    try:
+        with psycopg.connect(databases.dsn(name)) as conn:
+            yield World(conn)
+            conn.rollback()
+    finally:
+        databases.drop(name)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from textwrap import indent
 
-from pg_stepping.backend.settings import close_columns, dollar_tag, pinned, settled_query, wait_statements
+from pg_stepping.backend.settings import dollar_tag, pinned
 from pg_stepping.backend.triggers import function_name
 from pg_stepping.delta import StageProgram
 from pg_stepping.delta.terms import quote_table
-from pg_stepping.shipped import maintain_py
 
 
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
@@ -18,11 +16,10 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     body = "\n".join(
         [
             'if "maintain" not in SD:',
+            '    if "stepping" not in GD:',
+            '        plpy.execute("SELECT stepping.load_maintainer()")',
             indent(_view(program), "    "),
-            "",
-            "    # The same for every view that pg_stepping maintains.",
-            indent(_runtime(), "    "),
-            '    SD["maintain"] = maintainer(plpy, view)',
+            '    SD["maintain"] = GD["stepping"](plpy, view)',
             'SD["maintain"](TD)',
         ]
     )
@@ -56,14 +53,9 @@ def _view(program: StageProgram) -> str:
         entries.append(("emptied", _text(program.remove)))
     if program.refresh is not None:
         entries.append(("stale", _text(program.refresh)))
-    (open_, waiting), (note, tell) = close_columns(program), wait_statements(program)
-    asides = {s.key: _text(quote_table(s.aside)) for s in sources}
     entries += [
-        ("aside", _dict(asides)),
+        ("aside", _dict({s.key: _text(quote_table(s.aside)) for s in sources})),
         ("waiting", _list([s.waiting for s in sources])),
-        ("close", _text(f"SELECT {open_} AS open,\n    {waiting} AS waiting")),
-        ("wait", _text(f"WITH noted AS ({note})\n{tell}")),
-        ("settled", _text(settled_query(program))),
     ]
     return "view = {\n" + "".join(f'    "{name}": {value},\n' for name, value in entries) + "}"
 
@@ -94,10 +86,3 @@ def _text(sql: str) -> str:
 def _escaped(sql: str) -> str:
     """A Python string in escapes, for names and texts that no plain one can hold."""
     return ascii(sql)
-
-
-def _runtime() -> str:
-    """The runtime, without the annotations that only the repository's type checker needs."""
-    text = re.sub(r": (Any|dict\[Any, Any\])(?=[,) =])", "", maintain_py())
-    text = re.sub(r"\) -> [A-Za-z]+:", "):", text)
-    return re.sub(r"(?<=\w) = None\)", "=None)", text)

@@ -12,7 +12,7 @@ from pg_stepping.backend import plpgsql, plpython
 from pg_stepping.backend.publish import index, view
 from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.backend.tables import aside_tables, state_table
-from pg_stepping.backend.triggers import drop_triggers, function_name, triggers
+from pg_stepping.backend.triggers import follow_calls, function_name
 from pg_stepping.delta import Published, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_text
@@ -64,44 +64,30 @@ def fingerprint_of(definition: Definition) -> str:
 
 def write_script(definition: Definition) -> Script:
     """The up and down scripts of a view; equal definitions give equal text."""
-    down = _down(definition)
-    return Script(up=_up(definition, down), down=down, fingerprint=fingerprint_of(definition))
+    return Script(_up(definition), _down(definition.view), fingerprint_of(definition))
 
 
-def _up(definition: Definition, down: str) -> str:
+def _up(definition: Definition) -> str:
     name, programs = str(definition.view), definition.programs
     settings = _all_settings(definition)
     language = plpython if definition.language == "plpython3u" else plpgsql
     parts = [_heading(definition)]
     for program in programs:
-        stage = program.stage
+        stage, function = program.stage, function_name(program)
         what = f"State of the maintained view {name}, {_kind(program)}. Only its triggers write here."
-        parts.append(state_table(stage, what))
-        says = "-- Where changes wait while a statement has more of them to come; empty at all other times."
-        parts.append(f"{says}\n{aside_tables(program)}")
-        function = function_name(program)
+        parts.append(f"{state_table(stage, what)}\n{aside_tables(program)}")
         says = f"Keeps {stage.table} right when a table that it reads changes."
         parts.append(
             f"{language.function(program, settings)}\n"
             f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;\n"
             f"COMMENT ON FUNCTION {function}() IS {quote_text(says)};"
         )
-    for columns in definition.indexes:
-        parts.append(index(definition.published, columns))
+    parts += [index(definition.published, columns) for columns in definition.indexes]
     parts.append(_fill_and_follow(definition, settings))
-    parts.append(
-        view(
-            definition.published,
-            definition.view,
-            f"Maintained by pg_stepping, always equal to\n{definition.query.text}",
-        )
-    )
-    parts.append(_register(definition, down))
+    says = "Maintained by pg_stepping; its query stands in stepping.maintained_view."
+    parts.append(view(definition.published, definition.view, says))
+    parts.append(_register(definition))
     return "\n\n".join(parts) + "\n"
-
-
-def _equal_to(definition: Definition) -> str:
-    return f"Maintained by pg_stepping, always equal to\n{definition.query.text}"
 
 
 def _heading(definition: Definition) -> str:
@@ -145,7 +131,7 @@ def _fill_and_follow(definition: Definition, settings: tuple[tuple[str, str], ..
     lines += [f"{program.fill};" for program in definition.programs]
     lines += [f"PERFORM set_config('{name}', before_{name}, true);" for name, _ in settings]
     for program in definition.programs:
-        lines += triggers(program)
+        lines += [f"PERFORM {follow};" for follow in follow_calls(program)]
     body = "\n".join(lines)
     tag = dollar_tag("fill", body)
     inner = indent(body, "    ")
@@ -157,7 +143,7 @@ def _fill_and_follow(definition: Definition, settings: tuple[tuple[str, str], ..
     )
 
 
-def _register(definition: Definition, down: str) -> str:
+def _register(definition: Definition) -> str:
     values = [
         quote_text(definition.view.schema),
         quote_text(definition.view.name),
@@ -166,15 +152,15 @@ def _register(definition: Definition, down: str) -> str:
         quote_text(definition.language),
         _json(definition.indexes),
         _json(dict(definition.query.settings)),
+        _array([p.stage.name for p in definition.programs]),
         _array([str(t) for t in definition.query.views]),
         quote_text(fingerprint_of(definition)),
         quote_text(version()),
-        quote_lines(down),
     ]
     return (
         "INSERT INTO stepping.maintained_view (\n"
-        "    schema_name, view_name, query, recompute, language, indexes, settings, reads, fingerprint,\n"
-        "    version, down\n"
+        "    schema_name, view_name, query, recompute, language, indexes, settings, stages, reads,\n"
+        "    fingerprint, version\n"
         ") VALUES (\n    " + ",\n    ".join(values) + "\n);"
     )
 
@@ -187,17 +173,8 @@ def _array(values: list[str]) -> str:
     return f"ARRAY[{', '.join(map(quote_text, values))}]::text[]"
 
 
-def _down(definition: Definition) -> str:
-    view_ = definition.view
-    lines = [
-        f"-- Takes away the maintained view {_commented(str(view_))}; its tables' own data stay as they are.",
-        f"SELECT stepping.unregister({quote_text(view_.schema)}, {quote_text(view_.name)});",
-        f"DROP VIEW {quote_table(view_)};",
-    ]
-    for program in reversed(definition.programs):
-        lines += drop_triggers(program)
-        lines.append(f"DROP FUNCTION {function_name(program)}() CASCADE;  -- and the triggers that call it")
-    for program in reversed(definition.programs):
-        asides = [quote_table(s.aside) for s in program.sources]
-        lines.append(f"DROP TABLE {', '.join([quote_table(program.stage.table), *asides])};")
-    return "\n".join(lines) + "\n"
+def _down(view_: Table) -> str:
+    return (
+        f"-- Takes the maintained view {_commented(str(view_))} away; its tables keep their data.\n"
+        f"SELECT stepping.drop_view({quote_text(view_.schema)}, {quote_text(view_.name)});\n"
+    )

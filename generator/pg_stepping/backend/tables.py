@@ -32,7 +32,7 @@ def state_table(stage: Stage, describe: str) -> str:
 
 def aside_tables(program: StageProgram) -> str:
     """The tables where changes wait while others of the same statement are still to come."""
-    tables = []
+    tables = ["-- Where changes wait while a statement has more of them to come; empty at all other times."]
     for source in program.sources:
         columns = "".join(f"{quote_name(c.name)} {c.type.sql}, " for c in source.change.fields)
         columns += f"{source.change.weight} integer"

@@ -13,5 +13,5 @@ SELECT k, count(*) AS "all", count(i2) AS i2, count(iv) AS iv, count(m) AS m, co
 SELECT sum(i2) AS i2, avg(i8) AS i8, sum(n) AS n, avg(n) AS an, sum(f4) AS f4, avg(f8) AS f8, sum(iv) AS iv, sum(m) AS m FROM facts
 -- view: of_expressions
 SELECT k, sum(i4 * 2 + 1) AS a, sum(n * n2) AS b, avg(f8 / 2) AS c, sum(-iv) AS d, sum(CASE WHEN i2 > 1 THEN i4 END) AS e,
-    sum(i4::numeric(12, 3)) AS f, sum(length(k)) AS g, sum(i2::smallint + i8) AS h, sum(m * 2) AS i, sum(1) AS j, avg(NULL::integer) AS l
+    sum(i4::numeric(15, 3)) AS f, sum(length(k)) AS g, sum(i2::smallint + i8) AS h, sum(m * 2) AS i, sum(1) AS j, avg(NULL::integer) AS l
 FROM facts GROUP BY k
