@@ -55,7 +55,8 @@ BEGIN
     EXECUTE concat(
         'CREATE TRIGGER ', quote_ident(concat('stepping_', stage, '__open')),
         ' BEFORE INSERT OR UPDATE OR DELETE ON ', source,
-        ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.open_statement(', quote_literal(stage), ')'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.open_statement(',
+        quote_literal(concat('stepping.', stage, '__open')), ')'
     );
     FOR event, transition IN VALUES
         ('insert', ' REFERENCING NEW TABLE AS inserted'),
@@ -76,12 +77,10 @@ $body$;
 CREATE OR REPLACE FUNCTION stepping.open_statement() RETURNS trigger
 LANGUAGE plpgsql
 AS $body$
-DECLARE
-    name pg_catalog.text := pg_catalog.concat('stepping.', TG_ARGV[0], '__open');
 BEGIN
     PERFORM pg_catalog.set_config(
-        name,
-        (coalesce(nullif(pg_catalog.current_setting(name, true), ''), '0')::pg_catalog.int4
+        TG_ARGV[0],
+        (coalesce(nullif(pg_catalog.current_setting(TG_ARGV[0], true), ''), '0')::pg_catalog.int4
             OPERATOR(pg_catalog.+) 1)::pg_catalog.text,
         true
     );

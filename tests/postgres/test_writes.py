@@ -17,10 +17,10 @@ from shapes import World
 
 import pg_stepping
 
-OF_JOINS = {"daily_usage", "siblings", "days_of_kinds", "owners", "all_owned", "kind_totals", "user_totals"} | {
-    "day_shares",
+WITHOUT_USERS = {
+    "daily_usage", "pairs", "siblings", "owners", "pairings", "all_owned", "busy", "user_totals", "day_shares",
     "busy_kinds",
-}
+}  # fmt: skip
 OF_READS = {"daily_usage", "value_sums", "level_sums", "counts", "pairs", "notes", "days_of_kinds"} | {
     "everything", "all_owned", "sizes", "kind_totals", "shares", "busy", "user_totals", "day_shares", "note_counts",
     "busy_kinds",
@@ -68,8 +68,12 @@ def test_oracle_insert_of_thousands_of_rows(world: World) -> None:
 
 
 def test_oracle_insert_select_from_a_source_and_from_a_view(world: World) -> None:
-    world.step("INSERT INTO reads (meter_id, at, value, level, note) SELECT meter_id, at, value, level, note FROM reads")
-    world.step("INSERT INTO reads (meter_id, value) SELECT meter_id, total FROM value_sums WHERE meter_id < 3")
+    world.step(
+        "INSERT INTO reads (meter_id, at, value, level, note) SELECT meter_id, at, value, level, note FROM reads"
+    )
+    world.step(
+        "INSERT INTO reads (meter_id, value) SELECT meter_id, total FROM value_sums WHERE meter_id < 3"
+    )
     world.commit()
 
 
@@ -145,13 +149,13 @@ def test_oracle_update(world: World, statement: str) -> None:
 
 
 def test_oracle_update_there_and_back(world: World) -> None:
-    before = [shapes.rows(world.conn, name) for name in shapes.VIEWS]
+    before = world.rows()
     world.step("UPDATE meters SET user_id = 4 WHERE id = 1")
     world.step("UPDATE reads SET value = value + 1.111, meter_id = 2 WHERE id = 3")
     world.step("UPDATE reads SET value = value - 1.111, meter_id = 1 WHERE id = 3")
     world.step("UPDATE reads SET value = 3 WHERE id = 3")
     world.step("UPDATE meters SET user_id = 1 WHERE id = 1")
-    assert [shapes.rows(world.conn, name) for name in shapes.VIEWS] == before
+    assert world.rows() == before
 
 
 def test_oracle_delete(world: World) -> None:
@@ -162,7 +166,7 @@ def test_oracle_delete(world: World) -> None:
     world.step("DELETE FROM reads", empty=OF_READS)
     world.step("DELETE FROM meters", empty=set(shapes.VIEWS))
     world.step("INSERT INTO meters VALUES (1, 1, 'gas'), (2, 1, 'gas')", empty=OF_READS)
-    world.commit(empty=OF_READS)
+    world.commit()
 
 
 def test_oracle_a_group_crosses_having_both_ways(world: World) -> None:
@@ -199,7 +203,7 @@ def test_oracle_truncate_cascade(world: World) -> None:
 
 def test_oracle_truncate_of_several_tables(world: World) -> None:
     world.step("TRUNCATE reads, meters", empty=set(shapes.VIEWS))
-    world.commit(empty=set(shapes.VIEWS))
+    world.commit()
 
 
 def test_oracle_truncate_rolled_back(world: World) -> None:
@@ -219,8 +223,12 @@ def test_oracle_on_conflict_do_update(world: World) -> None:
            (1, 2, '2024-01-01', 3.0), (2, 1, '2024-01-01 09:00', 2.5), (20, 1, '2024-01-01', 4)
            ON CONFLICT (id) DO UPDATE SET meter_id = excluded.meter_id, value = excluded.value"""
     )
-    world.step("INSERT INTO meters VALUES (1, 3, 'heat'), (9, 1, 'gas') ON CONFLICT (id) DO UPDATE SET user_id = 4")
-    world.step("INSERT INTO users VALUES (1, 'x', 'y'), (9, 'z', 'z') ON CONFLICT (id) DO UPDATE SET name = 'w'")
+    world.step(
+        "INSERT INTO meters VALUES (1, 3, 'heat'), (9, 1, 'gas') ON CONFLICT (id) DO UPDATE SET user_id = 4"
+    )
+    world.step(
+        "INSERT INTO users VALUES (1, 'x', 'y'), (9, 'z', 'z') ON CONFLICT (id) DO UPDATE SET name = 'w'"
+    )
     world.commit()
 
 
@@ -314,8 +322,8 @@ def test_oracle_a_statement_that_touches_no_row(world: World) -> None:
 
 def test_oracle_delete_cascades_through_three_tables(world: World) -> None:
     world.step("DELETE FROM users WHERE id = 1")
-    world.step("DELETE FROM users WHERE id IN (2, 3, 4)", empty=OF_JOINS - {"days_of_kinds", "kind_totals", "busy_kinds"} | {"pairs", "pairings", "busy_kinds"})
-    world.commit(empty=OF_JOINS - {"days_of_kinds", "kind_totals"} | {"pairs", "pairings"})
+    world.step("DELETE FROM users WHERE id IN (2, 3, 4)", empty=WITHOUT_USERS)
+    world.commit()
 
 
 def test_oracle_update_cascades_through_three_tables(world: World) -> None:
@@ -388,7 +396,10 @@ def test_oracle_a_tree_that_cascades_to_its_own_table(conn: psycopg.Connection[A
     for statement, left in [
         ("DELETE FROM tree WHERE id IN (4, 9, 19)", 31),
         ("UPDATE tree SET id = id + 100, size = size + 1 WHERE id IN (3, 7, 2)", 31),
-        ("WITH gone AS (DELETE FROM tree WHERE id = 102) INSERT INTO tree VALUES (500, 1, 2.50), (501, 500, 1)", 21),
+        (
+            "WITH gone AS (DELETE FROM tree WHERE id = 102) INSERT INTO tree VALUES (500, 1, 2.50), (501, 500, 1)",
+            21,
+        ),
         ("DELETE FROM tree WHERE id = 1", 0),
     ]:
         conn.execute(statement)
@@ -430,7 +441,9 @@ def write_to_reads(world: World) -> None:
     world.step("INSERT INTO reads (meter_id, at, value) VALUES (3, '2024-01-03', 1), (4, '2024-01-04', 2)")
     world.step("UPDATE reads SET value = coalesce(value, 0) + 1, meter_id = meter_id % 4 + 1 WHERE id < 5")
     world.step("DELETE FROM reads WHERE id IN (2, 6)")
-    world.step("WITH m AS (UPDATE meters SET kind = 'heat' WHERE id = 1) DELETE FROM reads WHERE id IN (4, 9)")
+    world.step(
+        "WITH m AS (UPDATE meters SET kind = 'heat' WHERE id = 1) DELETE FROM reads WHERE id IN (4, 9)"
+    )
     world.commit()
 
 
@@ -440,7 +453,7 @@ def test_oracle_a_trigger_that_writes_to_another_source(world: World, when: str,
         world,
         "reads",
         when,
-        """UPDATE meters SET kind = coalesce(kind, '') || '+', user_id = coalesce(user_id, 0) % 4 + 1 WHERE id IN (1, 3);
+        """UPDATE meters SET kind = coalesce(kind, '') || '+', user_id = coalesce(user_id, 0) % 4 + 1 WHERE id = 3;
            INSERT INTO users SELECT max(id) + 1, 'new', 'north' FROM users;
            DELETE FROM meters WHERE id = 5;""",
         name,
@@ -469,13 +482,20 @@ def test_oracle_a_trigger_that_writes_to_other_rows_of_its_table(world: World, w
     [
         ("INSERT", "UPDATE reads SET meter_id = 4, value = value + 1 WHERE id = NEW.id;"),
         ("INSERT", "DELETE FROM reads WHERE id = NEW.id;"),
-        ("DELETE", "INSERT INTO reads SELECT OLD.*;"),
-        ("UPDATE", "UPDATE reads SET meter_id = OLD.meter_id, value = OLD.value, note = OLD.note WHERE id = NEW.id;"),
+        ("DELETE", "INSERT INTO reads SELECT (OLD).*;"),
+        (
+            "UPDATE",
+            "UPDATE reads SET meter_id = OLD.meter_id, value = OLD.value, note = OLD.note WHERE id = NEW.id;",
+        ),
     ],
 )
 def test_oracle_a_row_trigger_that_changes_the_row_again(world: World, event: str, body: str) -> None:
-    user_trigger(world, "reads", f"AFTER {event}, ROW", f"IF pg_trigger_depth() = 1 THEN {body} END IF;", "aaa")
-    world.step("INSERT INTO reads (meter_id, at, value, note) VALUES (50 / 10, '2030-01-01', 100, '{\"only\": 1}')")
+    user_trigger(
+        world, "reads", f"AFTER {event}, ROW", f"IF pg_trigger_depth() = 1 THEN {body} END IF;", "aaa"
+    )
+    world.step(
+        "INSERT INTO reads (meter_id, at, value, note) VALUES (50 / 10, '2030-01-01', 100, '{\"only\": 1}')"
+    )
     world.step("UPDATE reads SET meter_id = NULL, value = 77, note = '77' WHERE id IN (3, 8)")
     world.step("DELETE FROM reads WHERE id IN (8, 9, 10, 11)")
     world.commit()
@@ -498,8 +518,8 @@ def test_oracle_a_before_trigger_that_changes_or_drops_the_row(world: World) -> 
 @pytest.mark.parametrize("moment", ["BEFORE", "AFTER"])
 @pytest.mark.parametrize("name", ["aaa", "zzz"])
 def test_oracle_triggers_nested_several_deep(world: World, moment: str, level: str, name: str) -> None:
-    # A BEFORE ROW trigger must not come back to the row that is being changed: Postgres refuses that.
-    deep = f"IF pg_trigger_depth() <= {2 if (moment, level) == ('BEFORE', 'ROW') else 4} THEN {{}} END IF;"
+    # A BEFORE trigger must not come back to the rows that are to be changed: Postgres refuses that.
+    deep = f"IF pg_trigger_depth() <= {2 if moment == 'BEFORE' else 4} THEN {{}} END IF;"
     for table, body in {
         "reads": "UPDATE meters SET user_id = coalesce(user_id, 3) % 4 + 1 WHERE id < 4;",
         "meters": "UPDATE users SET name = name || pg_trigger_depth() WHERE id < 4;",
@@ -508,7 +528,8 @@ def test_oracle_triggers_nested_several_deep(world: World, moment: str, level: s
     }.items():
         user_trigger(world, table, f"{moment} {EVENTS}, {level}", deep.format(body), name)
     world.step("INSERT INTO reads (meter_id, at, value) VALUES (3, '2024-01-03', 1)")
-    world.step("DELETE FROM users WHERE id = 4")
+    world.step("INSERT INTO users VALUES (5, 'eve', 'south')")
+    world.step("DELETE FROM users WHERE id = 5")
     world.step("UPDATE meters SET kind = 'gas' WHERE id IN (1, 2)")
     world.commit()
 
@@ -524,7 +545,9 @@ def test_oracle_a_trigger_that_truncates_another_source(world: World, moment: st
            INSERT INTO reads (meter_id, at, value) VALUES (1, '2024-01-01', 4), (1, '2024-01-01', 4.0), (2, NULL, 1);""",
         name,
     )
-    world.step("WITH m AS (UPDATE meters SET user_id = 2, kind = 'gas') UPDATE users SET name = 'new' || id, region = 'x'")
+    world.step(
+        "WITH m AS (UPDATE meters SET user_id = 2, kind = 'gas') UPDATE users SET name = 'new' || id, region = 'x'"
+    )
     world.step("UPDATE users SET name = 'same'")
     world.commit()
 
@@ -569,13 +592,13 @@ def test_oracle_a_trigger_that_fails_and_is_caught_inside_a_trigger(world: World
 
 
 def test_oracle_several_statements_in_a_transaction_and_its_rollback(world: World) -> None:
-    before = [shapes.rows(world.conn, name) for name in shapes.VIEWS]
+    before = world.rows()
     world.conn.commit()
     world.step("DELETE FROM users WHERE id = 1")
     world.step("INSERT INTO reads (meter_id, value) VALUES (3, 1), (3, 1)")
     world.step("UPDATE meters SET kind = 'gas'")
     world.conn.rollback()
-    assert [shapes.rows(world.conn, name) for name in shapes.VIEWS] == before
+    assert world.rows() == before
     world.commit()
 
 
@@ -593,10 +616,19 @@ def test_oracle_savepoints_rolled_back(world: World) -> None:
     world.commit()
 
 
-def test_oracle_an_exception_block_that_catches_an_error_amid_a_statement_over_several_tables(world: World) -> None:
+def test_oracle_an_exception_block_that_catches_an_error_amid_a_statement_over_several_tables(
+    world: World,
+) -> None:
     """The error comes from a trigger that fires after some of ours have, and before the others."""
-    user_trigger(world, "meters", "AFTER INSERT OR UPDATE, ROW", "IF NEW.kind = 'bad' THEN RAISE 'bad'; END IF;", "aaa")
-    user_trigger(world, "reads", "AFTER INSERT, STATEMENT", "IF EXISTS (SELECT FROM reads WHERE value = 666) THEN RAISE 'worse'; END IF;")
+    user_trigger(
+        world, "meters", "AFTER INSERT OR UPDATE, ROW", "IF NEW.kind = 'bad' THEN RAISE 'bad'; END IF;", "aaa"
+    )
+    user_trigger(
+        world,
+        "reads",
+        "AFTER INSERT, STATEMENT",
+        "IF EXISTS (SELECT FROM reads WHERE value = 666) THEN RAISE 'worse'; END IF;",
+    )
     for kind, value in [("bad", 1), ("good", 666), ("good", 1), ("bad", 666), ("fine", 2)]:
         world.step(
             f"""DO $$
@@ -621,7 +653,10 @@ def test_oracle_failed_statements(world: World) -> None:
         ("UPDATE meters SET user_id = id * 2", errors.ForeignKeyViolation),
         ("WITH m AS (DELETE FROM meters) UPDATE users SET id = 1", errors.UniqueViolation),
         ("UPDATE reads SET value = 1 / (id - 11)", errors.DivisionByZero),
-        ("WITH u AS (UPDATE users SET name = 'x') INSERT INTO meters VALUES (80, 90, 'x')", errors.ForeignKeyViolation),
+        (
+            "WITH u AS (UPDATE users SET name = 'x') INSERT INTO meters VALUES (80, 90, 'x')",
+            errors.ForeignKeyViolation,
+        ),
     ]:
         with pytest.raises(error), world.conn.transaction():
             world.conn.execute(statement)
@@ -659,14 +694,17 @@ def test_oracle_prepared_statements(world: World) -> None:
     insert = "INSERT INTO reads (meter_id, at, value) VALUES (%s, '2024-01-01', %s)"
     for i in range(7):
         world.conn.execute(insert, (i % 5 + 1, i), prepare=True)
-        world.conn.execute("UPDATE meters SET kind = %s WHERE id = %s", (f"kind {i}", i % 5 + 1), prepare=True)
+        world.conn.execute(
+            "UPDATE meters SET kind = %s WHERE id = %s", (f"kind {i}", i % 5 + 1), prepare=True
+        )
         world.conn.execute("DELETE FROM reads WHERE id = %s", (i + 1,), prepare=True)
     world.check()
     with world.conn.cursor() as cursor:
         cursor.executemany(insert, [(1, 1), (2, 2), (None, 3)])
     world.conn.execute("PREPARE move AS UPDATE reads SET meter_id = $1 WHERE id = $2")
-    for i in range(7):
-        world.step(f"EXECUTE move ({i % 5 + 1}, {i + 5})")
+    for i in range(7):  # without a look between: psycopg forgets prepared statements at a rollback
+        world.conn.execute(f"EXECUTE move ({i % 5 + 1}, {i + 5})")
+    world.check()
     world.commit()
 
 
@@ -701,7 +739,9 @@ def test_oracle_functions_called_from_select_that_write(world: World) -> None:
     world.step("UPDATE users SET name = name || grow(id, 2) WHERE id < 4")
     world.step("DELETE FROM reads WHERE id = 9 AND grow(5, 1) = 5")
     world.step("WITH m AS (INSERT INTO meters VALUES (22, 1, 'gas')) SELECT grow(1, 2)")
-    world.step("WITH m AS (UPDATE meters SET user_id = 3 WHERE id = 1 RETURNING id) SELECT grow(id, 2) FROM m")
+    world.step(
+        "WITH m AS (UPDATE meters SET user_id = 3 WHERE id = 1 RETURNING id) SELECT grow(id, 2) FROM m"
+    )
     world.commit()
 
 
@@ -749,7 +789,9 @@ def test_oracle_a_cursor_stays_open_on_a_view(world: World) -> None:
 def test_oracle_a_session_that_is_reset_between_transactions(world: World, forget: str) -> None:
     for value in (1, 2):
         world.step(f"INSERT INTO reads (meter_id, at, value) VALUES (1, '2024-01-01', {value})")
-        world.step("WITH m AS (UPDATE meters SET user_id = user_id % 3 + 1) DELETE FROM reads WHERE value = 1")
+        world.step(
+            "WITH m AS (UPDATE meters SET user_id = user_id % 3 + 1) DELETE FROM reads WHERE value = 1"
+        )
         world.commit()
         world.conn.autocommit = True
         world.conn.execute(forget)
@@ -804,7 +846,9 @@ def test_a_view_that_does_not_read_the_changed_column_is_not_written(world: Worl
 def test_changes_that_cancel_in_one_statement_leave_the_group_as_it_was(world: World) -> None:
     before = world.conn.execute("SELECT ctid, xmin, * FROM stepping.counts ORDER BY 1").fetchall()
     world.conn.execute("UPDATE reads SET meter_id = CASE id WHEN 9 THEN 4 ELSE 5 END WHERE id IN (8, 9)")
-    world.conn.execute("UPDATE reads SET meter_id = CASE id WHEN 9 THEN 5 ELSE 4 END, value = 5 WHERE id IN (8, 9)")
+    world.conn.execute(
+        "UPDATE reads SET meter_id = CASE id WHEN 9 THEN 5 ELSE 4 END, value = 5 WHERE id IN (8, 9)"
+    )
     changed = world.conn.execute("SELECT ctid, xmin, * FROM stepping.counts ORDER BY 1").fetchall()
     assert {row[2] for row in set(changed) ^ set(before)} == {4, 5}
     world.check()

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from textwrap import indent
 
-from pg_stepping.backend.settings import close_columns, dollar_tag, pinned, settled_query, wait_statements
+from pg_stepping.backend.settings import (
+    count_columns,
+    dollar_tag,
+    last_condition,
+    pinned,
+    settled_query,
+    wait_statements,
+)
 from pg_stepping.backend.triggers import function_name
 from pg_stepping.delta import SourceProgram, StageProgram
 from pg_stepping.delta.change import EVENTS
@@ -20,18 +27,29 @@ from pg_stepping.frontend.dialect import quote_text
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
     """CREATE FUNCTION."""
     clear = [f"DELETE FROM {quote_table(s.aside)}" for s in program.sources]
-    variables = ["least bigint;", "emptied tid[];", "stale tid[];", "open integer;", "waiting boolean;"]
-    truncated = [
-        "IF TG_OP = 'TRUNCATE' THEN",
-        *_statements([program.empty, *clear]),
-        "    RETURN NULL;",
-        "END IF;",
+    variables = [
+        "applied boolean := false;",
+        "open text;",
+        "waiting text;",
+        "least bigint;",
+        "emptied tid[];",
+        "stale tid[];",
     ]
+    open_, waiting = count_columns(program)
     code = [
-        *truncated,
-        *_waiting(program, clear),
+        "IF TG_OP = 'TRUNCATE' THEN",
+        *_statements([*clear, program.empty, "RETURN NULL"]),
+        "END IF;",
         *_by_source(program, lambda s: _by_event(lambda event: _fast_path(program, s, event))),
-        *_after(program),
+        "IF NOT applied THEN  -- nothing to do, or not the last change",
+        f"    open := {open_};",
+        f"    waiting := {waiting};",
+        "    IF open = '0' AND waiting = '' THEN",
+        "        RETURN NULL;",
+        "    END IF;",
+        *(indent(line, "    ") for line in _set_aside(program, clear)),
+        "END IF;",
+        *_look_after(program),
         "RETURN NULL;",
     ]
     declared = [f"    {v}" for v in variables]
@@ -67,21 +85,39 @@ def _by_event(code: Callable[[str], str]) -> str:
 
 
 def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> str:
-    change, delta = source.change.query(event), program.delta(source.term)
-    head = f"WITH change AS (\n{indent(change, '    ')}\n), delta AS (\n{indent(delta, '    ')}\n)"
-    return f"{head}\n{program.apply}" if event == "INSERT" else _settle(program, head)
+    """Count down, and apply the change if it is the only one."""
+    parts = [_cte("change AS", source.change.query(event)), _cte("delta AS", program.delta(source.term))]
+    gate = last_condition(program)
+    if event == "INSERT":
+        return f"WITH {', '.join(parts)}\n{_applied(program, gate)};\napplied := FOUND"
+    into = f"INTO {_outcome_variables(program)}"
+    with_ = ", ".join([*parts, *_changed(program, gate)])
+    return f"WITH {with_}\nSELECT * FROM outcome\n{into};\napplied := least IS NOT NULL"
 
 
-def _settle(program: StageProgram, head: str) -> str:
-    """Add a delta that may take rows away; `_after` looks at what is left."""
-    inner = indent(f"{program.apply}\n{program.returning}", "    ")
+def _applied(program: StageProgram, gate: str = "") -> str:
+    head, tail = program.apply
+    return "\n".join([head, *([f"AND {gate}"] if gate else []), tail])
+
+
+def _cte(name: str, query: str) -> str:
+    return f"{name} (\n{indent(query, '    ')}\n)"
+
+
+def _changed(program: StageProgram, gate: str = "") -> list[str]:
+    applied = _cte("changed AS", f"{_applied(program, gate)}\n{program.returning}")
+    return [applied, _cte("outcome AS", program.outcome)]
+
+
+def _outcome_variables(program: StageProgram) -> str:
     names = ["least"]
     names += ["emptied"] if program.remove is not None else []
     names += ["stale"] if program.refresh is not None else []
-    return f"{head}, changed AS (\n{inner}\n)\n{program.outcome}\nINTO {', '.join(names)}"
+    return ", ".join(names)
 
 
-def _after(program: StageProgram) -> list[str]:
+def _look_after(program: StageProgram) -> list[str]:
+    """See to the groups from which rows were taken."""
     lines = [
         "IF least < 0 THEN",
         f"    RAISE 'stepping.{program.stage.name} is corrupt: a count fell below zero'",
@@ -96,30 +132,24 @@ def _after(program: StageProgram) -> list[str]:
     return lines
 
 
-def _waiting(program: StageProgram, clear: list[str]) -> list[str]:
-    """Set the change aside if others are still to come; the last one settles them all."""
-    open_, waiting = close_columns(program)
+def _set_aside(program: StageProgram, clear: list[str]) -> list[str]:
+    """Let the change wait for others that are still to come; the last one settles them all."""
     note, tell = wait_statements(program)
-    together = program.delta(*(s.waiting for s in program.sources))
-    combined = _settle(program, f"WITH delta AS (\n{indent(together, '    ')}\n)")
+    together = _cte("delta AS", program.delta(*(s.waiting for s in program.sources)))
+    into = f"INTO {_outcome_variables(program)}"
+    settle = f"WITH {', '.join([together, *_changed(program)])}\nSELECT * FROM outcome\n{into}"
     noted = f"DELETE FROM stepping.waiting WHERE stage = {quote_text(program.stage.name)}"
-    settled = _statements([combined, *clear, noted, _perform(settled_query(program))])
-    asides = _by_source(
-        program,
-        lambda s: _by_event(lambda event: f"INSERT INTO {quote_table(s.aside)}\n{s.change.query(event)}"),
-    )
-    inner = [
-        *asides,
-        "IF open = 0 THEN",
-        *settled,
-        *(indent(line, "    ") for line in _after(program)),
-        "ELSIF NOT waiting THEN",
+    return [
+        *_by_source(
+            program,
+            lambda s: _by_event(lambda event: f"INSERT INTO {quote_table(s.aside)}\n{s.change.query(event)}"),
+        ),
+        "IF open = '0' THEN",
+        *_statements([settle, *clear, noted, _perform(settled_query(program))]),
+        "ELSIF waiting = '' AND FOUND THEN",
         *_statements([note, _perform(tell)]),
         "END IF;",
-        "RETURN NULL;",
     ]
-    body = indent("\n".join(inner), "    ")
-    return [f"open := {open_};", f"waiting := {waiting};", "IF open <> 0 OR waiting THEN", body, "END IF;"]
 
 
 def _perform(query: str) -> str:

@@ -44,7 +44,7 @@ def _view(program: StageProgram) -> str:
         ),
         ("term", _dict({s.key: _text(s.term) for s in sources})),
         ("gather", _tuple([g.strip("\n") for g in program.gather])),
-        ("apply", _text(program.apply)),
+        ("apply", _tuple(program.apply)),
         ("returning", _text(program.returning)),
         ("outcome", _text(program.outcome)),
         ("empty", _text(program.empty)),

@@ -16,13 +16,19 @@ def waiting_setting(program: StageProgram) -> str:
     return f"stepping.{program.stage.name}__waiting"
 
 
-def close_columns(program: StageProgram) -> tuple[str, str]:
-    """Count down; give how many statements are still open, and whether changes wait."""
+def last_condition(program: StageProgram) -> str:
+    """Counts down, once a statement; true if no other statement is open and no change waits."""
     name, waiting = quote_text(open_setting(program)), quote_text(waiting_setting(program))
     return (
-        f"set_config({name}, (current_setting({name})::integer - 1)::text, true)::integer",
-        f"coalesce(current_setting({waiting}, true), '') <> ''",
+        f"(SELECT set_config({name}, (current_setting({name})::integer - 1)::text, true)\n"
+        f"    || coalesce(current_setting({waiting}, true), '') = '0')"
     )
+
+
+def count_columns(program: StageProgram) -> tuple[str, str]:
+    """How many statements are open, and whether changes wait."""
+    name, waiting = quote_text(open_setting(program)), quote_text(waiting_setting(program))
+    return f"current_setting({name})", f"coalesce(current_setting({waiting}, true), '')"
 
 
 def wait_statements(program: StageProgram) -> tuple[str, str]:

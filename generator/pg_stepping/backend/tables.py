@@ -37,4 +37,6 @@ def aside_tables(program: StageProgram) -> str:
         columns = "".join(f"{quote_name(c.name)} {c.type.sql}, " for c in source.change.fields)
         columns += f"{source.change.weight} integer"
         tables.append(f"CREATE UNLOGGED TABLE {quote_table(source.aside)} ({columns});")
+    asides = ", ".join(quote_table(s.aside) for s in program.sources)
+    tables.append(f"ANALYZE {asides};  -- so that they are planned for as empty")
     return "\n".join(tables)

@@ -49,15 +49,16 @@ class StageProgram:
     """The statements of one stage.
 
     `gather` (a head and a tail around terms) makes the relation `delta`, one row for each key, of joined
-    rows with weights. `apply` adds it to the state; `outcome` wraps that when rows were taken away, with
-    `returning`: one row of the least count, the rows whose count is zero, the rows whose sums are stale.
+    rows with weights. `apply`, with room for a condition, adds it to the state; `outcome` wraps that, with
+    `returning`, when rows were taken away: one row of the least count, the rows whose count is zero, the
+    rows whose sums are stale.
     `remove` and `refresh` take such rows as $1, a tid array.
     """
 
     stage: Stage
     sources: tuple[SourceProgram, ...]
     gather: tuple[str, str]
-    apply: str
+    apply: tuple[str, str]
     returning: str
     outcome: str
     remove: str | None
@@ -199,16 +200,16 @@ def stored_names(stage: Stage) -> list[str]:
     return [*first, *keys, *(c.sql_name for c in stage.state)]
 
 
-def _apply(stage: Stage) -> str:
+def _apply(stage: Stage) -> tuple[str, str]:
+    """INSERT ... ON CONFLICT of the relation `delta`, in two parts between which a condition may be put."""
     keys, columns = ", ".join(_key_names(stage)), ", ".join(stored_names(stage))
     changes = " OR ".join(c.change_test() for c in stage.state)
     sums = [f"{c.sql_name} = {STATE}.{c.sql_name} + excluded.{c.sql_name}" for c in stage.state]
     return (
         f"INSERT INTO {quote_table(stage.table)} AS {STATE} ({columns})\n"
         f"SELECT {columns} FROM delta\n"
-        f"WHERE {changes}\n"
-        f"ORDER BY {keys}\n"
-        f"ON CONFLICT ({keys}) DO UPDATE SET\n{INDENT}" + f",\n{INDENT}".join(sums)
+        f"WHERE ({changes})",
+        f"ORDER BY {keys}\nON CONFLICT ({keys}) DO UPDATE SET\n{INDENT}" + f",\n{INDENT}".join(sums),
     )
 
 

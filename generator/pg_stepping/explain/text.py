@@ -60,7 +60,7 @@ def _source(definition: Definition, program: StageProgram, source: SourceProgram
     lines.append("  on INSERT, DELETE and UPDATE, with the changed rows as the relation change:")
     lines.append(indent(program.delta(source.term), "    "))
     lines.append("  then:")
-    lines.append(indent(program.apply, "    "))
+    lines.append(indent("\n".join(program.apply), "    "))
     if program.remove is not None:
         lines.append("  after DELETE and UPDATE, for the rows whose count came to zero:")
         lines.append(indent(program.remove, "    "))
