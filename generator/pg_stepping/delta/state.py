@@ -62,7 +62,8 @@ class StateColumn:
         value = quote_name(columns[self.argument])
         conditions = [quote_name(columns[self.condition])] if self.condition is not None else []
         if self.kind == "count":
-            conditions.insert(0, f"{value} IS NOT NULL")
+            # not IS NOT NULL, which is false of a composite value with a NULL in it
+            conditions.insert(0, f"{value} IS DISTINCT FROM NULL")
             return f"coalesce(sum({weight}) FILTER (WHERE {' AND '.join(conditions)}), 0)"
         exact = value + self.cast
         product = f"{weight} * {exact}"

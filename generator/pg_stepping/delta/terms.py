@@ -16,6 +16,7 @@ from pg_stepping.delta.stages import Stage
 from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Column, Scan, Table
 from pg_stepping.ir.nodes import Expression, columns_read
+from pg_stepping.ir.types import fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def join_lines(stage: Stage, reads: Mapping[str, str], first: Scan) -> tuple[str
             lines.append(f"JOIN {aliased} ON {_all(step.on)}")
         else:
             lines.append(f"CROSS JOIN {aliased}")
-        lines += _copies(step.scan)
+        lines += _copies(step.scan, stage)
         where += step.where
     if where:
         lines.append(f"WHERE {_all(where)}")
@@ -127,11 +128,12 @@ def _aliased(scan: Scan, reads: Mapping[str, str]) -> str:
     return f"{reads[scan.relation]} AS {quote_name(scan.relation)}"
 
 
-def _copies(scan: Scan) -> list[str]:
+def _copies(scan: Scan, stage: Stage) -> list[str]:
     if scan.copies is None:
         return []
-    relation = quote_name(scan.relation)
-    return [f"CROSS JOIN generate_series(1, {relation}.{quote_name(scan.copies)})"]
+    alias = fresh(f"copies_{stage.scans.index(scan) + 1}", {s.relation for s in stage.scans})
+    count = f"{quote_name(scan.relation)}.{quote_name(scan.copies)}"
+    return [f"CROSS JOIN generate_series(1, {count}) AS {quote_name(alias)}"]
 
 
 def _all(conditions: Sequence[Expression]) -> str:

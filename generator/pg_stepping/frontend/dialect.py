@@ -74,6 +74,12 @@ def quote_lines(text: str) -> str:
     return "E'" + "\n".join(line.removeprefix("E")[1:-1] for line in lines) + "'"
 
 
+class Prefix(exp.Unary):
+    """A prefix operator that sqlglot has no name for."""
+
+    arg_types: ClassVar = {"this": True, "operator": True}
+
+
 class Canonical(Postgres):
     """Postgres as pg_get_viewdef prints it."""
 
@@ -84,7 +90,19 @@ class Canonical(Postgres):
         UNARY_PARSERS: ClassVar = {
             **PostgresParser.UNARY_PARSERS,
             TokenType.PARAMETER: lambda self: self.expression(exp.Abs(this=self._parse_unary())),
+            TokenType.PLUS: lambda self: self._parse_prefix("+"),
+            TokenType.OPERATOR: lambda self: self._parse_prefix(self._parse_operator_name()),
         }
+
+        def _parse_prefix(self, operator: str) -> Any:
+            return self.expression(Prefix(this=self._parse_unary(), operator=operator))
+
+        def _parse_operator_name(self) -> str:
+            words = []
+            while self._curr and not self._match(TokenType.R_PAREN):
+                words.append(self._curr.text)
+                self._advance()
+            return f"OPERATOR{''.join(words)})"
 
         def _parse_function_call(self, *args: Any, **kwargs: Any) -> Any:
             token = self._curr
@@ -100,6 +118,7 @@ class Canonical(Postgres):
         TRANSFORMS: ClassVar = {
             **PostgresGenerator.TRANSFORMS,
             exp.Abs: lambda self, e: f"@ {self.sql(e, 'this')}",
+            Prefix: lambda self, e: f"{e.args['operator']} {self.sql(e, 'this')}",
             exp.Pow: lambda self, e: self.binary(e, "^"),
             exp.Sqrt: lambda self, e: f"|/ {self.sql(e, 'this')}",
             exp.Cbrt: lambda self, e: f"||/ {self.sql(e, 'this')}",
@@ -130,6 +149,16 @@ class Canonical(Postgres):
                 expression.this, exp.Column | exp.Literal | exp.Paren | exp.Cast | exp.Anonymous
             )
             return f"{value if atomic else f'({value})'}::{self.sql(expression, 'to')}"
+
+        def trim_sql(self, expression: exp.Trim) -> str:
+            parts = [self.sql(expression, key) for key in ("position", "expression")]
+            return f"TRIM({' '.join([*filter(None, parts), 'FROM', self.sql(expression, 'this')])})"
+
+        def is_sql(self, expression: exp.Is) -> str:
+            word = expression.expression
+            if isinstance(word, exp.Column) and not word.table and not word.this.quoted:
+                return f"{self.sql(expression, 'this')} IS {word.name}"  # NORMALIZED, DOCUMENT
+            return str(super().is_sql(expression))
 
         def not_sql(self, expression: exp.Not) -> str:
             inner = expression.this

@@ -245,6 +245,18 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
     return frozenset(Function(*row) for row in rows)
 
 
+def implicit_schema(conn: Connection, name: str) -> str:
+    """The schema of a relation that Postgres prints without one: temporary, or its own."""
+    row = execute(
+        conn,
+        """SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+           WHERE c.relname = %s AND (n.oid = pg_my_temp_schema() OR n.nspname = 'pg_catalog')
+           ORDER BY n.nspname = 'pg_catalog'""",
+        [name],
+    ).fetchone()
+    return str(row[0]) if row is not None else "pg_catalog"
+
+
 def relation(conn: Connection, table: Table) -> Relation:
     """Look a table up in the catalogs; raises InvalidQuery if it is not there."""
     with qualified_names(conn):

@@ -22,15 +22,19 @@ PINNED_SETTINGS = (
 
 _BY_SETTINGS = frozenset(
     """
-    array_agg array_in array_out array_to_json array_to_string bytea_out byteaout cash_in cash_out
-    concat concat_ws date date_in date_out date_part date_trunc enum_in enum_out extract format
-    interval_in interval_out interval_pl_timestamptz json_agg json_build_array json_build_object
-    json_in json_object_agg jsonb_agg jsonb_build_array jsonb_build_object jsonb_object_agg
-    make_timestamptz numeric_to_char quote_literal quote_nullable range_in range_out record_in
-    record_out row_to_json text time timestamp timestamp_in timestamp_out timestamptz
-    timestamptz_in timestamptz_mi_interval timestamptz_out timestamptz_pl_interval timetz to_char
-    to_date to_json to_jsonb to_number to_timestamp to_tsquery to_tsvector plainto_tsquery
-    phraseto_tsquery websearch_to_tsquery ts_headline money
+    anyarray_out anytextcat array_agg array_in array_out array_to_json array_to_string bytea_out
+    byteaout cash_in cash_out concat concat_ws convert convert_from convert_to date date_in
+    date_out date_part date_trunc domain_in enum_first enum_in enum_last enum_out enum_range
+    extract format interval_in interval_out interval_pl_timestamptz json_agg json_build_array
+    json_build_object json_in json_object_agg json_populate_record json_to_tsvector jsonb_agg
+    jsonb_build_array jsonb_build_object jsonb_object_agg jsonb_path_exists_tz jsonb_path_match_tz
+    jsonb_path_query_array_tz jsonb_path_query_first_tz jsonb_populate_record jsonb_to_tsvector
+    length make_timestamptz money multirange_in multirange_out name_in numeric numeric_to_char
+    overlaps phraseto_tsquery plainto_tsquery quote_literal quote_nullable range_in range_out
+    record_in record_out row_to_json text textanycat time time_in timestamp timestamp_in
+    timestamp_out timestamptz timestamptz_in timestamptz_mi_interval timestamptz_out
+    timestamptz_pl_interval timetz timetz_in timezone to_char to_date to_json to_jsonb to_number
+    to_timestamp to_tsquery to_tsvector ts_headline ts_match_tq ts_match_tt websearch_to_tsquery
     """.split()
 )
 _COMPARED_ACROSS_ZONES = ("date_", "timestamp_", "timestamptz_")
@@ -58,7 +62,9 @@ def check_functions(described: Described, source: Source) -> bool:
         hint = "leave it out here and compute it where you read the view"
         if function.schema != "pg_catalog":
             hint = "if it reads nothing but its arguments, declare it so: ALTER FUNCTION ... IMMUTABLE"
-        raise source.unsupported(f"the {kind} function {function.name}()", function.name, hint=hint)
+        raise source.unsupported(
+            f"the {kind} function {function.name}()", f"{function.name} (", function.name, hint=hint
+        )
     return depends
 
 

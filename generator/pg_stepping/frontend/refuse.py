@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlglot.errors import TokenError
 
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery
-from pg_stepping.frontend.dialect import tokens
+from pg_stepping.frontend.dialect import Token, TokenType, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,13 @@ class Source:
         return UnsupportedQuery(construct, hint=hint)
 
     def _find(self, word: str) -> tuple[int, int, str] | None:
+        """Line, column and text of a word: first outside of quotes, then as a quoted name."""
+        bare = [t for t in tokens(self.text) if t.token_type != TokenType.STRING]
+        unquoted = [t for t in bare if t.token_type != TokenType.IDENTIFIER]
+        return self._find_among(unquoted, word) or self._find_among(bare, word)
+
+    def _find_among(self, there: list[Token], word: str) -> tuple[int, int, str] | None:
         wanted = word.lower().split()
-        there = tokens(self.text)
         flat = [(w, t) for t in there for w in t.text.lower().split()]
         for i in range(len(flat) - len(wanted) + 1):
             if [w for w, _ in flat[i : i + len(wanted)]] == wanted:
@@ -51,7 +56,7 @@ class Source:
         if not there:
             raise InvalidQuery("the query is empty", hint="give one SELECT statement")
         for token in there:
-            if token.text == ";" and token.token_type.name == "SEMICOLON":
+            if token.token_type == TokenType.SEMICOLON:
                 line = self.text[: token.start].count("\n") + 1
                 raise InvalidQuery(
                     f"the text holds several statements (a semicolon in line {line})",

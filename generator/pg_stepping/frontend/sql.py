@@ -24,6 +24,7 @@ from pg_stepping.frontend.postgres import (
     Relation,
     describe,
     execute,
+    implicit_schema,
     qualified_names,
     relation,
 )
@@ -31,6 +32,7 @@ from pg_stepping.frontend.purity import PINNED_SETTINGS, check_functions
 from pg_stepping.frontend.recompute import recomputed
 from pg_stepping.frontend.refuse import Source
 from pg_stepping.frontend.support import (
+    check_clock_words,
     check_expression,
     check_functions_kind,
     check_join,
@@ -42,8 +44,9 @@ from pg_stepping.frontend.trees import (
     called,
     calls_in,
     conjuncts,
+    is_keyword,
     unaliased,
-    without_duplicates,
+    with_unique_names,
     without_joins,
     without_parentheses,
     without_percent,
@@ -82,9 +85,10 @@ def read_query(conn: Connection, text: str) -> Query:
     depends = check_functions(described, source)
     ast = _faithful(conn, described, source)
     _inline_ctes(ast, source)
+    check_functions_kind(described, source)
+    check_clock_words(ast, source)
     reader = _Reader(conn, source)
     plan = reader.select(ast)
-    check_functions_kind(described, source)
     if not reader.tables:
         raise source.unsupported("no table", "select", hint="a query without tables never changes")
     return Query(
@@ -112,8 +116,8 @@ def _faithful(conn: Connection, described: Described, source: Source) -> exp.Exp
     try:
         ast = parse(described.text)
         with qualified_names(conn):
-            again = describe(conn, to_sql(ast))
-        same = _squeeze(again.text) == _squeeze(described.text) and again.functions == described.functions
+            before, again = describe(conn, described.text), describe(conn, to_sql(ast))
+        same = _squeeze(again.text) == _squeeze(before.text) and again.functions == described.functions
     except (SqlglotError, SteppingError):
         same = False
     if not same:
@@ -130,7 +134,7 @@ def _squeeze(text: str) -> str:
 
 def _inline_ctes(ast: exp.Expression, source: Source) -> None:
     """Put each CTE in the places where it is read: a query's result does not depend on how often it runs."""
-    while (with_ := ast.find(exp.With)) is not None:
+    for with_ in reversed(list(ast.find_all(exp.With))):  # the innermost first: its names hide outer ones
         if with_.args.get("recursive"):
             raise source.unsupported("WITH RECURSIVE", "recursive", hint="write the levels as joins")
         body = with_.parent
@@ -203,15 +207,28 @@ class _Reader:
         if inner:  # a parenthesised join: its parts are joined to its first one
             return self._joined(without_joins(item), inner)
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table | exp.Subquery):
-            return self._item(item.this)
+            plan, scope = self._item(item.this)
+            return plan, self._renamed_join(item, scope) if item.alias else scope
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Query):
             project = self.select(cast(exp.Expression, item.this))
             return project, self._scope(item, project.relation, [c.name for c in project.columns])
         if isinstance(item, exp.Table) and isinstance(item.this, exp.Identifier):
             return self._table(item)
-        word = item.this.name if isinstance(item, exp.Table) else type(item).__name__
-        name = f"the function {word}() in FROM" if isinstance(item, exp.Table) else f"{word.upper()} in FROM"
-        raise self.source.unsupported(name, word, hint="put its rows into a table and join that")
+        call = item.find(exp.Unnest, exp.Anonymous)
+        word = type(item).__name__ if call is None else call.name or "unnest"
+        name = f"{word.upper()} in FROM" if call is None else f"the function {word}() in FROM"
+        raise self.source.unsupported(name, word, "from", hint="put its rows into a table and join that")
+
+    def _renamed_join(self, item: exp.Subquery, scope: Scope) -> Scope:
+        """The scope of `(a JOIN b ON ...) AS j (x, y ...)`."""
+        if any(join.args.get("using") for join in item.find_all(exp.Join)):
+            hint = "write the join with ON, or leave its alias out"
+            raise self.source.unsupported("an alias of a join with USING", "using", hint=hint)
+        columns = [column for fields in scope.values() for column in fields.items()]
+        alias = item.args["alias"]
+        renamed = [c.name for c in alias.args.get("columns") or []]
+        names = renamed + [name for name, _ in columns[len(renamed) :]]
+        return {item.alias: dict(zip(names, (read for _, read in columns), strict=True))}
 
     def _scope(self, item: exp.Expression, relation_: str, names: list[str]) -> Scope:
         alias = item.args.get("alias")
@@ -223,7 +240,7 @@ class _Reader:
     def _table(self, item: exp.Table) -> tuple[Plan, Scope]:
         if item.args.get("sample") or item.find(exp.TableSample):
             raise self.source.unsupported("TABLESAMPLE", "tablesample", hint="filter on a column instead")
-        table = Table(item.db or "pg_catalog", item.name)
+        table = Table(item.db or implicit_schema(self.conn, item.name), item.name)
         found = self.tables.get(table) or relation(self.conn, table)
         if found.kind == "v" and self._is_maintained(table):
             return self._maintained_view(item, table)
@@ -263,7 +280,7 @@ class _Reader:
     def select(self, ast: exp.Expression) -> Project:
         """The plan of one SELECT, with its subqueries."""
         select = check_select(ast, self.source)
-        kept = without_duplicates(select)
+        kept = with_unique_names(select)
         with qualified_names(self.conn):
             outputs = describe(self.conn, to_sql(kept)).outputs
         plan, scope = self._from(select)
@@ -297,7 +314,7 @@ class _Reader:
         """The expression with every column read from the plan's relations, ready to be printed anywhere."""
 
         def one(node: exp.Expression) -> exp.Expression:
-            if isinstance(node, exp.Column):
+            if isinstance(node, exp.Column) and not is_keyword(node):
                 aliases = [node.table] if node.table else list(scope)
                 for alias in aliases:
                     if node.name in scope.get(alias, {}):

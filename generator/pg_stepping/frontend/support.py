@@ -25,12 +25,12 @@ def check_functions_kind(described: Described, source: Source) -> None:
 def _refused_function(function: Function, source: Source) -> UnsupportedQuery | None:
     name = function.name
     if function.kind == "w":
-        return source.unsupported(f"the window function {name}()", name, "over", hint=_READ)
+        return source.unsupported(f"the window function {name}()", f"{name} (", name, hint=_READ)
     if function.returns_set:
-        return source.unsupported(f"the set-returning function {name}()", name, hint=_READ)
+        return source.unsupported(f"the set-returning function {name}()", f"{name} (", name, hint=_READ)
     if function.kind == "a" and not (function.schema == "pg_catalog" and name in AGGREGATES):
         only = "only count, sum and avg are maintained now; compute the others where you read the view"
-        return source.unsupported(f"the aggregate {name}()", name, hint=only)
+        return source.unsupported(f"the aggregate {name}()", f"{name} (", name, hint=only)
     return None
 
 
@@ -67,8 +67,8 @@ def check_select(select: exp.Expression, source: Source) -> exp.Select:
 def _check_group(group: exp.Expression | None, source: Source) -> None:
     if group is None:
         return
-    for key, name in (("rollup", "ROLLUP"), ("cube", "CUBE"), ("grouping_sets", "GROUPING SETS")):
-        if group.args.get(key):
+    for kind, name in ((exp.Rollup, "ROLLUP"), (exp.Cube, "CUBE"), (exp.GroupingSets, "GROUPING SETS")):
+        if group.find(kind):
             raise source.unsupported(name, name, hint="write one view for each grouping")
     for key in group.expressions:
         if isinstance(key, exp.Tuple) and not key.expressions:
@@ -101,11 +101,22 @@ def check_expression(expression: exp.Expression, source: Source) -> None:
             )
 
 
+def check_clock_words(tree: exp.Expression, source: Source) -> None:
+    """Refuse 'now' and its like where they are read at run time: `'now'::text::timestamptz`."""
+    for literal in tree.find_all(exp.Literal):
+        if literal.is_string and literal.name.strip().lower() in ("now", "today", "tomorrow", "yesterday"):
+            casts = literal.find_ancestor(exp.Cast)
+            outer = casts.find_ancestor(exp.Cast) if casts is not None else None
+            if outer is not None and outer.to.is_type(*exp.DataType.TEMPORAL_TYPES):
+                hint = "leave it out here and filter where you read the view"
+                raise source.unsupported(f"the clock, by a cast of '{literal.name}'", "(", hint=hint)
+
+
 def check_join(join: exp.Join, source: Source) -> None:
     """Refuse outer joins and LATERAL."""
     if join.side:
         raise source.unsupported(
-            f"{join.side} JOIN", f"{join.side} join", f"{join.side} outer join", f"natural {join.side}",
+            f"{join.side} JOIN", f"natural {join.side}", f"{join.side} outer join", f"{join.side} join",
             hint="use an inner join here, and the outer join where you read the view",
         )  # fmt: skip
 

@@ -8,7 +8,10 @@ from typing import TypeGuard
 from sqlglot import exp
 
 from pg_stepping.frontend.support import AGGREGATES
-from pg_stepping.ir.types import reference
+from pg_stepping.ir.types import fresh, reference
+
+# What needs the parentheses around its operand.
+_PARENTHESISED = (exp.Dot, exp.Bracket, exp.Any, exp.All)
 
 
 def conjuncts(expression: exp.Expression) -> list[exp.Expression]:
@@ -30,7 +33,7 @@ def without_parentheses(expression: exp.Expression) -> exp.Expression:
     """The expression without the parentheses that Postgres prints around names, constants and calls."""
     for node in list(expression.find_all(exp.Paren)):
         atomic = isinstance(node.this, exp.Column | exp.Literal | exp.Anonymous | exp.Paren)
-        if atomic and node.parent is not None and not isinstance(node.parent, exp.Dot | exp.Bracket):
+        if atomic and node.parent is not None and not isinstance(node.parent, _PARENTHESISED):
             node.replace(node.this)
     return expression
 
@@ -51,14 +54,23 @@ def without_joins(item: exp.Expression) -> exp.Expression:
     return copy
 
 
-def without_duplicates(select: exp.Select) -> exp.Select:
-    """The SELECT without outputs whose name an earlier one has: a subquery's reader cannot name those."""
-    kept: dict[str, exp.Expression] = {}
-    for expression in select.expressions:
-        kept.setdefault(expression.alias_or_name, expression)
+def with_unique_names(select: exp.Select) -> exp.Select:
+    """The SELECT with a new name for an output whose name an earlier one has: none can read it by that."""
     copy = select.copy()
-    copy.set("expressions", [e.copy() for e in kept.values()])
+    names = [e.alias_or_name for e in copy.expressions]
+    seen: set[str] = set()
+    for i, (name, expression) in enumerate(zip(names, list(copy.expressions), strict=True)):
+        if name in seen:
+            label = fresh(name, {*names, *seen})
+            copy.expressions[i].replace(exp.alias_(unaliased(expression).copy(), label, quoted=True))
+            seen.add(label)
+        seen.add(name)
     return copy
+
+
+def is_keyword(node: exp.Expression) -> bool:
+    """Whether a column is none, but the word after IS: NORMALIZED, DOCUMENT."""
+    return isinstance(node.parent, exp.Is) and node.arg_key == "expression"
 
 
 def unaliased(expression: exp.Expression) -> exp.Expression:

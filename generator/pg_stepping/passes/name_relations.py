@@ -86,7 +86,9 @@ def _order(plan: Plan) -> tuple[str, ...]:
 
 
 def _oriented(condition: Expression) -> Expression:
-    """`b = a` as `a = b`."""
-    if isinstance(condition, exp.EQ) and to_sql(condition.this) > to_sql(condition.expression):
+    """`b = a` as `a = b`, for columns."""
+    both = (condition.args.get("this"), condition.args.get("expression"))
+    columns = isinstance(condition, exp.EQ) and all(isinstance(side, exp.Column) for side in both)
+    if columns and to_sql(condition.this) > to_sql(condition.expression):
         return exp.EQ(this=condition.expression.copy(), expression=condition.this.copy())
     return condition
