@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlglot.errors import TokenError
+from sqlglot.tokenizer_core import Token, TokenType
 
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery
-from pg_stepping.frontend.dialect import Token, TokenType, tokens
+from pg_stepping.frontend.dialect import tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,10 +85,10 @@ def read_query(conn: Connection, text: str) -> Query:
     depends = check_functions(described, source)
     ast = _faithful(conn, described, source)
     _inline_ctes(ast, source)
-    check_functions_kind(described, source)
     check_clock_words(ast, source)
     reader = _Reader(conn, source)
     plan = reader.select(ast)
+    check_functions_kind(described, source)
     if not reader.tables:
         raise source.unsupported("no table", "select", hint="a query without tables never changes")
     return Query(
