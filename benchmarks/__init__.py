@@ -1,1 +1,1 @@
-"""How fast the seed's view is, against no view, a trigger by hand, REFRESH and pg_ivm: `python -m benchmarks`."""
+"""How fast the seed's view is, against no view, a trigger by hand, REFRESH and pg_ivm."""

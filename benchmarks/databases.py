@@ -107,7 +107,9 @@ def _load(server: devserver.Server, size: Size) -> None:
         conn.execute(read("statements.sql"))
         if server.plpython:
             conn.execute("CREATE EXTENSION plpython3u")
-        conn.execute("CALL bench.load(%s, %s, %s, %s)", [size.users, size.meters, size.days, size.reads_a_day])
+        conn.execute(
+            "CALL bench.load(%s, %s, %s, %s)", [size.users, size.meters, size.days, size.reads_a_day]
+        )
         conn.execute("VACUUM ANALYZE")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pg_stepping.errors import InvalidQuery, ViewNotFound
-from pg_stepping.frontend.postgres import Connection, execute
+from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded, plain_rows
 from pg_stepping.shipped import catalog_sql, plpython_sql
@@ -48,7 +48,7 @@ def init(conn: Connection) -> None:
     Runs in the caller's transaction and does not commit.
     """
     with guarded(conn):
-        execute(conn, init_script())
+        run_script(conn, init_script())
 
 
 def init_script() -> str:

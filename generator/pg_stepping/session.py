@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from psycopg import errors as pg
 from psycopg.rows import tuple_row
 
-from pg_stepping.errors import InsufficientPrivilege, NameTaken, ViewInUse
+from pg_stepping.errors import InsufficientPrivilege, InvalidQuery, NameTaken, ViewInUse
 from pg_stepping.frontend.postgres import Connection, begin, savepoint
 
 
@@ -37,6 +37,9 @@ def guarded(conn: Connection) -> Iterator[None]:
         except (pg.DuplicateTable, pg.DuplicateFunction, pg.DuplicateObject) as error:
             message = error.diag.message_primary or str(error)
             raise NameTaken(message, hint="choose another name for the view") from error
+        except pg.InvalidSchemaName as error:
+            message = error.diag.message_primary or str(error)
+            raise InvalidQuery(message, hint="create the schema first", sqlstate="3F000") from error
         except pg.DependentObjectsStillExist as error:
             message = error.diag.message_detail or error.diag.message_primary or str(error)
             raise ViewInUse(message, hint=error.diag.message_hint) from error

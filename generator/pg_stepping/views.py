@@ -15,7 +15,7 @@ from pg_stepping.backend.script import Definition, Script, fingerprint_of, write
 from pg_stepping.catalog import Installed, found, init, installed, list_views, prelude, target
 from pg_stepping.compiler import compile_query
 from pg_stepping.errors import NameTaken, SteppingError, UnsupportedQuery
-from pg_stepping.frontend.postgres import Connection, describe, execute, relation, savepoint
+from pg_stepping.frontend.postgres import Connection, describe, execute, relation, run_script, savepoint
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded, plain_rows
 from pg_stepping.verification import Difference, verify
@@ -77,7 +77,7 @@ def create_view(
         definition = compile_query(conn, view, query, language=language, indexes=indexes)
         try:
             with savepoint(conn):
-                execute(conn, prelude(conn, definition.language) + write_script(definition).up)
+                run_script(conn, prelude(conn, definition.language) + write_script(definition).up)
         except pg.UndefinedObject as error:
             raise UnsupportedQuery(
                 f"a type that has no ordering ({error.diag.message_primary})",

@@ -3,14 +3,10 @@
 `python tests/postgres/test_sql_coverage.py > docs/sql-coverage.md` writes the list for readers.
 """
 
-import sys
 from pathlib import Path
 
 import pytest
-from test_cases import NAMES, assert_maintained, title, views_of
-from test_refused import REFUSED
-
-import pg_stepping
+from test_cases import assert_maintained
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sql-coverage.md"
 
@@ -169,7 +165,10 @@ def places(section):
     yield "in_aggregates", f"SELECT k, count(*) AS n, {named(calls)} FROM t GROUP BY k"
     for i in range(0, len(keys), 30):
         part = keys[i : i + 30]
-        yield f"in_keys_{i}", f"SELECT {named(part)}, count(*) AS n FROM t GROUP BY {', '.join(f'c{j}' for j in range(len(part)))}"
+        yield (
+            f"in_keys_{i}",
+            f"SELECT {named(part)}, count(*) AS n FROM t GROUP BY {', '.join(f'c{j}' for j in range(len(part)))}",
+        )
 
 
 @pytest.mark.parametrize("section", EXPRESSIONS)

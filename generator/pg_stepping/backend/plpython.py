@@ -9,6 +9,7 @@ from pg_stepping.backend.settings import dollar_tag, pinned
 from pg_stepping.backend.triggers import function_name
 from pg_stepping.delta import StageProgram
 from pg_stepping.delta.terms import quote_table
+from pg_stepping.frontend.dialect import is_placeholder
 
 
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
@@ -75,7 +76,7 @@ def _tuple(texts: Sequence[str]) -> str:
 def _text(sql: str) -> str:
     """SQL as a Python string: as it is, wherever a triple-quoted string can hold it."""
     fits = '"""' not in sql and not sql.startswith('"') and not sql.endswith(('"', "\\"))
-    if not fits or not sql.replace("\n", "").isprintable():
+    if not fits or is_placeholder(sql) or not sql.replace("\n", "").isprintable():
         return _escaped(sql)
     raw = "r" if "\\" in sql else ""
     if "\n" in sql:
@@ -83,6 +84,6 @@ def _text(sql: str) -> str:
     return f'{raw}"{sql}"' if '"' not in sql else f"{raw}'{sql}'" if "'" not in sql else f'{raw}"""{sql}"""'
 
 
-def _escaped(sql: str) -> str:
-    """A Python string in escapes, for names and texts that no plain one can hold."""
-    return ascii(sql)
+def _escaped(text: str) -> str:
+    """A Python string in escapes, for names that no plain one, or no migration tool, can hold."""
+    return '"' + "".join(c if c.isalnum() or c == " " else f"\\U{ord(c):08x}" for c in text) + '"'

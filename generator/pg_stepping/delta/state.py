@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import parse_expression, quote_name, to_sql
+from pg_stepping.frontend.dialect import cast_to, quote_name, to_sql
 from pg_stepping.ir import Aggregate, Call, Column, Type
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.types import fresh, reference
@@ -197,12 +197,15 @@ def state_of(aggregate: Aggregate, relation: str) -> State:
 
 
 def _sum_result(call: Call, total: exp.Column, count: exp.Column) -> Expression:
-    cast = f"::{call.type.name}" if call.type.base in _FLOATS else ""
-    return parse_expression(f"(CASE WHEN {to_sql(count)} > 0 THEN {to_sql(total)} END){cast}")
+    """The sum, NULL where no row has a value."""
+    some = exp.GT(this=count, expression=exp.Literal.number(0))
+    result = exp.Paren(this=exp.Case(ifs=[exp.If(this=some, true=total)]))
+    return cast_to(result, call.type.base) if call.type.base in _FLOATS else result
 
 
 def _average(call: Call, total: exp.Column, count: exp.Column) -> Expression:
-    divisor = f"nullif({to_sql(count)}, 0)"
+    divisor = exp.Anonymous(this="nullif", expressions=[count, exp.Literal.number(0)])
     if call.type.base == "interval":
-        return parse_expression(f"({to_sql(total)} / {divisor}::double precision)")
-    return parse_expression(f"({to_sql(total)}::{call.type.name} / {divisor}::{call.type.name})")
+        return exp.Paren(this=exp.Div(this=total, expression=cast_to(divisor, "double precision")))
+    parts = (cast_to(part, call.type.name) for part in (total, divisor))
+    return exp.Paren(this=exp.Div(this=next(parts), expression=next(parts)))

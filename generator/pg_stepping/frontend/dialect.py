@@ -46,6 +46,11 @@ _PLACEHOLDER = re.compile(r"%|(?<!:):(?=\w)|\$(?=\{)|\{(?=[{%#])")
 _CONTROL = re.compile(r"[\x00-\x1f\\]")
 
 
+def is_placeholder(text: str) -> bool:
+    """Whether a migration tool may take something in `text` for a placeholder."""
+    return _PLACEHOLDER.search(text) is not None
+
+
 def quote_name(name: str) -> str:
     """An identifier as SQL, quoted only where it must be."""
     if _PLAIN.match(name) and name not in KEYWORDS:
@@ -178,11 +183,10 @@ def parse(text: str) -> exp.Expression:
     return parsed
 
 
-def parse_expression(text: str) -> exp.Expression:
-    """The expression in `text`."""
-    parsed = parse(f"SELECT {text}").expressions[0]
-    assert isinstance(parsed, exp.Expression)
-    return parsed
+def cast_to(expression: exp.Expression, type_: str) -> exp.Cast:
+    """`expression::type_`."""
+    parsed = parse(f"SELECT NULL::{type_}").expressions[0]
+    return exp.Cast(this=expression.copy(), to=parsed.to)
 
 
 def to_sql(expression: exp.Expression) -> str:

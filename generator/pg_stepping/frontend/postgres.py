@@ -106,6 +106,11 @@ def execute(conn: Connection, sql: str, params: Sequence[Any] | None = None) -> 
     return conn.execute(sql, params)
 
 
+def run_script(conn: Connection, script: str) -> None:
+    """Run a script of several statements."""
+    conn.execute(script, prepare=False)
+
+
 @contextmanager
 def savepoint(conn: Connection, *, undo: bool = False) -> Iterator[None]:
     """A savepoint in the caller's transaction, which is never committed here.

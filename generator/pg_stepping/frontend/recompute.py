@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import parse_expression, to_sql
+from pg_stepping.frontend.dialect import cast_to, to_sql
 from pg_stepping.ir import Type
 
 _FLOATS = ("real", "double precision")
@@ -24,12 +24,19 @@ def recomputed(tree: exp.Expression, calls: Iterable[tuple[exp.Expression, Type]
 
 
 def _exact(call: exp.Expression, type_: Type) -> exp.Expression:
-    condition = f" FILTER (WHERE {to_sql(call.expression.this)})" if isinstance(call, exp.Filter) else ""
     inner = call.this if isinstance(call, exp.Filter) else call
-    argument = to_sql(inner.expressions[0])
+    argument: exp.Expression = exp.Paren(this=inner.expressions[0].copy())
+    result = type_.base if inner.name == "sum" else "double precision"
+
+    def aggregate(name: str, value: exp.Expression) -> exp.Expression:
+        made = exp.Anonymous(this=name, expressions=[value])
+        return exp.Filter(this=made, expression=call.expression.copy()) if call is not inner else made
+
+    if inner.name == "avg":  # adds doubles, also for reals
+        argument = cast_to(argument, "double precision")
+    exact = cast_to(exp.Paren(this=aggregate("sum", cast_to(cast_to(argument, "text"), "numeric"))), result)
     if inner.name == "sum":
-        exact = f"(sum(({argument})::text::numeric){condition})::{type_.base}"
-    else:
-        total = f"(sum(({argument})::double precision::text::numeric){condition})::double precision"
-        exact = f"({total} / nullif(count({argument}){condition}, 0)::double precision)"
-    return parse_expression(f"({exact})")
+        return exact
+    count = aggregate("count", inner.expressions[0].copy())
+    divisor = exp.Anonymous(this="nullif", expressions=[count, exp.Literal.number(0)])
+    return exp.Paren(this=exp.Div(this=exact, expression=cast_to(divisor, "double precision")))

@@ -1,0 +1,134 @@
+"""The PL/Python runtime with a plpy that only writes down what it is asked."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+VIEW = {
+    "stage": "v",
+    "weight": "weight",
+    "rows": {"t": ("x, ", "x, ", "GROUP BY x")},
+    "term": {"t": "SELECT x, weight FROM change"},
+    "gather": ("SELECT x, sum(weight) AS n FROM (", ") AS term GROUP BY x"),
+    "apply": ("INSERT INTO s SELECT x, n FROM delta WHERE (n <> 0)", "ON CONFLICT DO NOTHING"),
+    "returning": "RETURNING ctid, n",
+    "outcome": "SELECT min(n) AS least, array_agg(ctid) AS emptied FROM changed",
+    "emptied": "DELETE FROM s WHERE ctid = ANY ($1)",
+    "empty": "DELETE FROM s",
+    "aside": {"t": "s_aside"},
+    "waiting": ["SELECT x, weight FROM s_aside"],
+}
+
+
+class Corrupt(Exception):
+    pass
+
+
+class Result(list[dict[str, Any]]):
+    def nrows(self) -> int:
+        return len(self)
+
+
+class Plpy:
+    """Answers each statement by the first of `answers` whose key is in its text."""
+
+    def __init__(self, **answers: list[dict[str, Any]]) -> None:
+        self.answers = answers
+        self.prepared: list[str] = []
+        self.executed: list[tuple[str, Any]] = []
+
+    def prepare(self, sql: str, types: Any = ()) -> Any:
+        self.prepared.append(sql)
+        plpy = self
+
+        class Plan:
+            def execute(self, given: Any = None) -> Result:
+                plpy.executed.append((sql, given))
+                found = (rows for key, rows in plpy.answers.items() if key in sql.lower())
+                return Result(next(found, []))
+
+        return Plan()
+
+    def error(self, message: str, **details: str) -> None:
+        raise Corrupt(message, details)
+
+
+@pytest.fixture(scope="module")
+def maintain() -> ModuleType:
+    path = Path(__file__).parents[2] / "plpython" / "maintain.py"
+    spec = importlib.util.spec_from_file_location("maintain", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fire(maintain: ModuleType, plpy: Plpy, *events: str) -> list[str]:
+    run = maintain.maintainer(plpy, VIEW)
+    for event in events:
+        run({"event": event, "args": ["t"]})
+    return [sql for sql, _ in plpy.executed]
+
+
+def test_an_insert_is_one_statement_and_prepared_once(maintain: ModuleType) -> None:
+    plpy = Plpy(insert=[{}])
+    ran = fire(maintain, plpy, "INSERT", "INSERT")
+    assert len(ran) == 2
+    assert len(plpy.prepared) == 1
+    assert "FROM inserted" in ran[0]
+    assert "set_config('stepping.v__open'" in ran[0]
+
+
+def test_emptied_groups_are_removed(maintain: ModuleType) -> None:
+    plpy = Plpy(outcome=[{"least": 0, "emptied": ["(0,1)"]}])
+    ran = fire(maintain, plpy, "DELETE")
+    assert "FROM deleted" in ran[0]
+    assert plpy.executed[1] == (VIEW["emptied"], [["(0,1)"]])
+
+
+def test_a_count_below_zero_is_an_error(maintain: ModuleType) -> None:
+    with pytest.raises(Corrupt, match=r"stepping\.v is corrupt") as raised:
+        fire(maintain, Plpy(outcome=[{"least": -1, "emptied": None}]), "UPDATE")
+    assert raised.value.args[1]["sqlstate"] == "XX001"
+
+
+def test_nothing_is_written_where_nothing_changed(maintain: ModuleType) -> None:
+    plpy = Plpy(outcome=[{"least": None, "emptied": None}], current_setting=[{"open": "0", "waiting": ""}])
+    ran = fire(maintain, plpy, "UPDATE")
+    assert len(ran) == 2
+    assert not any("INSERT INTO s_aside" in sql for sql in ran)
+
+
+def test_a_change_waits_while_another_statement_is_open(maintain: ModuleType) -> None:
+    plpy = Plpy(
+        **{"insert into s_aside": [{}], "with change": [], "current_setting": [{"open": "1", "waiting": ""}]}
+    )
+    ran = fire(maintain, plpy, "INSERT")
+    assert [sql.split(" SELECT")[0] for sql in ran[2:4]] == [
+        "INSERT INTO s_aside",
+        "INSERT INTO stepping.waiting VALUES ('v')",
+    ]
+
+
+def test_the_last_one_settles_all_that_waits(maintain: ModuleType) -> None:
+    plpy = Plpy(
+        **{
+            "insert into s_aside": [{}],
+            "with change": [],
+            "select current_setting": [{"open": "0", "waiting": "yes"}],
+            "with delta": [{"least": 1, "emptied": None}],
+        }
+    )
+    ran = fire(maintain, plpy, "INSERT")
+    assert "FROM s_aside" in ran[3]
+    assert ran[4:6] == ["DELETE FROM s_aside", "DELETE FROM stepping.waiting WHERE stage = 'v'"]
+
+
+def test_truncate_empties_the_state(maintain: ModuleType) -> None:
+    assert fire(maintain, Plpy(), "TRUNCATE") == ["DELETE FROM s_aside", "DELETE FROM s"]
