@@ -152,11 +152,13 @@ BEGIN
     FOREACH stage IN ARRAY stages LOOP
         FOR opener IN
             SELECT t.tgname, t.tgrelid::regclass AS source FROM pg_trigger AS t
-            WHERE t.tgname = concat('stepping_', stage, '__open')
+            WHERE NOT t.tgisinternal
+              AND (t.tgname = concat('stepping_', stage, '__open')
+                   OR t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain'))))
         LOOP
             EXECUTE concat('DROP TRIGGER ', quote_ident(opener.tgname), ' ON ', opener.source);
         END LOOP;
-        EXECUTE concat('DROP FUNCTION stepping.', quote_ident(stage || '__maintain'), '() CASCADE');
+        EXECUTE concat('DROP FUNCTION stepping.', quote_ident(stage || '__maintain'), '()');
         FOR belonging IN
             SELECT c.relname FROM pg_class AS c
             WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'

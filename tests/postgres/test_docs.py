@@ -37,7 +37,7 @@ def test_the_readme_runs_as_it_stands(conn: psycopg.Connection, dsn: str, tmp_pa
             for line in text.splitlines():
                 run_console(line.removeprefix("$ "), dsn, tmp_path)
     assert "CREATE VIEW" in (tmp_path / "0007_daily_usage.sql").read_text()
-    assert "DROP VIEW" in (tmp_path / "0007_daily_usage_down.sql").read_text()
+    assert "stepping.drop_view" in (tmp_path / "0007_daily_usage_down.sql").read_text()
     [(count,)] = conn.execute("SELECT count(*) FROM owner_usage").fetchall()
     assert count == 1
 

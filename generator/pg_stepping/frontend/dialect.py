@@ -159,12 +159,6 @@ class Canonical(Postgres):
             parts = [self.sql(expression, key) for key in ("position", "expression")]
             return f"TRIM({' '.join([*filter(None, parts), 'FROM', self.sql(expression, 'this')])})"
 
-        def is_sql(self, expression: exp.Is) -> str:
-            word = expression.expression
-            if isinstance(word, exp.Column) and not word.table and not word.this.quoted:
-                return f"{self.sql(expression, 'this')} IS {word.name}"  # NORMALIZED, DOCUMENT
-            return str(super().is_sql(expression))
-
         def not_sql(self, expression: exp.Not) -> str:
             inner = expression.this
             if isinstance(inner, exp.Is):

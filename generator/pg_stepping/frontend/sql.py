@@ -44,7 +44,6 @@ from pg_stepping.frontend.trees import (
     called,
     calls_in,
     conjuncts,
-    is_keyword,
     unaliased,
     with_unique_names,
     without_joins,
@@ -314,7 +313,7 @@ class _Reader:
         """The expression with every column read from the plan's relations, ready to be printed anywhere."""
 
         def one(node: exp.Expression) -> exp.Expression:
-            if isinstance(node, exp.Column) and not is_keyword(node):
+            if isinstance(node, exp.Column):
                 aliases = [node.table] if node.table else list(scope)
                 for alias in aliases:
                     if node.name in scope.get(alias, {}):

@@ -68,11 +68,6 @@ def with_unique_names(select: exp.Select) -> exp.Select:
     return copy
 
 
-def is_keyword(node: exp.Expression) -> bool:
-    """Whether a column is none, but the word after IS: NORMALIZED, DOCUMENT."""
-    return isinstance(node.parent, exp.Is) and node.arg_key == "expression"
-
-
 def unaliased(expression: exp.Expression) -> exp.Expression:
     """The expression of a select list's entry."""
     return expression.this if isinstance(expression, exp.Alias) else expression

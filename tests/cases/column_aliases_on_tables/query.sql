@@ -11,5 +11,3 @@ SELECT k, sum(v) AS v FROM pairs AS p (k, v) GROUP BY k
 SELECT j.a, j.f FROM (pairs AS p JOIN pairs AS q ON p.x = q.y) AS j (a, b, c, d, e, f)
 -- view: alias_of_a_join_hides
 SELECT p.x FROM (pairs AS p JOIN pairs AS q ON p.x = q.y) AS p (a, x, c, d, e, f)
--- view: alias_of_using
-SELECT j.x, p.z FROM pairs AS p JOIN pairs AS q USING (x) AS j
