@@ -318,7 +318,6 @@ def test_oracle_a_statement_that_touches_no_row(world: World) -> None:
 
 def test_oracle_delete_cascades_through_three_tables(world: World) -> None:
     world.step("DELETE FROM users WHERE id = 1")
-    world.step("DELETE FROM users WHERE id = 2")
     world.commit()
 
 
@@ -337,7 +336,6 @@ def test_oracle_foreign_keys_that_set(world: World, action: str) -> None:
             ALTER TABLE reads ALTER meter_id SET DEFAULT 5, DROP CONSTRAINT reads_meter_id_fkey,
                 ADD FOREIGN KEY (meter_id) REFERENCES meters ON DELETE {action} ON UPDATE {action}"""
     )
-    world.step("DELETE FROM users WHERE id = 2")
     world.step("UPDATE users SET id = 30 WHERE id = 3")
     world.step("DELETE FROM meters WHERE id = 1")
     world.step("UPDATE meters SET id = 40 WHERE id = 4")
@@ -370,7 +368,6 @@ def test_oracle_set_constraints_all_immediate_before_statements_over_several_tab
         """WITH m AS (INSERT INTO meters VALUES (8, 2, 'gas') RETURNING id)
            INSERT INTO reads (meter_id, at, value) SELECT id, '2024-01-01', 5 FROM m"""
     )
-    world.step("DELETE FROM users WHERE id = 1")
     world.commit()
 
 
@@ -590,7 +587,6 @@ def test_oracle_a_trigger_that_fails_and_is_caught_inside_a_trigger(world: World
 def test_oracle_several_statements_in_a_transaction_and_its_rollback(world: World) -> None:
     before = world.rows()
     world.conn.commit()
-    world.step("DELETE FROM users WHERE id = 1")
     world.step("INSERT INTO reads (meter_id, value) VALUES (3, 1), (3, 1)")
     world.step("UPDATE meters SET kind = 'gas'")
     world.conn.rollback()
@@ -600,7 +596,6 @@ def test_oracle_several_statements_in_a_transaction_and_its_rollback(world: Worl
 
 def test_oracle_savepoints_rolled_back(world: World) -> None:
     with world.undone():
-        world.step("DELETE FROM users WHERE id = 1")
         with world.undone():
             world.step("UPDATE reads SET meter_id = 3")
         world.check()
