@@ -13,7 +13,8 @@ def maintainer(plpy: Any, view: Any) -> Any:
     stage, weight, aside = view["stage"], view["weight"], view["aside"]
     open_, waiting = f"'stepping.{stage}__open'", f"'stepping.{stage}__waiting'"
     count_down = f"set_config({open_}, (current_setting({open_})::integer - 1)::text, true)"
-    is_last = f" AND (SELECT {count_down} || coalesce(current_setting({waiting}, true), '') = '0') "
+    waits = f"coalesce(current_setting({waiting}, true), '')"
+    count = f"SELECT {count_down} AS open, {waits} AS waiting"
 
     def prepared(name: Any, sql: Any, types: Any = ()) -> Any:
         if name not in plans:
@@ -33,16 +34,16 @@ def maintainer(plpy: Any, view: Any) -> Any:
     def gather(terms: Any) -> str:
         return f"delta AS ({view['gather'][0]} {' UNION ALL '.join(terms)} {view['gather'][1]})"
 
-    def changed(gate: str = " ") -> str:
-        applied = f"{gate.join(view['apply'])} {view['returning']}"
-        return f"changed AS ({applied}), outcome AS ({view['outcome']}) SELECT * FROM outcome"
+    def settle(*parts: str) -> str:
+        """Apply the relation delta, and tell what it left."""
+        outcome = f"changed AS ({view['apply']} {view['returning']}), outcome AS ({view['outcome']})"
+        return f"WITH {', '.join(parts)}, {outcome} SELECT * FROM outcome"
 
     def fast_path(source: Any, event: Any) -> str:
-        """Count down, and apply the change if it is the only one."""
-        with_ = f"WITH change AS ({change(source, event)}), {gather([view['term'][source]])}"
-        if event == "INSERT":
-            return f"{with_} {is_last.join(view['apply'])}"
-        return f"{with_}, {changed(is_last)}"
+        """Add the effect of the change to the state."""
+        if event == "INSERT" and source in view["grown"]:
+            return f"{view['insert'][0]} {view['grown'][source]} {view['insert'][1]}"
+        return settle(f"change AS ({change(source, event)})", gather([view["term"][source]]))
 
     def look_after(done: Any) -> None:
         """See to the groups from which rows were taken."""
@@ -54,21 +55,16 @@ def maintainer(plpy: Any, view: Any) -> Any:
             if step in view and done[step]:
                 prepared(step, view[step], ["tid[]"]).execute([done[step]])
 
-    def set_aside(source: Any, event: Any) -> None:
-        """Nothing was applied. If others are to come the change waits; the last one settles them all."""
-        noted = f"coalesce(current_setting({waiting}, true), '') AS waiting"
-        count = prepared("count", f"SELECT current_setting({open_}) AS open, {noted}").execute()[0]
-        if count["open"] == "0" and not count["waiting"]:
-            return
+    def set_aside(source: Any, event: Any, open_others: Any, waits: Any) -> None:
+        """Let the change wait for others that are still to come; the last one settles them all."""
         into = f"INSERT INTO {aside[source]}"
         rows = prepared(("aside", source, event), lambda: f"{into} {change(source, event)}").execute()
-        if count["open"] == "0":
-            settle = prepared("waiting", lambda: f"WITH {gather(view['waiting'])}, {changed()}")
-            look_after(settle.execute()[0])
+        if open_others == "0":
+            look_after(prepared("waiting", lambda: settle(gather(view["waiting"]))).execute()[0])
             for table in [*aside.values(), f"stepping.waiting WHERE stage = '{stage}'"]:
                 prepared(("clear", table), f"DELETE FROM {table}").execute()
             prepared("settled", f"SELECT set_config({waiting}, '', true)").execute()
-        elif not count["waiting"] and rows.nrows():
+        elif not waits and rows.nrows():
             prepared("note", f"INSERT INTO stepping.waiting VALUES ('{stage}')").execute()
             prepared("wait", f"SELECT set_config({waiting}, 'yes', true)").execute()
 
@@ -79,14 +75,13 @@ def maintainer(plpy: Any, view: Any) -> Any:
                 prepared(("clear", table), f"DELETE FROM {table}").execute()
             prepared("empty", view["empty"]).execute()
             return
+        counted = prepared("count", count).execute()[0]
+        if counted["open"] != "0" or counted["waiting"]:
+            set_aside(source, event, counted["open"], counted["waiting"])
+            return
         plan = plans.get((source, event)) or prepared((source, event), fast_path(source, event))
         done = plan.execute()
-        if event == "INSERT":
-            if not done.nrows():
-                set_aside(source, event)
-        elif done[0]["least"] is None:
-            set_aside(source, event)
-        else:
+        if len(done):
             look_after(done[0])
 
     return maintain

@@ -15,7 +15,9 @@ VIEW = {
     "rows": {"t": ("x, ", "x, ", "GROUP BY x")},
     "term": {"t": "SELECT x, weight FROM change"},
     "gather": ("SELECT x, sum(weight) AS n FROM (", ") AS term GROUP BY x"),
-    "apply": ("INSERT INTO s SELECT x, n FROM delta WHERE (n <> 0)", "ON CONFLICT DO NOTHING"),
+    "grown": {"t": "FROM inserted"},
+    "insert": ("INSERT INTO s SELECT x, count(*) AS n", "GROUP BY x"),
+    "apply": "INSERT INTO s SELECT x, n FROM delta WHERE (n <> 0)",
     "returning": "RETURNING ctid, n",
     "outcome": "SELECT min(n) AS least, array_agg(ctid) AS emptied FROM changed",
     "emptied": "DELETE FROM s WHERE ctid = ANY ($1)",
@@ -76,41 +78,36 @@ def fire(maintain: ModuleType, plpy: Plpy, *events: str) -> list[str]:
     return [sql for sql, _ in plpy.executed]
 
 
-def test_an_insert_is_one_statement_and_prepared_once(maintain: ModuleType) -> None:
-    plpy = Plpy(insert=[{}])
+ONLY_ONE = [{"open": "0", "waiting": ""}]
+
+
+def test_an_insert_counts_down_and_is_one_statement_prepared_once(maintain: ModuleType) -> None:
+    plpy = Plpy(current_setting=ONLY_ONE)
     ran = fire(maintain, plpy, "INSERT", "INSERT")
-    assert len(ran) == 2
-    assert len(plpy.prepared) == 1
-    assert "FROM inserted" in ran[0]
+    assert len(ran) == 4
+    assert len(plpy.prepared) == 2
     assert "set_config('stepping.v__open'" in ran[0]
+    assert ran[1] == "INSERT INTO s SELECT x, count(*) AS n FROM inserted GROUP BY x"
 
 
 def test_emptied_groups_are_removed(maintain: ModuleType) -> None:
-    plpy = Plpy(outcome=[{"least": 0, "emptied": ["(0,1)"]}])
+    plpy = Plpy(current_setting=ONLY_ONE, outcome=[{"least": 0, "emptied": ["(0,1)"]}])
     ran = fire(maintain, plpy, "DELETE")
-    assert "FROM deleted" in ran[0]
-    assert plpy.executed[1] == (VIEW["emptied"], [["(0,1)"]])
+    assert "FROM deleted" in ran[1]
+    assert plpy.executed[2] == (VIEW["emptied"], [["(0,1)"]])
 
 
 def test_a_count_below_zero_is_an_error(maintain: ModuleType) -> None:
+    plpy = Plpy(current_setting=ONLY_ONE, outcome=[{"least": -1, "emptied": None}])
     with pytest.raises(Corrupt, match=r"stepping\.v is corrupt") as raised:
-        fire(maintain, Plpy(outcome=[{"least": -1, "emptied": None}]), "UPDATE")
+        fire(maintain, plpy, "UPDATE")
     assert raised.value.args[1]["sqlstate"] == "XX001"
 
 
-def test_nothing_is_written_where_nothing_changed(maintain: ModuleType) -> None:
-    plpy = Plpy(outcome=[{"least": None, "emptied": None}], current_setting=[{"open": "0", "waiting": ""}])
-    ran = fire(maintain, plpy, "UPDATE")
-    assert len(ran) == 2
-    assert not any("INSERT INTO s_aside" in sql for sql in ran)
-
-
 def test_a_change_waits_while_another_statement_is_open(maintain: ModuleType) -> None:
-    plpy = Plpy(
-        **{"insert into s_aside": [{}], "with change": [], "current_setting": [{"open": "1", "waiting": ""}]}
-    )
+    plpy = Plpy(**{"insert into s_aside": [{}], "current_setting": [{"open": "1", "waiting": ""}]})
     ran = fire(maintain, plpy, "INSERT")
-    assert [sql.split(" SELECT")[0] for sql in ran[2:4]] == [
+    assert [sql.split(" SELECT")[0] for sql in ran[1:3]] == [
         "INSERT INTO s_aside",
         "INSERT INTO stepping.waiting VALUES ('v')",
     ]
@@ -120,14 +117,13 @@ def test_the_last_one_settles_all_that_waits(maintain: ModuleType) -> None:
     plpy = Plpy(
         **{
             "insert into s_aside": [{}],
-            "with change": [],
-            "select current_setting": [{"open": "0", "waiting": "yes"}],
+            "current_setting": [{"open": "0", "waiting": "yes"}],
             "with delta": [{"least": 1, "emptied": None}],
         }
     )
     ran = fire(maintain, plpy, "INSERT")
-    assert "FROM s_aside" in ran[3]
-    assert ran[4:6] == ["DELETE FROM s_aside", "DELETE FROM stepping.waiting WHERE stage = 'v'"]
+    assert "FROM s_aside" in ran[2]
+    assert ran[3:5] == ["DELETE FROM s_aside", "DELETE FROM stepping.waiting WHERE stage = 'v'"]
 
 
 def test_truncate_empties_the_state(maintain: ModuleType) -> None:

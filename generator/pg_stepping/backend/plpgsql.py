@@ -12,7 +12,6 @@ from textwrap import indent
 from pg_stepping.backend.settings import (
     count_columns,
     dollar_tag,
-    last_condition,
     pinned,
     settled_query,
     wait_statements,
@@ -27,27 +26,18 @@ from pg_stepping.frontend.dialect import quote_text
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
     """CREATE FUNCTION."""
     clear = [f"DELETE FROM {quote_table(s.aside)}" for s in program.sources]
-    variables = [
-        "applied boolean := false;",
-        "open text;",
-        "waiting text;",
-        "least bigint;",
-        "emptied tid[];",
-        "stale tid[];",
-    ]
-    open_, waiting = count_columns(program)
+    variables = ["open text;", "waiting text;", "least bigint;", "emptied tid[];", "stale tid[];"]
+    count_down, waits = count_columns(program)
     code = [
         "IF TG_OP = 'TRUNCATE' THEN",
         *_statements([*clear, program.empty, "RETURN NULL"]),
         "END IF;",
-        *_by_source(program, lambda s: _by_event(lambda event: _fast_path(program, s, event))),
-        "IF NOT applied THEN  -- nothing to do, or not the last change",
-        f"    open := {open_};",
-        f"    waiting := {waiting};",
-        "    IF open = '0' AND waiting = '' THEN",
-        "        RETURN NULL;",
-        "    END IF;",
-        *(indent(line, "    ") for line in _set_aside(program, clear)),
+        f"open := {count_down};",
+        f"waiting := {waits};",
+        "IF open = '0' AND waiting = '' THEN  -- the only change of this statement",
+        *_indented(_by_source(program, lambda s: _by_event(lambda event: _fast_path(program, s, event)))),
+        "ELSE",
+        *_indented(_set_aside(program, clear)),
         "END IF;",
         *_look_after(program),
         "RETURN NULL;",
@@ -64,6 +54,10 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
 
 def _statements(sqls: list[str]) -> list[str]:
     return [indent(f"{sql};", "    ") for sql in sqls]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [indent(line, "    ") for line in lines]
 
 
 def _by_source(program: StageProgram, code: Callable[[SourceProgram], str]) -> list[str]:
@@ -85,28 +79,22 @@ def _by_event(code: Callable[[str], str]) -> str:
 
 
 def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> str:
-    """Count down, and apply the change if it is the only one."""
+    """Add the effect of the change to the state."""
+    if event == "INSERT" and source.grown is not None:
+        return source.grown.join(program.insert)
     parts = [_cte("change AS", source.change.query(event)), _cte("delta AS", program.delta(source.term))]
-    gate = last_condition(program)
-    if event == "INSERT":
-        return f"WITH {', '.join(parts)}\n{_applied(program, gate)};\napplied := FOUND"
-    into = f"INTO {_outcome_variables(program)}"
-    with_ = ", ".join([*parts, *_changed(program, gate)])
-    return f"WITH {with_}\nSELECT * FROM outcome\n{into};\napplied := least IS NOT NULL"
+    return _settle(program, parts)
 
 
-def _applied(program: StageProgram, gate: str = "") -> str:
-    head, tail = program.apply
-    return "\n".join([head, *([f"AND {gate}"] if gate else []), tail])
+def _settle(program: StageProgram, parts: list[str]) -> str:
+    """Apply the relation `delta`, and tell what it left."""
+    applied = _cte("changed AS", f"{program.apply}\n{program.returning}")
+    parts = [*parts, applied, _cte("outcome AS", program.outcome)]
+    return f"WITH {', '.join(parts)}\nSELECT * FROM outcome\nINTO {_outcome_variables(program)}"
 
 
 def _cte(name: str, query: str) -> str:
     return f"{name} (\n{indent(query, '    ')}\n)"
-
-
-def _changed(program: StageProgram, gate: str = "") -> list[str]:
-    applied = _cte("changed AS", f"{_applied(program, gate)}\n{program.returning}")
-    return [applied, _cte("outcome AS", program.outcome)]
 
 
 def _outcome_variables(program: StageProgram) -> str:
@@ -136,8 +124,7 @@ def _set_aside(program: StageProgram, clear: list[str]) -> list[str]:
     """Let the change wait for others that are still to come; the last one settles them all."""
     note, tell = wait_statements(program)
     together = _cte("delta AS", program.delta(*(s.waiting for s in program.sources)))
-    into = f"INTO {_outcome_variables(program)}"
-    settle = f"WITH {', '.join([together, *_changed(program)])}\nSELECT * FROM outcome\n{into}"
+    settle = _settle(program, [together])
     noted = f"DELETE FROM stepping.waiting WHERE stage = {quote_text(program.stage.name)}"
     return [
         *_by_source(

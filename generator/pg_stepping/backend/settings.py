@@ -16,19 +16,13 @@ def waiting_setting(program: StageProgram) -> str:
     return f"stepping.{program.stage.name}__waiting"
 
 
-def last_condition(program: StageProgram) -> str:
-    """Counts down, once a statement; true if no other statement is open and no change waits."""
+def count_columns(program: StageProgram) -> tuple[str, str]:
+    """Counts down, once a statement: how many others are still open; and whether changes wait."""
     name, waiting = quote_text(open_setting(program)), quote_text(waiting_setting(program))
     return (
-        f"(SELECT set_config({name}, (current_setting({name})::integer - 1)::text, true)\n"
-        f"    || coalesce(current_setting({waiting}, true), '') = '0')"
+        f"set_config({name}, (current_setting({name})::integer - 1)::text, true)",
+        f"coalesce(current_setting({waiting}, true), '')",
     )
-
-
-def count_columns(program: StageProgram) -> tuple[str, str]:
-    """How many statements are open, and whether changes wait."""
-    name, waiting = quote_text(open_setting(program)), quote_text(waiting_setting(program))
-    return f"current_setting({name})", f"coalesce(current_setting({waiting}, true), '')"
 
 
 def wait_statements(program: StageProgram) -> tuple[str, str]:

@@ -18,6 +18,7 @@ def state_table(stage: Stage, describe: str) -> str:
         lines.append(f"{quote_name(key.name)} {key.type.sql}{required}")
     default = " DEFAULT '0'" if stage.kind == "total" else ""
     lines += [f"{column.sql_name} {column.type.name} NOT NULL{default}" for column in stage.state]
+    lines += [f"{result.sql_name} {result.type.sql}" for result in stage.results]
     if stage.kind == "rows":
         lines.append(f"{constraint} PRIMARY KEY ({quote_name(stage.row_key)})")
     else:

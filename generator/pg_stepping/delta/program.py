@@ -17,12 +17,12 @@ from sqlglot import exp
 
 from pg_stepping.delta.change import Change, change_of
 from pg_stepping.delta.stages import SCHEMA, Stage
-from pg_stepping.delta.state import operand
-from pg_stepping.delta.terms import Term, quote_table, terms, whole
+from pg_stepping.delta.state import Stored, operand
+from pg_stepping.delta.terms import Term, grown, quote_table, terms, whole
 from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Column, Table
 from pg_stepping.ir.nodes import Expression
-from pg_stepping.ir.types import fresh
+from pg_stepping.ir.types import fresh, reference
 
 INDENT = "    "
 STATE = "state"  # the alias of the state table wherever it is written
@@ -34,6 +34,7 @@ class SourceProgram:
 
     `term` is the stage's join of the relation `change` with the other tables; `waiting` the same of what was
     set aside, with the others as they were where they changed too; `aside` is the table where changes wait.
+    `grown` joins the rows of `inserted` with the other tables, if new rows can only add rows to the join.
     """
 
     key: str
@@ -42,23 +43,25 @@ class SourceProgram:
     term: str
     aside: Table
     waiting: str
+    grown: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class StageProgram:
     """The statements of one stage.
 
-    `gather` (a head and a tail around terms) makes the relation `delta`, one row for each key, of joined
-    rows with weights. `apply`, with room for a condition, adds it to the state; `outcome` wraps that, with
-    `returning`, when rows were taken away: one row of the least count, the rows whose count is zero, the
-    rows whose sums are stale.
+    `insert` (a head and a tail around what `grown` joins) adds rows of weight 1 to the state.
+    `gather` (the same around terms) makes the relation `delta` of rows with weights, one row for each key;
+    `apply` adds it to the state, and `outcome` sums up what that returns (`returning`): the least count, the
+    rows whose count is zero, the rows whose sums are stale.
     `remove` and `refresh` take such rows as $1, a tid array.
     """
 
     stage: Stage
     sources: tuple[SourceProgram, ...]
+    insert: tuple[str, str]
     gather: tuple[str, str]
-    apply: tuple[str, str]
+    apply: str
     returning: str
     outcome: str
     remove: str | None
@@ -86,6 +89,7 @@ def program_of(stage: Stage) -> StageProgram:
             term="\nUNION ALL\n".join(map(shape.term, terms(stage, {t: "change"}))),
             aside=asides[t],
             waiting="\nUNION ALL\n".join(shape.term(w) for w in together if w.table == t),
+            grown=grown(stage, t, "inserted"),
         )
         for t in tables
     )
@@ -95,6 +99,7 @@ def program_of(stage: Stage) -> StageProgram:
     return StageProgram(
         stage=stage,
         sources=sources,
+        insert=shape.insert,
         gather=shape.gather,
         apply=_apply(stage),
         returning=f"RETURNING {STATE}.ctid, {STATE}.{stage.count.sql_name} AS n"
@@ -165,20 +170,33 @@ class _Shape:
 
     def fill(self) -> str:
         """The state of the tables as they are."""
+        head, tail = self.added
+        return head + "\n".join(whole(self.stage)) + tail
+
+    @property
+    def insert(self) -> tuple[str, str]:
+        """What is around the joined rows of `inserted`: they are added to the state."""
+        head, tail = self.added
+        some = "\nHAVING count(*) > 0" if self.stage.kind == "total" else ""
+        return head, f"{tail}{some}\n{_on_conflict(self.stage)}"
+
+    @property
+    def added(self) -> tuple[str, str]:
+        """What is around joined rows of weight 1 to make rows of the state of them."""
         stage = self.stage
-        columns = ", ".join(stored_names(stage))
-        into = f"INSERT INTO {quote_table(stage.table)} ({columns})\n"
-        lines = "\n".join(whole(stage))
         if stage.kind == "rows":
             head, tail = self.gather
-            rows = self.term(Term(stage.scans[0].table, whole(stage), "1"))
-            return f"{into}SELECT {columns}\nFROM (\n{indent(head + rows + tail, INDENT)}\n) AS filled"
-        keys = [_as(k.expression, k.name) for k in stage.keys]
-        sums = [f"{c.total()} AS {c.sql_name}" for c in stage.state]
-        listed = f",\n{INDENT}".join([", ".join(keys), *sums])
-        by = ", ".join(str(i + 1) for i in range(len(keys)))
+            rows = indent(head + self.term(Term(stage.scans[0].table, (), "1")), INDENT)
+            columns = ", ".join(stored_names(stage))
+            return f"{_into(stage)}\nSELECT {columns}\nFROM (\n{rows}\n", f"{tail}\n) AS added"
+        totals = {c.name: c.total() for c in stage.state}
+        listed = [", ".join(_as(k.expression, k.name) for k in stage.keys)]
+        listed += [f"{total} AS {quote_name(name)}" for name, total in totals.items()]
+        of_totals: dict[str, Expression] = {name: exp.Var(this=total) for name, total in totals.items()}
+        listed += [f"{r.over(of_totals)} AS {r.sql_name}" for r in stage.results]
+        by = ", ".join(str(i + 1) for i in range(len(stage.keys)))
         group = "" if stage.kind == "total" else f"\nGROUP BY {by}"
-        return f"{into}SELECT\n{INDENT}{listed}\n{lines}{group}"
+        return f"{_into(stage)}\nSELECT\n{INDENT}" + f",\n{INDENT}".join(listed) + "\n", group
 
 
 def _as(expression: Expression, name: str) -> str:
@@ -194,23 +212,38 @@ def _key_names(stage: Stage) -> list[str]:
 
 
 def stored_names(stage: Stage) -> list[str]:
-    """All columns of the state table, in its order."""
+    """The columns of the state table but for the results, in its order."""
     keys = [quote_name(k.name) for k in stage.keys]
     first = [quote_name(stage.row_key)] if stage.kind == "rows" else []
     return [*first, *keys, *(c.sql_name for c in stage.state)]
 
 
-def _apply(stage: Stage) -> tuple[str, str]:
-    """INSERT ... ON CONFLICT of the relation `delta`, in two parts between which a condition may be put."""
-    keys, columns = ", ".join(_key_names(stage)), ", ".join(stored_names(stage))
+def _into(stage: Stage) -> str:
+    columns = ", ".join([*stored_names(stage), *(r.sql_name for r in stage.results)])
+    return f"INSERT INTO {quote_table(stage.table)} AS {STATE} ({columns})"
+
+
+def _on_conflict(stage: Stage) -> str:
+    """In the order of the keys, so that no two writers wait for each other in a circle."""
+    keys = ", ".join(_key_names(stage))
+    sums = {c.name: _sum(reference(STATE, c.name), reference("excluded", c.name)) for c in stage.state}
+    sets = [f"{c.sql_name} = {to_sql(sums[c.name])}" for c in stage.state]
+    sets += [
+        f"{r.sql_name} = {r.over({name: exp.Paren(this=s) for name, s in sums.items()})}"
+        for r in stage.results
+    ]
+    return f"ORDER BY {keys}\nON CONFLICT ({keys}) DO UPDATE SET\n{INDENT}" + f",\n{INDENT}".join(sets)
+
+
+def _sum(a: Expression, b: Expression) -> Expression:
+    return exp.Add(this=a, expression=b)
+
+
+def _apply(stage: Stage) -> str:
+    """Add the relation `delta` to the state, but for rows that change nothing."""
     changes = " OR ".join(c.change_test() for c in stage.state)
-    sums = [f"{c.sql_name} = {STATE}.{c.sql_name} + excluded.{c.sql_name}" for c in stage.state]
-    return (
-        f"INSERT INTO {quote_table(stage.table)} AS {STATE} ({columns})\n"
-        f"SELECT {columns} FROM delta\n"
-        f"WHERE ({changes})",
-        f"ORDER BY {keys}\nON CONFLICT ({keys}) DO UPDATE SET\n{INDENT}" + f",\n{INDENT}".join(sums),
-    )
+    read = ", ".join([*stored_names(stage), *(r.over({}) for r in stage.results)])
+    return f"{_into(stage)}\nSELECT {read}\nFROM delta\nWHERE {changes}\n{_on_conflict(stage)}"
 
 
 def _outcome(is_total: bool, stale: bool) -> str:
@@ -234,11 +267,14 @@ def _refresh(stage: Stage) -> str:
             where.append(f"({mine} = {stored} OR ({mine} IS NULL AND {stored} IS NULL))")
     if where:
         lines.append("WHERE " + "\n    AND ".join(where))
-    body = f"SELECT {', '.join(c.total() for c in columns)}\n" + "\n".join(lines)
-    names = ", ".join(c.sql_name for c in columns)
-    target = names if len(columns) == 1 else f"({names})"
+    sums = ", ".join(f"{c.total()} AS {c.sql_name}" for c in columns)
+    body = f"SELECT {sums}\n" + "\n".join(lines)
+    now = {c.name: reference("afresh" if c in columns else STATE, c.name) for c in stage.state}
+    targets = ", ".join([*(c.sql_name for c in columns), *(r.sql_name for r in stage.results)])
+    values = ", ".join([*(to_sql(now[c.name]) for c in columns), *(r.over(now) for r in stage.results)])
     return (
-        f"UPDATE {quote_table(stage.table)} AS {STATE}\nSET {target} = (\n{indent(body, INDENT)}\n)\n"
+        f"UPDATE {quote_table(stage.table)} AS {STATE}\nSET ({targets}) = (\n{INDENT}SELECT {values}\n"
+        f"{INDENT}FROM (\n{indent(body, INDENT * 2)}\n{INDENT}) AS afresh\n)\n"
         f"WHERE {STATE}.ctid = ANY ($1)"
     )
 
@@ -246,6 +282,7 @@ def _refresh(stage: Stage) -> str:
 def _empty(stage: Stage) -> str:
     """Bring the state to what it is when a table of an inner join is empty."""
     if stage.kind == "total":
-        zero = [f"{c.sql_name} = DEFAULT" for c in stage.state]
+        stored: tuple[Stored, ...] = (*stage.state, *stage.results)
+        zero = [f"{c.sql_name} = DEFAULT" for c in stored]
         return f"UPDATE {quote_table(stage.table)} SET {', '.join(zero)}"
     return f"DELETE FROM {quote_table(stage.table)}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from pg_stepping.delta.state import BIGINT, SUMMABLE, State, StateColumn, state_of
+from pg_stepping.delta.state import BIGINT, SUMMABLE, ResultColumn, State, StateColumn, Stored, state_of
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.postgres import Relation
 from pg_stepping.ir import Aggregate, Column, Filter, Item, Join, Plan, Project, Scan, Table, Type
@@ -32,7 +32,8 @@ class Stage:
     """A stateful operator with its state table.
 
     `kind` is `groups` (one row a group), `total` (no keys: always one row) or `rows` (a bag: one row for
-    each distinct row, found by `row_key`, a SHA-256 of its text). `state[0]` counts the input rows.
+    each distinct row, found by `row_key`, a SHA-256 of its text). `state[0]` counts the input rows;
+    `results` are computed from it and stored beside it.
     `unique`: a primary key proves that no row of the bag occurs twice.
     """
 
@@ -43,6 +44,7 @@ class Stage:
     state: tuple[StateColumn, ...]
     row_key: str
     weight: str
+    results: tuple[ResultColumn, ...] = ()
     unique: bool = False
 
     @property
@@ -132,13 +134,15 @@ class _Cutter:
         state: State = state_of(node, relation)
         self.results.update({(relation, call): read for call, read in state.results.items()})
         kind = "groups" if node.keys else "total"
-        singleton = fresh("singleton", {c.name for c in state.columns})
+        stored: tuple[Stored, ...] = (*state.columns, *state.stored)
+        singleton = fresh("singleton", {c.name for c in stored})
         keys = node.keys or (Item(singleton, _TRUE, Type.of("boolean")),)
         stage = self._stage(kind, core, keys, state.columns)
+        self.stages[-1] = stage = replace(stage, results=state.stored)
         self.grouped.add(relation)
         fields = (
             *(Column(relation, k.name, k.type) for k in keys),
-            *(Column(relation, c.name, c.type) for c in state.columns),
+            *(Column(relation, c.name, c.type) for c in stored),
         )
         scan = Scan(stage.table, relation, fields)
         return scan if kind == "total" else _present(scan, state.columns[0])

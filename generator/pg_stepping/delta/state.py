@@ -24,7 +24,19 @@ SUMMABLE = (*_INTEGERS, "bigint", "numeric", *_FLOATS, "interval", "money")
 
 
 @dataclass(frozen=True, slots=True)
-class StateColumn:
+class Stored:
+    """A column of a state table."""
+
+    name: str
+    type: Type
+
+    @property
+    def sql_name(self) -> str:
+        return quote_name(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class StateColumn(Stored):
     """One stored number of a group.
 
     `kind` is `rows` (the group's row count), `count` (of rows whose argument is not NULL) or `sum`.
@@ -33,17 +45,11 @@ class StateColumn:
     not a finite number (`infinite`), or also when it has trailing zeros that its rows may not have (`scale`).
     """
 
-    name: str
-    type: Type
     kind: str
     argument: Expression | None = None
     condition: Expression | None = None
     cast: str = ""
     stale: str = "never"
-
-    @property
-    def sql_name(self) -> str:
-        return quote_name(self.name)
 
     def total(self) -> str:
         """The aggregate over rows of weight 1."""
@@ -150,29 +156,47 @@ def _fixed_scale(expression: Expression, columns: Iterable[Column]) -> int | Non
 
 
 @dataclass(frozen=True, slots=True)
+class ResultColumn(Stored):
+    """A result that is stored whenever the state is, so that readers find it ready; `expression` reads the
+    state columns by their bare names. NULL for a state of zeros."""
+
+    expression: Expression
+
+    def over(self, columns: Mapping[str, Expression]) -> str:
+        """The result as SQL, with other expressions in place of some state columns."""
+
+        def put(node: Expression) -> Expression:
+            return columns.get(node.name, node) if isinstance(node, exp.Column) else node
+
+        return to_sql(self.expression.transform(put))
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """The stored columns of an aggregate, and how each of its calls is read from them."""
+    """The stored columns of an aggregate, and which of them each of its calls is read from."""
 
     columns: tuple[StateColumn, ...]
+    stored: tuple[ResultColumn, ...]
     results: dict[str, Expression]
 
 
 def state_of(aggregate: Aggregate, relation: str) -> State:
     """The state of an aggregate; its results are read from `relation`, the state table."""
-    taken = {k.name for k in aggregate.keys}
+    taken = {k.name for k in aggregate.keys} | {c.name for c in aggregate.calls if c.function != "count"}
     rows = StateColumn(fresh("n", taken), BIGINT, "rows")
     columns: list[StateColumn] = [rows]
+    stored: list[ResultColumn] = []
     results: dict[str, Expression] = {}
 
-    def add(column: StateColumn) -> str:
+    def add(column: StateColumn) -> exp.Column:
         for there in columns:
             if (there.kind, there.argument, there.condition, there.cast) == (
                 column.kind, column.argument, column.condition, column.cast,
             ):  # fmt: skip
-                return there.name
+                return _bare(there.name)
         taken.add(column.name)
         columns.append(column)
-        return column.name
+        return _bare(column.name)
 
     for call in aggregate.calls:
         if call.function == "count" and call.argument is None and call.condition is None:
@@ -183,17 +207,19 @@ def state_of(aggregate: Aggregate, relation: str) -> State:
         counted = StateColumn(
             fresh(f"count_{label}", set(taken)), BIGINT, "count", argument, call.condition
         )  # fmt: skip
-        count = reference(relation, add(counted))
+        count = add(counted)
         if call.function == "count":
-            results[call.name] = count
+            results[call.name] = reference(relation, count.name)
             continue
-        total = reference(
-            relation, add(_sum_of(call, aggregate.input.columns, fresh(f"sum_{label}", set(taken))))
-        )
-        results[call.name] = (
-            _sum_result(call, total, count) if call.function == "sum" else _average(call, total, count)
-        )
-    return State(tuple(columns), results)
+        total = add(_sum_of(call, aggregate.input.columns, fresh(f"total_{label}", set(taken))))
+        result = _sum_result(call, total, count) if call.function == "sum" else _average(call, total, count)
+        stored.append(ResultColumn(call.name, call.type, result))
+        results[call.name] = reference(relation, call.name)
+    return State(tuple(columns), tuple(stored), results)
+
+
+def _bare(name: str) -> exp.Column:
+    return exp.column(exp.to_identifier(name, quoted=True))
 
 
 def _sum_result(call: Call, total: exp.Column, count: exp.Column) -> Expression:

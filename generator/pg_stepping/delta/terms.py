@@ -62,6 +62,17 @@ def whole(stage: Stage) -> tuple[str, ...]:
     return join_lines(stage, reads, first=stage.scans[0])
 
 
+def grown(stage: Stage, table: Table, rows: str) -> str | None:
+    """The join of the rows that were inserted into a table with the others: all of the delta, every weight 1.
+
+    None if the table occurs twice, where the delta is not so simple."""
+    occurrences = [s for s in stage.scans if s.table == table]
+    if len(occurrences) > 1:
+        return None
+    reads = {s.relation: quote_table(s.table) for s in stage.scans} | {occurrences[0].relation: rows}
+    return "\n".join(join_lines(stage, reads, first=occurrences[0]))
+
+
 def _old(stage: Stage, scan: Scan, changes: str) -> str:
     columns = ", ".join(names_of(scan.fields)) + (", " if scan.fields else "")
     weight = quote_name(stage.weight)
