@@ -14,7 +14,8 @@ def maintainer(plpy: Any, view: Any) -> Any:
     open_, waiting = f"'stepping.{stage}__open'", f"'stepping.{stage}__waiting'"
     count_down = f"set_config({open_}, (current_setting({open_})::integer - 1)::text, true)"
     waits = f"coalesce(current_setting({waiting}, true), '')"
-    count = f"SELECT {count_down} AS open, {waits} AS waiting"
+    level = "current_setting('transaction_isolation')"
+    count = f"SELECT {count_down} AS open, {waits} AS waiting, {level} AS isolation"
 
     def prepared(name: Any, sql: Any, types: Any = ()) -> Any:
         if name not in plans:
@@ -34,7 +35,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
     def gather(terms: Any) -> str:
         return f"delta AS ({view['gather'][0]} {' UNION ALL '.join(terms)} {view['gather'][1]})"
 
-    def settle(*parts: str) -> str:
+    def applied(*parts: str) -> str:
         """Apply the relation delta, and tell what it left."""
         outcome = f"changed AS ({view['apply']} {view['returning']}), outcome AS ({view['outcome']})"
         return f"WITH {', '.join(parts)}, {outcome} SELECT * FROM outcome"
@@ -43,7 +44,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
         """Add the effect of the change to the state."""
         if event == "INSERT" and source in view["grown"]:
             return f"{view['insert'][0]} {view['grown'][source]} {view['insert'][1]}"
-        return settle(f"change AS ({change(source, event)})", gather([view["term"][source]]))
+        return applied(f"change AS ({change(source, event)})", gather([view["term"][source]]))
 
     def look_after(done: Any) -> None:
         """See to the groups from which rows were taken."""
@@ -55,18 +56,39 @@ def maintainer(plpy: Any, view: Any) -> Any:
             if step in view and done[step]:
                 prepared(step, view[step], ["tid[]"]).execute([done[step]])
 
-    def set_aside(source: Any, event: Any, open_others: Any, waits: Any) -> None:
-        """Let the change wait for others that are still to come; the last one settles them all."""
+    def take(locks: Any, name: Any, isolation: Any, with_: str = "") -> None:
+        """Take the locks, one statement after the other."""
+        for i, (function, keys) in enumerate(locks):
+            sql = f"SELECT {function} FROM ({with_} {keys} ORDER BY key) AS bucket"
+            taken = prepared(("lock", name, i), sql).execute()
+            if len(taken) and isolation in ("repeatable read", "serializable"):
+                plpy.execute(f"SELECT stepping.refuse_snapshot('{stage}')")
+
+    def apply_at_once(source: Any, event: Any, isolation: Any) -> None:
+        """The change is the only one of its statement."""
+        if view["locks"][source]:
+            with_ = f"WITH change AS ({change(source, event)})"
+            take(view["locks"][source], (source, event), isolation, with_)
+        plan = plans.get((source, event)) or prepared((source, event), lambda: fast_path(source, event))
+        done = plan.execute()
+        if len(done):
+            look_after(done[0])
+
+    def set_aside(source: Any, event: Any, noted: Any) -> None:
+        """Let the change wait for others that are still to come."""
         into = f"INSERT INTO {aside[source]}"
         rows = prepared(("aside", source, event), lambda: f"{into} {change(source, event)}").execute()
-        if open_others == "0":
-            look_after(prepared("waiting", lambda: settle(gather(view["waiting"]))).execute()[0])
-            for table in [*aside.values(), f"stepping.waiting WHERE stage = '{stage}'"]:
-                prepared(("clear", table), f"DELETE FROM {table}").execute()
-            prepared("settled", f"SELECT set_config({waiting}, '', true)").execute()
-        elif not waits and rows.nrows():
+        if rows.nrows() and not noted:
             prepared("note", f"INSERT INTO stepping.waiting VALUES ('{stage}')").execute()
             prepared("wait", f"SELECT set_config({waiting}, 'yes', true)").execute()
+
+    def settle(isolation: Any) -> None:
+        """The last change has come: apply all together."""
+        take(view["waiting_locks"], "waiting", isolation)
+        look_after(prepared("waiting", lambda: applied(gather(view["waiting"]))).execute()[0])
+        for table in [*aside.values(), f"stepping.waiting WHERE stage = '{stage}'"]:
+            prepared(("clear", table), f"DELETE FROM {table}").execute()
+        prepared("settled", f"SELECT set_config({waiting}, '', true)").execute()
 
     def maintain(td: Any) -> None:
         event, source = td["event"], td["args"][0]
@@ -76,12 +98,14 @@ def maintainer(plpy: Any, view: Any) -> Any:
             prepared("empty", view["empty"]).execute()
             return
         counted = prepared("count", count).execute()[0]
-        if counted["open"] != "0" or counted["waiting"]:
-            set_aside(source, event, counted["open"], counted["waiting"])
+        is_last, noted, isolation = counted["open"] == "0", counted["waiting"], counted["isolation"]
+        if is_last and not noted:
+            if source:
+                apply_at_once(source, event, isolation)
             return
-        plan = plans.get((source, event)) or prepared((source, event), fast_path(source, event))
-        done = plan.execute()
-        if len(done):
-            look_after(done[0])
+        if source:
+            set_aside(source, event, noted or is_last)
+        if is_last:
+            settle(isolation)
 
     return maintain

@@ -40,35 +40,66 @@ CREATE TABLE IF NOT EXISTS stepping.waiting (stage text NOT NULL);
 COMMENT ON TABLE stepping.waiting IS
 'Stages with changes set aside until the last trigger of the running statement; empty at every commit.';
 
--- Creates the triggers that carry every change of a table to a stage.
+-- Creates the triggers that carry every change of a table to a stage. Without a source_key they carry nothing:
+-- the stage only waits until the statement that changes the table is through with the stages that it reads.
+-- Triggers of one table fire in the order of their names, which begin with a number: first those of the
+-- stages that were created first, so that no stage comes before another that it reads.
 CREATE OR REPLACE FUNCTION stepping.follow(source regclass, stage text, source_key text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    maintain text := concat(
-        ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.', quote_ident(stage || '__maintain'),
-        '(', quote_literal(source_key), ')'
+    maintain regproc := to_regproc(concat('stepping.', quote_ident(stage || '__maintain')));
+    maintains text := concat(
+        ' FOR EACH STATEMENT EXECUTE FUNCTION ', maintain, '(', quote_literal(coalesce(source_key, '')), ')'
     );
+    number integer;
     event text;
     transition text;
 BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_transaction_state',
+            MESSAGE = 'a maintained view cannot be created at REPEATABLE READ or SERIALIZABLE',
+            DETAIL = 'Rows committed since the transaction began would be missing from it.',
+            HINT = 'Create it in a transaction at READ COMMITTED.';
+    END IF;
+    SELECT coalesce(max(n) FILTER (WHERE tgfoid = maintain), max(n) + 1, 1) INTO number
+    FROM (SELECT tgfoid, substring(tgname FROM '^stepping_([0-9]+)_')::integer AS n FROM pg_trigger) AS named;
     EXECUTE concat(
         'CREATE TRIGGER ', quote_ident(concat('stepping_', stage, '__open')),
         ' BEFORE INSERT OR UPDATE OR DELETE ON ', source,
         ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.open_statement(',
         quote_literal(concat('stepping.', stage, '__open')), ')'
     );
-    FOR event, transition IN VALUES
-        ('insert', ' REFERENCING NEW TABLE AS inserted'),
-        ('delete', ' REFERENCING OLD TABLE AS deleted'),
-        ('update', ' REFERENCING OLD TABLE AS deleted NEW TABLE AS inserted'),
-        ('truncate', '')
+    FOR event, transition IN
+        SELECT e, t FROM (VALUES
+            ('insert', ' REFERENCING NEW TABLE AS inserted', true),
+            ('delete', ' REFERENCING OLD TABLE AS deleted', true),
+            ('update', ' REFERENCING OLD TABLE AS deleted NEW TABLE AS inserted', true),
+            ('truncate', '', true),
+            ('insert or update or delete', '', false)
+        ) AS kind (e, t, carries)
+        WHERE carries = (source_key IS NOT NULL)
     LOOP
         EXECUTE concat(
-            'CREATE TRIGGER ', quote_ident(concat('stepping_', stage, '__', event)),
-            ' AFTER ', event, ' ON ', source, transition, maintain
+            'CREATE TRIGGER ',
+            quote_ident(concat('stepping_', lpad(number::text, 4, '0'), '_', stage, '__', replace(event, ' ', '_'))),
+            ' AFTER ', event, ' ON ', source, transition, maintains
         );
     END LOOP;
+END
+$body$;
+
+-- A snapshot that was taken before a lock was got does not see what the lock's last owner wrote.
+CREATE OR REPLACE FUNCTION stepping.refuse_snapshot(stage text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'feature_not_supported',
+        MESSAGE = concat('cannot maintain stepping.', stage, ' at ', upper(current_setting('transaction_isolation'))),
+        DETAIL = 'The view joins tables, and this transaction cannot see what others have committed to them since it began.',
+        HINT = 'Write at READ COMMITTED, or maintain the view in deferred mode.';
 END
 $body$;
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from psycopg import Connection
 
 from pg_stepping.backend.script import LANGUAGES, Definition
-from pg_stepping.delta import cut_stages, program_of
+from pg_stepping.delta import Edge, Stage, cut_stages, equalities, join_tree, programs_of
 from pg_stepping.errors import InvalidQuery, UnsupportedServer
 from pg_stepping.frontend import read_query
-from pg_stepping.frontend.postgres import begin, execute
-from pg_stepping.ir import Table
+from pg_stepping.frontend.postgres import begin, execute, hashable
+from pg_stepping.frontend.sql import Query
+from pg_stepping.ir import Scan, Table
 from pg_stepping.passes import run_passes
 
 
@@ -33,11 +34,32 @@ def compile_query(
         view=view,
         query=read,
         plan=plan,
-        programs=tuple(program_of(s) for s in stages),
+        programs=programs_of(stages, _join_trees(conn, stages, read)),
         published=published,
         language=chosen,
         indexes=_checked_indexes(indexes, [o.name for o in read.outputs]),
     )
+
+
+def _join_trees(
+    conn: Connection[object], stages: Sequence[Stage], read: Query
+) -> dict[str, tuple[Edge, ...]]:
+    """For each stage, by its name, how its relations are joined as a tree."""
+    own = {s.table: {k.name for k in s.keys} for s in stages if s.kind == "groups"}
+
+    def is_key(scan: Scan, columns: set[str]) -> bool:
+        if scan.table in own:
+            return own[scan.table] <= columns
+        there = read.tables.get(scan.table)
+        return there is not None and any(set(key) <= columns for key in there.keys)
+
+    trees = {}
+    for stage in stages:
+        pairs = equalities(stage)
+        columns = [c for s in stage.scans for c in s.fields]
+        sure = hashable(conn, columns, pairs)
+        trees[stage.name] = join_tree(stage, [p for p, is_ in zip(pairs, sure, strict=True) if is_], is_key)
+    return trees
 
 
 def choose_language(conn: Connection[object], language: str | None) -> str:

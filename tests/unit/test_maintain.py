@@ -24,6 +24,8 @@ VIEW = {
     "empty": "DELETE FROM s",
     "aside": {"t": "s_aside"},
     "waiting": ["SELECT x, weight FROM s_aside"],
+    "locks": {"t": [("pg_advisory_xact_lock(key)", "SELECT DISTINCT x AS key FROM change")]},
+    "waiting_locks": [("pg_advisory_xact_lock(key)", "SELECT DISTINCT x AS key FROM s_aside")],
 }
 
 
@@ -56,6 +58,9 @@ class Plpy:
 
         return Plan()
 
+    def execute(self, sql: str) -> None:
+        self.executed.append((sql, None))
+
     def error(self, message: str, **details: str) -> None:
         raise Corrupt(message, details)
 
@@ -78,23 +83,24 @@ def fire(maintain: ModuleType, plpy: Plpy, *events: str) -> list[str]:
     return [sql for sql, _ in plpy.executed]
 
 
-ONLY_ONE = [{"open": "0", "waiting": ""}]
+ONLY_ONE = [{"open": "0", "waiting": "", "isolation": "read committed"}]
 
 
 def test_an_insert_counts_down_and_is_one_statement_prepared_once(maintain: ModuleType) -> None:
     plpy = Plpy(current_setting=ONLY_ONE)
     ran = fire(maintain, plpy, "INSERT", "INSERT")
-    assert len(ran) == 4
-    assert len(plpy.prepared) == 2
+    assert len(ran) == 6
+    assert len(plpy.prepared) == 3
     assert "set_config('stepping.v__open'" in ran[0]
-    assert ran[1] == "INSERT INTO s SELECT x, count(*) AS n FROM inserted GROUP BY x"
+    assert ran[1].startswith("SELECT pg_advisory_xact_lock(key) FROM (WITH change AS (SELECT x, 1 AS weight")
+    assert ran[2] == "INSERT INTO s SELECT x, count(*) AS n FROM inserted GROUP BY x"
 
 
 def test_emptied_groups_are_removed(maintain: ModuleType) -> None:
     plpy = Plpy(current_setting=ONLY_ONE, outcome=[{"least": 0, "emptied": ["(0,1)"]}])
     ran = fire(maintain, plpy, "DELETE")
-    assert "FROM deleted" in ran[1]
-    assert plpy.executed[2] == (VIEW["emptied"], [["(0,1)"]])
+    assert "FROM deleted" in ran[2]
+    assert plpy.executed[3] == (VIEW["emptied"], [["(0,1)"]])
 
 
 def test_a_count_below_zero_is_an_error(maintain: ModuleType) -> None:
@@ -105,7 +111,7 @@ def test_a_count_below_zero_is_an_error(maintain: ModuleType) -> None:
 
 
 def test_a_change_waits_while_another_statement_is_open(maintain: ModuleType) -> None:
-    plpy = Plpy(**{"insert into s_aside": [{}], "current_setting": [{"open": "1", "waiting": ""}]})
+    plpy = Plpy(**{"insert into s_aside": [{}], "current_setting": [{**ONLY_ONE[0], "open": "1"}]})
     ran = fire(maintain, plpy, "INSERT")
     assert [sql.split(" SELECT")[0] for sql in ran[1:3]] == [
         "INSERT INTO s_aside",
@@ -117,13 +123,20 @@ def test_the_last_one_settles_all_that_waits(maintain: ModuleType) -> None:
     plpy = Plpy(
         **{
             "insert into s_aside": [{}],
-            "current_setting": [{"open": "0", "waiting": "yes"}],
+            "current_setting": [{**ONLY_ONE[0], "waiting": "yes"}],
             "with delta": [{"least": 1, "emptied": None}],
         }
     )
     ran = fire(maintain, plpy, "INSERT")
-    assert "FROM s_aside" in ran[2]
-    assert ran[3:5] == ["DELETE FROM s_aside", "DELETE FROM stepping.waiting WHERE stage = 'v'"]
+    assert "pg_advisory_xact_lock(key)" in ran[2]
+    assert "FROM s_aside" in ran[3]
+    assert ran[4:6] == ["DELETE FROM s_aside", "DELETE FROM stepping.waiting WHERE stage = 'v'"]
+
+
+def test_an_old_snapshot_is_refused_once_it_has_something_to_lock(maintain: ModuleType) -> None:
+    old = [{**ONLY_ONE[0], "isolation": "serializable"}]
+    assert "refuse" not in str(fire(maintain, Plpy(isolation=old), "INSERT"))
+    assert "refuse_snapshot('v')" in str(fire(maintain, Plpy(isolation=old, advisory=[{}]), "INSERT"))
 
 
 def test_truncate_empties_the_state(maintain: ModuleType) -> None:

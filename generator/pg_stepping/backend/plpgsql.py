@@ -6,7 +6,7 @@ No EXCEPTION block is used anywhere: it would open a subtransaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from textwrap import indent
 
 from pg_stepping.backend.settings import (
@@ -14,6 +14,7 @@ from pg_stepping.backend.settings import (
     dollar_tag,
     pinned,
     settled_query,
+    snapshot_is_old,
     wait_statements,
 )
 from pg_stepping.backend.triggers import function_name
@@ -21,6 +22,7 @@ from pg_stepping.delta import SourceProgram, StageProgram
 from pg_stepping.delta.change import EVENTS
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_text
+from pg_stepping.ir import Table
 
 
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
@@ -71,19 +73,31 @@ def _by_source(program: StageProgram, code: Callable[[SourceProgram], str]) -> l
     return [*lines, "END IF;"]
 
 
-def _by_event(code: Callable[[str], str]) -> str:
+def _by_event(code: Callable[[str], list[str]]) -> str:
     lines = []
     for i, event in enumerate(EVENTS):
-        lines += [f"{'IF' if i == 0 else 'ELSIF'} TG_OP = '{event}' THEN", *_statements([code(event)])]
+        lines += [f"{'IF' if i == 0 else 'ELSIF'} TG_OP = '{event}' THEN", *_statements(code(event))]
     return "\n".join([*lines, "END IF;"])
 
 
-def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> str:
+def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> list[str]:
     """Add the effect of the change to the state."""
+    relation = {"INSERT": "inserted", "DELETE": "deleted", "UPDATE": "change"}[event]
+    change = _cte("change AS", source.change.query(event))
+    lines = _take(program, {source.table: relation}, f"WITH {change}\n" if event == "UPDATE" else "")
     if event == "INSERT" and source.grown is not None:
-        return source.grown.join(program.insert)
-    parts = [_cte("change AS", source.change.query(event)), _cte("delta AS", program.delta(source.term))]
-    return _settle(program, parts)
+        return [*lines, source.grown.join(program.insert)]
+    return [*lines, _settle(program, [change, _cte("delta AS", program.delta(source.term))])]
+
+
+def _take(program: StageProgram, changed: Mapping[Table, str], with_: str = "") -> list[str]:
+    """Take the locks, in the order of their statements."""
+    taken = [_perform(lock.query(with_)) for lock in program.locks(changed)]
+    if taken:
+        taken[0] = f"-- Whoever writes rows that join with these waits here, then sees them.\n{taken[0]}"
+        refuse = f"PERFORM stepping.refuse_snapshot({quote_text(program.stage.name)});"
+        taken.insert(1, f"IF FOUND AND {snapshot_is_old()} THEN\n    {refuse}\nEND IF")
+    return taken
 
 
 def _settle(program: StageProgram, parts: list[str]) -> str:
@@ -123,16 +137,19 @@ def _look_after(program: StageProgram) -> list[str]:
 def _set_aside(program: StageProgram, clear: list[str]) -> list[str]:
     """Let the change wait for others that are still to come; the last one settles them all."""
     note, tell = wait_statements(program)
+    asides = {s.table: quote_table(s.aside) for s in program.sources}
     together = _cte("delta AS", program.delta(*(s.waiting for s in program.sources)))
     settle = _settle(program, [together])
     noted = f"DELETE FROM stepping.waiting WHERE stage = {quote_text(program.stage.name)}"
     return [
         *_by_source(
             program,
-            lambda s: _by_event(lambda event: f"INSERT INTO {quote_table(s.aside)}\n{s.change.query(event)}"),
+            lambda s: _by_event(
+                lambda event: [f"INSERT INTO {quote_table(s.aside)}\n{s.change.query(event)}"]
+            ),
         ),
         "IF open = '0' THEN",
-        *_statements([settle, *clear, noted, _perform(settled_query(program))]),
+        *_statements([*_take(program, asides), settle, *clear, noted, _perform(settled_query(program))]),
         "ELSIF waiting = '' AND FOUND THEN",
         *_statements([note, _perform(tell)]),
         "END IF;",

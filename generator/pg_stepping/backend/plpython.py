@@ -7,7 +7,7 @@ from textwrap import indent
 
 from pg_stepping.backend.settings import dollar_tag, pinned
 from pg_stepping.backend.triggers import function_name
-from pg_stepping.delta import StageProgram
+from pg_stepping.delta import Lock, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import is_placeholder
 
@@ -57,10 +57,16 @@ def _view(program: StageProgram) -> str:
     if program.refresh is not None:
         entries.append(("stale", _text(program.refresh)))
     entries += [
+        ("locks", _dict({s.key: _locks(program.locks({s.table: "change"})) for s in sources})),
         ("aside", _dict({s.key: _text(quote_table(s.aside)) for s in sources})),
         ("waiting", _list([s.waiting for s in sources])),
+        ("waiting_locks", _locks(program.locks({s.table: quote_table(s.aside) for s in sources}))),
     ]
     return "view = {\n" + "".join(f'    "{name}": {value},\n' for name, value in entries) + "}"
+
+
+def _locks(locks: Sequence[Lock]) -> str:
+    return "[" + "".join(f"\n            {_tuple([lock.function, lock.keys])}," for lock in locks) + "]"
 
 
 def _dict(values: Mapping[str, str]) -> str:

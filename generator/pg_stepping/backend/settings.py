@@ -38,6 +38,11 @@ def settled_query(program: StageProgram) -> str:
     return f"SELECT set_config({quote_text(waiting_setting(program))}, '', true)"
 
 
+def snapshot_is_old() -> str:
+    """True where a statement may not see what was committed while it waited for a lock."""
+    return "current_setting('transaction_isolation') IN ('repeatable read', 'serializable')"
+
+
 def pinned(settings: tuple[tuple[str, str], ...]) -> str:
     """The SET clauses of a trigger function, a line each."""
     values = [f"SET {name} = {quote_text(value)}\n" for name, value in settings]

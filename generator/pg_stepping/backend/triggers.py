@@ -15,10 +15,8 @@ def function_name(program: StageProgram) -> str:
 def follow_calls(program: StageProgram) -> list[str]:
     """For each table of the stage, the call that creates its triggers (see sql/10_catalog.sql)."""
     stage = quote_text(program.stage.name)
-    return [
-        f"stepping.follow({quote_text(_regclass(s.table))}, {stage}, {quote_text(s.key)})"
-        for s in program.sources
-    ]
+    keys = {s.table: quote_text(s.key) for s in program.sources} | dict.fromkeys(program.awaits, "NULL")
+    return [f"stepping.follow({quote_text(_regclass(t))}, {stage}, {key})" for t, key in keys.items()]
 
 
 def _regclass(table: Table) -> str:

@@ -1,6 +1,10 @@
 """From a plan to what must be stored and what each change of a table does to it."""
 
-from pg_stepping.delta.program import SourceProgram, StageProgram, program_of
+from pg_stepping.delta.locks import Edge, Lock, equalities, join_tree
+from pg_stepping.delta.program import SourceProgram, StageProgram, programs_of
 from pg_stepping.delta.stages import Published, Stage, cut_stages
 
-__all__ = ["Published", "SourceProgram", "Stage", "StageProgram", "cut_stages", "program_of"]
+__all__ = [
+    "Edge", "Lock", "Published", "SourceProgram", "Stage", "StageProgram",
+    "cut_stages", "equalities", "join_tree", "programs_of",
+]  # fmt: skip

@@ -10,12 +10,14 @@ one table too: a row trigger that changes the very row that was just inserted en
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
 from sqlglot import exp
 
 from pg_stepping.delta.change import Change, change_of
+from pg_stepping.delta.locks import Edge, Lock, locks
 from pg_stepping.delta.stages import SCHEMA, Stage
 from pg_stepping.delta.state import Stored, operand
 from pg_stepping.delta.terms import Term, grown, quote_table, terms, whole
@@ -50,6 +52,8 @@ class SourceProgram:
 class StageProgram:
     """The statements of one stage.
 
+    `tree` is the join tree of its relations. `awaits` are tables whose change reaches the stage by several
+    other stages: it waits for all of them, and runs once.
     `insert` (a head and a tail around what `grown` joins) adds rows of weight 1 to the state.
     `gather` (the same around terms) makes the relation `delta` of rows with weights, one row for each key;
     `apply` adds it to the state, and `outcome` sums up what that returns (`returning`): the least count, the
@@ -58,6 +62,8 @@ class StageProgram:
     """
 
     stage: Stage
+    tree: tuple[Edge, ...]
+    awaits: tuple[Table, ...]
     sources: tuple[SourceProgram, ...]
     insert: tuple[str, str]
     gather: tuple[str, str]
@@ -74,9 +80,25 @@ class StageProgram:
         head, tail = self.gather
         return head + indent("\nUNION ALL\n".join(of), INDENT) + tail
 
+    def locks(self, changed: Mapping[Table, str]) -> tuple[Lock, ...]:
+        """What to lock before the delta of some tables is computed, given the relations of their changes."""
+        return locks(self.stage, self.tree, changed)
 
-def program_of(stage: Stage) -> StageProgram:
-    """The delta program of a stage."""
+
+def programs_of(stages: Sequence[Stage], trees: Mapping[str, tuple[Edge, ...]]) -> tuple[StageProgram, ...]:
+    """The delta programs of a view's stages; `trees` holds the join tree of each by its name."""
+    reach: dict[Table, set[Table]] = {}  # of each state table: the base tables that its rows come from
+    programs = []
+    for stage in stages:
+        tables = dict.fromkeys(s.table for s in stage.scans)
+        ways = [reach.get(t, {t}) for t in tables]
+        reach[stage.table] = set().union(*ways)
+        twice = [t for t in reach[stage.table] if t not in tables and sum(t in way for way in ways) > 1]
+        programs.append(_program(stage, trees[stage.name], tuple(sorted(twice))))
+    return tuple(programs)
+
+
+def _program(stage: Stage, tree: tuple[Edge, ...], awaits: tuple[Table, ...]) -> StageProgram:
     shape = _Shape(stage)
     tables = list(dict.fromkeys(s.table for s in stage.scans))
     asides = {t: Table(SCHEMA, f"{stage.name}__aside_{i + 1}") for i, t in enumerate(tables)}
@@ -98,6 +120,8 @@ def program_of(stage: Stage) -> StageProgram:
     is_total = stage.kind == "total"
     return StageProgram(
         stage=stage,
+        tree=tree,
+        awaits=awaits,
         sources=sources,
         insert=shape.insert,
         gather=shape.gather,
@@ -280,9 +304,12 @@ def _refresh(stage: Stage) -> str:
 
 
 def _empty(stage: Stage) -> str:
-    """Bring the state to what it is when a table of an inner join is empty."""
+    """Bring the state to what it is when a table of an inner join is empty.
+
+    DELETE would leave rows that a snapshot of REPEATABLE READ does not see.
+    """
     if stage.kind == "total":
         stored: tuple[Stored, ...] = (*stage.state, *stage.results)
         zero = [f"{c.sql_name} = DEFAULT" for c in stored]
         return f"UPDATE {quote_table(stage.table)} SET {', '.join(zero)}"
-    return f"DELETE FROM {quote_table(stage.table)}"
+    return f"TRUNCATE {quote_table(stage.table)}"

@@ -57,10 +57,13 @@ def _source(definition: Definition, program: StageProgram, source: SourceProgram
             lines.append(f"  joins {quote_table(step.scan.table)} {_access(definition, step, missing)}")
     lines.append(f"  writes {stage.table} by index {stage.name}_key")
     lines.append(f"  waits in {source.aside} while the same statement has other changes to come")
+    for i, lock in enumerate(program.locks({source.table: "change"})):
+        lines.append(f"  {'then' if i else 'first'} locks what its rows join by:")
+        lines.append(indent(lock.query(), "    "))
     lines.append("  on INSERT, DELETE and UPDATE, with the changed rows as the relation change:")
     lines.append(indent(program.delta(source.term), "    "))
     lines.append("  then:")
-    lines.append(indent("\n".join(program.apply), "    "))
+    lines.append(indent(program.apply, "    "))
     if program.remove is not None:
         lines.append("  after DELETE and UPDATE, for the rows whose count came to zero:")
         lines.append(indent(program.remove, "    "))

@@ -24,12 +24,23 @@ from pg_stepping.errors import (
     UnsupportedQuery,
     UnsupportedServer,
 )
-from pg_stepping.ir import Table, Type
+from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.ir import Column, Table, Type
+from pg_stepping.ir.nodes import Expression
 
 Connection = psycopg.Connection[Any]
 
 _PROBE = "pg_stepping_probe"
 _CREATE = f"CREATE TEMPORARY VIEW {_PROBE} AS\n"
+_HASH_FAMILY = """
+    SELECT t.oid, CASE t.typtype WHEN 'e' THEN t.oid ELSE o.opcfamily END
+    FROM pg_type AS t
+    LEFT JOIN pg_opclass AS o ON o.opcintype = t.oid AND o.opcdefault
+        AND o.opcmethod = (SELECT oid FROM pg_am WHERE amname = 'hash')
+    WHERE t.oid = ANY (%s)"""
+_LOOSE_COLLATION = """
+    SELECT FROM pg_collation
+    WHERE oid = ANY (%s::text[]::regcollation[]::oid[]) AND NOT collisdeterministic"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,3 +318,29 @@ def relation(conn: Connection, table: Table) -> Relation:
 def _plain_prefix(columns: list[str | None]) -> tuple[str, ...]:
     cut = columns.index(None) if None in columns else len(columns)
     return tuple(c for c in columns[:cut] if c is not None)
+
+
+def hashable(
+    conn: Connection, columns: Sequence[Column], pairs: Sequence[tuple[Expression, Expression]]
+) -> list[bool]:
+    """For each pair of expressions over `columns`: whether values that are equal have equal hashes.
+
+    That is so if the types of both have hash functions of one family (`hash_record` uses these), and no
+    collation takes different texts for equal.
+    """
+    if not pairs:
+        return []
+    typed: dict[str, list[str]] = {}
+    for c in columns:
+        collate = f" COLLATE {c.type.collation}" if c.type.collation else ""
+        typed.setdefault(c.relation, []).append(f"NULL::{c.type.name}{collate} AS {quote_name(c.name)}")
+    relations = ", ".join(f"(SELECT {', '.join(t)}) AS {quote_name(r)}" for r, t in typed.items())
+    sides = ", ".join(to_sql(side) for pair in pairs for side in pair)
+    collations = [c.type.collation for c in columns if c.type.collation]
+    with qualified_names(conn):
+        described = execute(conn, f"SELECT {sides} FROM {relations} LIMIT 0").description or []
+        types = [d.type_code for d in described]
+        family = dict(execute(conn, _HASH_FAMILY, [types]).fetchall())
+        loose = execute(conn, _LOOSE_COLLATION, [collations]).fetchone()
+    found = [family.get(t) for t in types]
+    return [loose is None and a is not None and a == b for a, b in zip(found[::2], found[1::2], strict=True)]

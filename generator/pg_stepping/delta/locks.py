@@ -1,0 +1,219 @@
+"""The advisory locks by which two writers whose rows could join see each other.
+
+The danger: one transaction inserts a meter, another a read of that meter; neither sees the other's row, so
+neither counts the pair. At READ COMMITTED each statement of a trigger has a fresh snapshot, so a writer first
+locks the keys that its rows join by, then computes its delta: of two writers the second sees the first.
+The joined relations form a tree, rooted at the many side (the facts). A writer of a relation takes
+    exclusive: each edge on the way from it up to the root,
+    shared: the edges from it down to its children, and the root's edges to its other branches,
+so two writers of relations whose rows could join meet on one edge and key, one of them exclusively. The
+writers of the root take shared locks only. docs/concurrency.md has the proof.
+
+Keys are hashed into BUCKETS buckets an edge, and the locks of a statement are taken in the order of their
+numbers, the deepest edge first: no circle of waits, and no more than BUCKETS locks an edge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from sqlglot import exp
+
+from pg_stepping.delta.stages import Stage
+from pg_stepping.delta.terms import quote_table
+from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.ir import Scan, Table
+from pg_stepping.ir.nodes import Expression, columns_read
+
+BUCKETS = 64
+
+Pair = tuple[Expression, Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An edge of a stage's join tree; `keys` are equal in joined rows, the child's first.
+
+    `number` is its place in the order of locking. Without keys it has only one lock.
+    """
+
+    number: int
+    child: Scan
+    parent: Scan
+    keys: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A statement that takes locks: `function` over each `key` (bigint) of the query `keys`, in order."""
+
+    function: str
+    keys: str
+
+    def query(self, with_: str = "") -> str:
+        """The statement; `with_` is the WITH clause that `keys` may read from."""
+        inner = f"{with_}{self.keys}\nORDER BY key".replace("\n", "\n    ")
+        return f"SELECT {self.function}\nFROM (\n    {inner}\n) AS bucket"
+
+
+def first_lock(stage_name: str) -> int:
+    """The number of a stage's first lock: 47 bits of the SHA-256 of its name, above 16 bits for edge and
+    bucket."""
+    digest = hashlib.sha256(f"pg_stepping {stage_name}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 17 << 16
+
+
+def equalities(stage: Stage) -> list[Pair]:
+    """The conditions that two relations' expressions are equal."""
+    return [(c.this, c.expression) for c in map(_bare, stage.conditions) if _links(c)]
+
+
+def _bare(condition: Expression) -> Expression:
+    while isinstance(condition, exp.Paren):
+        condition = condition.this
+    return condition
+
+
+def _links(condition: Expression) -> bool:
+    if not isinstance(condition, exp.EQ):
+        return False
+    sides = [{r for r, _ in columns_read(e)} for e in (condition.this, condition.expression)]
+    return all(len(s) == 1 for s in sides) and sides[0] != sides[1]
+
+
+def join_tree(
+    stage: Stage, hashable: Collection[Pair], is_key: Callable[[Scan, set[str]], bool]
+) -> tuple[Edge, ...]:
+    """The edges of the stage's join tree, in the order of locking.
+
+    `hashable` are those equalities in which equal values have equal hashes; `is_key` tells whether some
+    columns of a relation tell its rows apart: such a relation is the one side of a join, not the root.
+    """
+    if not stage.joins:
+        return ()
+    keys: dict[tuple[str, str], list[Pair]] = {}
+    for pair in equalities(stage):
+        if pair in hashable:
+            (a, _), (b, _) = (next(columns_read(e)) for e in pair)
+            keys.setdefault((a, b), []).append(pair)
+            keys.setdefault((b, a), []).append((pair[1], pair[0]))
+    root = _root(stage, keys, is_key)
+    found: list[tuple[int, Scan, Scan]] = []
+    depth = {root.relation: 0}
+    reached, waiting = [root], [s for s in stage.scans if s is not root]
+    while waiting:
+        linked = ((p, c) for p in reached for c in waiting if (c.relation, p.relation) in keys)
+        parent, child = next(linked, (root, waiting[0]))
+        depth[child.relation] = depth[parent.relation] + 1
+        found.append((depth[child.relation], child, parent))
+        reached.append(child)
+        waiting.remove(child)
+    found.sort(key=lambda edge: -edge[0])
+    return tuple(
+        Edge(i, child, parent, tuple(keys.get((child.relation, parent.relation), ())))
+        for i, (_, child, parent) in enumerate(found)
+    )
+
+
+def _root(
+    stage: Stage, keys: Mapping[tuple[str, str], list[Pair]], is_key: Callable[[Scan, set[str]], bool]
+) -> Scan:
+    """The many side of the most joins and the one side of the fewest; the last such relation."""
+    by_name = {s.relation: s for s in stage.scans}
+    score = dict.fromkeys(by_name, (0, 0))
+    for (mine, other), pairs in keys.items():
+        columns = {e.name for e, _ in pairs if isinstance(e, exp.Column)}
+        if is_key(by_name[mine], columns):
+            score[mine] = (score[mine][0] - 1, score[mine][1])
+            score[other] = (score[other][0], score[other][1] + 1)
+    return max(reversed(stage.scans), key=lambda s: score[s.relation])
+
+
+def locks(stage: Stage, tree: tuple[Edge, ...], changed: Mapping[Table, str]) -> tuple[Lock, ...]:
+    """The statements that take all locks that the changes of some tables need.
+
+    `changed` names for each table the relation of its changed rows. Each statement must run by itself: it
+    looks up keys under the locks of those before it.
+    """
+    parts = sorted(
+        (p for s in stage.scans if s.table in changed for p in _parts(stage, tree, s, changed[s.table])),
+        key=lambda p: p.edge.number,
+    )
+    statements: list[list[_Part]] = []
+    for _, same_edge in groupby(parts, key=lambda p: p.edge.number):
+        of_edge = list(same_edge)
+        if not statements or any(p.looks_up for p in of_edge):
+            statements.append([])
+        statements[-1] += of_edge
+    return tuple(_lock(first_lock(stage.name), parts) for parts in statements)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Locks of one edge: by `keys` of the rows that `rows` (FROM ...) gives, or `all` of them."""
+
+    edge: Edge
+    exclusive: bool
+    keys: tuple[Expression, ...]
+    rows: str
+    looks_up: bool = False
+    all: bool = False
+
+
+def _parts(stage: Stage, tree: tuple[Edge, ...], scan: Scan, changed: str) -> Iterator[_Part]:
+    own = rows = f"FROM {changed} AS {quote_name(scan.relation)}"
+    path = list(_path(tree, scan))
+    known = True
+    for i, edge in enumerate(path):
+        keys = tuple(child for child, _ in edge.keys)
+        yield _Part(edge, True, keys, rows if known else own, looks_up=known and i > 0, all=not known)
+        on = " AND ".join(f"{to_sql(a)} = {to_sql(b)}" for a, b in edge.keys)
+        rows += f"\nJOIN {quote_table(edge.parent.table)} AS {quote_name(edge.parent.relation)} ON {on}"
+        known = known and bool(edge.keys)
+    for edge in tree:
+        if edge.parent is scan:
+            yield _Part(edge, False, tuple(parent for _, parent in edge.keys), own)
+        elif path and edge.parent is path[-1].parent and edge is not path[-1]:
+            yield _Part(edge, False, (), own, all=True)
+
+
+def _path(tree: tuple[Edge, ...], scan: Scan) -> Iterator[Edge]:
+    """The edges from a relation up to the root."""
+    above = next((e for e in tree if e.child is scan), None)
+    if above is not None:
+        yield above
+        yield from _path(tree, above.parent)
+
+
+def _lock(first: int, parts: list[_Part]) -> Lock:
+    modes = {p.exclusive for p in parts}
+    if len(modes) == 1:
+        function = f"pg_advisory_xact_lock{'' if parts[0].exclusive else '_shared'}(key)"
+        if len(parts) == 1:
+            return Lock(function, _keys(first, parts[0], "DISTINCT "))
+        return Lock(function, "\nUNION\n".join(_keys(first, p) for p in parts))
+    function = (
+        "CASE WHEN exclusive THEN pg_advisory_xact_lock(key) ELSE pg_advisory_xact_lock_shared(key) END"
+    )
+    rows = "\nUNION ALL\n".join(_keys(first, p, mode=True) for p in parts).replace("\n", "\n    ")
+    return Lock(
+        function, f"SELECT key, bool_or(exclusive) AS exclusive\nFROM (\n    {rows}\n) AS part\nGROUP BY key"
+    )
+
+
+def _keys(first: int, part: _Part, distinct: str = "", *, mode: bool = False) -> str:
+    number = first + part.edge.number * BUCKETS
+    exclusive = f", {str(part.exclusive).lower()} AS exclusive" if mode else ""
+    if part.all and part.edge.keys:
+        return (
+            f"SELECT {number} + bucket AS key{exclusive}\n"
+            f"FROM generate_series(0, {BUCKETS - 1}) AS bucket\nWHERE EXISTS (SELECT {part.rows})"
+        )
+    if not part.edge.keys:
+        return f"SELECT {distinct}{number} AS key{exclusive}\n{part.rows}"
+    values = ", ".join(map(to_sql, part.keys))
+    key = f"{number} + (hash_record(ROW({values})) & {BUCKETS - 1}) AS key"
+    return f"SELECT {distinct}{key}{exclusive}\n{part.rows}"
