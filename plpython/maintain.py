@@ -6,6 +6,8 @@ A generated function gives its view as a dict of SQL texts; the statements are p
 
 from typing import Any
 
+OLD_SNAPSHOT = ("repeatable read", "serializable")
+
 
 def maintainer(plpy: Any, view: Any) -> Any:
     """The trigger's work, given one TD: carry the change of a table to the state table."""
@@ -14,8 +16,8 @@ def maintainer(plpy: Any, view: Any) -> Any:
     open_, waiting = f"'stepping.{stage}__open'", f"'stepping.{stage}__waiting'"
     count_down = f"set_config({open_}, (current_setting({open_})::integer - 1)::text, true)"
     waits = f"coalesce(current_setting({waiting}, true), '')"
-    level = "current_setting('transaction_isolation')"
-    count = f"SELECT {count_down} AS open, {waits} AS waiting, {level} AS isolation"
+    isolation_level = "current_setting('transaction_isolation')"
+    count = f"SELECT {count_down} AS open, {waits} AS waiting, {isolation_level} AS isolation"
 
     def prepared(name: Any, sql: Any, types: Any = ()) -> Any:
         if name not in plans:
@@ -61,7 +63,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
         for i, (function, keys) in enumerate(locks):
             sql = f"SELECT {function} FROM ({with_} {keys} ORDER BY key) AS bucket"
             taken = prepared(("lock", name, i), sql).execute()
-            if len(taken) and isolation in ("repeatable read", "serializable"):
+            if len(taken) and isolation in OLD_SNAPSHOT:
                 plpy.execute(f"SELECT stepping.refuse_snapshot('{stage}')")
 
     def apply_at_once(source: Any, event: Any, isolation: Any) -> None:
@@ -90,12 +92,19 @@ def maintainer(plpy: Any, view: Any) -> Any:
             prepared(("clear", table), f"DELETE FROM {table}").execute()
         prepared("settled", f"SELECT set_config({waiting}, '', true)").execute()
 
+    def empty() -> None:
+        """Empty the state; DELETE by itself would leave rows that an old snapshot does not see."""
+        for table in aside.values():
+            prepared(("clear", table), f"DELETE FROM {table}").execute()
+        level = prepared("level", f"SELECT {isolation_level} AS isolation").execute()[0]
+        if "unseen" in view and level["isolation"] in OLD_SNAPSHOT:
+            plpy.execute(view["unseen"])
+        prepared("empty", view["empty"]).execute()
+
     def maintain(td: Any) -> None:
         event, source = td["event"], td["args"][0]
         if event == "TRUNCATE":
-            for table in aside.values():
-                prepared(("clear", table), f"DELETE FROM {table}").execute()
-            prepared("empty", view["empty"]).execute()
+            empty()
             return
         counted = prepared("count", count).execute()[0]
         is_last, noted, isolation = counted["open"] == "0", counted["waiting"], counted["isolation"]

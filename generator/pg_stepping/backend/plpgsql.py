@@ -32,7 +32,7 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     count_down, waits = count_columns(program)
     code = [
         "IF TG_OP = 'TRUNCATE' THEN",
-        *_statements([*clear, program.empty, "RETURN NULL"]),
+        *_statements([*clear, *_empty(program), "RETURN NULL"]),
         "END IF;",
         f"open := {count_down};",
         f"waiting := {waits};",
@@ -52,6 +52,14 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
         f"CREATE FUNCTION {name}() RETURNS trigger\n"
         f"LANGUAGE plpgsql SECURITY DEFINER\n{pinned(settings)}AS {tag}\n{body}\n{tag};"
     )
+
+
+def _empty(program: StageProgram) -> list[str]:
+    """Empty the state; DELETE by itself would leave rows that an old snapshot does not see."""
+    if program.stage.kind == "total":
+        return [program.empty]
+    unseen = f"TRUNCATE {quote_table(program.stage.table)}"
+    return [f"IF {snapshot_is_old()} THEN\n    {unseen};\nEND IF", program.empty]
 
 
 def _statements(sqls: list[str]) -> list[str]:

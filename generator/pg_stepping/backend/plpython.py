@@ -52,6 +52,8 @@ def _view(program: StageProgram) -> str:
         ("outcome", _text(program.outcome)),
         ("empty", _text(program.empty)),
     ]  # fmt: skip
+    if program.stage.kind != "total":
+        entries.append(("unseen", _text(f"TRUNCATE {quote_table(program.stage.table)}")))
     if program.remove is not None:
         entries.append(("emptied", _text(program.remove)))
     if program.refresh is not None:

@@ -44,8 +44,11 @@ def snapshot_is_old() -> str:
 
 
 def pinned(settings: tuple[tuple[str, str], ...]) -> str:
-    """The SET clauses of a trigger function, a line each."""
-    values = [f"SET {name} = {quote_text(value)}\n" for name, value in settings]
+    """The SET clauses of a trigger function, a line each.
+
+    JIT is off: it would compile the plan of a join that seems costly again and again, for a row or two.
+    """
+    values = [f"SET {name} = {quote_text(value)}\n" for name, value in (("jit", "off"), *settings)]
     return "SET search_path = pg_catalog, pg_temp\n" + "".join(values)
 
 

@@ -16,6 +16,7 @@ numbers, the deepest edge first: no circle of waits, and no more than BUCKETS lo
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -121,15 +122,16 @@ def join_tree(
 def _root(
     stage: Stage, keys: Mapping[tuple[str, str], list[Pair]], is_key: Callable[[Scan, set[str]], bool]
 ) -> Scan:
-    """The many side of the most joins and the one side of the fewest; the last such relation."""
+    """The one side of the fewest joins, then the many side of the most, then where most of what is aggregated
+    comes from; the last such relation."""
+    one, many = Counter[str](), Counter[str]()
     by_name = {s.relation: s for s in stage.scans}
-    score = dict.fromkeys(by_name, (0, 0))
     for (mine, other), pairs in keys.items():
-        columns = {e.name for e, _ in pairs if isinstance(e, exp.Column)}
-        if is_key(by_name[mine], columns):
-            score[mine] = (score[mine][0] - 1, score[mine][1])
-            score[other] = (score[other][0], score[other][1] + 1)
-    return max(reversed(stage.scans), key=lambda s: score[s.relation])
+        if is_key(by_name[mine], {e.name for e, _ in pairs if isinstance(e, exp.Column)}):
+            one[mine] += 1
+            many[other] += 1
+    summed = Counter(relation for c in stage.state for relation, _ in columns_read(c.argument))
+    return max(reversed(stage.scans), key=lambda s: (-one[s.relation], many[s.relation], summed[s.relation]))
 
 
 def locks(stage: Stage, tree: tuple[Edge, ...], changed: Mapping[Table, str]) -> tuple[Lock, ...]:

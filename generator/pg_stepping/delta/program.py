@@ -304,12 +304,9 @@ def _refresh(stage: Stage) -> str:
 
 
 def _empty(stage: Stage) -> str:
-    """Bring the state to what it is when a table of an inner join is empty.
-
-    DELETE would leave rows that a snapshot of REPEATABLE READ does not see.
-    """
+    """Bring the state to what it is when a table of an inner join is empty."""
     if stage.kind == "total":
         stored: tuple[Stored, ...] = (*stage.state, *stage.results)
         zero = [f"{c.sql_name} = DEFAULT" for c in stored]
         return f"UPDATE {quote_table(stage.table)} SET {', '.join(zero)}"
-    return f"TRUNCATE {quote_table(stage.table)}"
+    return f"DELETE FROM {quote_table(stage.table)}"
