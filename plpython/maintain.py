@@ -13,11 +13,11 @@ def maintainer(plpy: Any, view: Any) -> Any:
     """The trigger's work, given one TD: carry the change of a table to the state table."""
     plans: dict[Any, Any] = {}
     stage, weight, aside = view["stage"], view["weight"], view["aside"]
-    open_, waiting = f"'stepping.{stage}__open'", f"'stepping.{stage}__waiting'"
-    count_down = f"set_config({open_}, (current_setting({open_})::integer - 1)::text, true)"
-    waits = f"coalesce(current_setting({waiting}, true), '')"
-    isolation_level = "current_setting('transaction_isolation')"
-    count = f"SELECT {count_down} AS open, {waits} AS waiting, {isolation_level} AS isolation"
+    status = (
+        "SELECT current_setting('stepping.open', true) AS open,"
+        " current_setting('stepping.waiting', true) AS waiting,"
+        " current_setting('transaction_isolation') AS isolation"
+    )
 
     def prepared(name: Any, sql: Any, types: Any = ()) -> Any:
         if name not in plans:
@@ -76,45 +76,38 @@ def maintainer(plpy: Any, view: Any) -> Any:
         if len(done):
             look_after(done[0])
 
-    def set_aside(source: Any, event: Any, noted: Any) -> None:
+    def set_aside(source: Any, event: Any, number: Any) -> None:
         """Let the change wait for others that are still to come."""
         into = f"INSERT INTO {aside[source]}"
-        rows = prepared(("aside", source, event), lambda: f"{into} {change(source, event)}").execute()
-        if rows.nrows() and not noted:
-            prepared("note", f"INSERT INTO stepping.waiting VALUES ('{stage}')").execute()
-            prepared("wait", f"SELECT set_config({waiting}, 'yes', true)").execute()
+        if prepared(("aside", source, event), lambda: f"{into} {change(source, event)}").execute().nrows():
+            plpy.execute(f"SELECT stepping.wait('{stage}', {number})")
 
-    def settle(isolation: Any) -> None:
-        """The last change has come: apply all together."""
+    def carry(isolation: Any) -> None:
+        """The statement is at its end: carry all that was set aside."""
         take(view["waiting_locks"], "waiting", isolation)
         look_after(prepared("waiting", lambda: applied(gather(view["waiting"]))).execute()[0])
-        for table in [*aside.values(), f"stepping.waiting WHERE stage = '{stage}'"]:
+        for table in aside.values():
             prepared(("clear", table), f"DELETE FROM {table}").execute()
-        prepared("settled", f"SELECT set_config({waiting}, '', true)").execute()
 
     def empty() -> None:
         """Empty the state; DELETE by itself would leave rows that an old snapshot does not see."""
         for table in aside.values():
             prepared(("clear", table), f"DELETE FROM {table}").execute()
-        level = prepared("level", f"SELECT {isolation_level} AS isolation").execute()[0]
-        if "unseen" in view and level["isolation"] in OLD_SNAPSHOT:
+        if "unseen" in view and prepared("status", status).execute()[0]["isolation"] in OLD_SNAPSHOT:
             plpy.execute(view["unseen"])
         prepared("empty", view["empty"]).execute()
 
     def maintain(td: Any) -> None:
-        event, source = td["event"], td["args"][0]
+        event, (source, number) = td["event"], td["args"]
         if event == "TRUNCATE":
             empty()
             return
-        counted = prepared("count", count).execute()[0]
-        is_last, noted, isolation = counted["open"] == "0", counted["waiting"], counted["isolation"]
-        if is_last and not noted:
-            if source:
-                apply_at_once(source, event, isolation)
-            return
-        if source:
-            set_aside(source, event, noted or is_last)
-        if is_last:
-            settle(isolation)
+        now = prepared("status", status).execute()[0]
+        if not source:
+            carry(now["isolation"])
+        elif now["open"] == "1" and (not now["waiting"] or int(now["waiting"]) > int(number)):
+            apply_at_once(source, event, now["isolation"])
+        else:
+            set_aside(source, event, number)
 
     return maintain

@@ -35,26 +35,28 @@ COMMENT ON COLUMN stepping.maintained_view.fingerprint IS
 'SHA-256 of the plan, the indexes and the settings; equal plans give equal fingerprints.';
 
 -- A row is here only while a statement is running whose changes wait for its last trigger.
-CREATE TABLE IF NOT EXISTS stepping.waiting (stage text NOT NULL);
+CREATE TABLE IF NOT EXISTS stepping.waiting (stage text NOT NULL, number integer NOT NULL);
 
 COMMENT ON TABLE stepping.waiting IS
-'Stages with changes set aside until the last trigger of the running statement; empty at every commit.';
+'Stages with changes set aside until the end of the running statement; empty at every commit.';
+COMMENT ON COLUMN stepping.waiting.number IS
+'The place of the stage in the order in which all of them run; no stage comes before one that it reads.';
 
--- Creates the triggers that carry every change of a table to a stage. Without a source_key they carry nothing:
--- the stage only waits until the statement that changes the table is through with the stages that it reads.
--- Triggers of one table fire in the order of their names, which begin with a number: first those of the
--- stages that were created first, so that no stage comes before another that it reads.
-CREATE OR REPLACE FUNCTION stepping.follow(source regclass, stage text, source_key text) RETURNS void
+-- Creates the triggers that carry every change of some tables to a stage; `keys` are their names within the stage.
+-- Those of one table fire in the order of their names: stepping_010001_..., stepping_010002_..., stepping_close.
+-- The number is that of the stage: its level (one more than those of the stages that it reads), then its place
+-- among all stages. All writers come to the stages in this order, so they cannot wait for each other in a circle.
+CREATE OR REPLACE FUNCTION stepping.follow(stage text, sources regclass[], keys text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    maintain regproc := to_regproc(concat('stepping.', quote_ident(stage || '__maintain')));
-    maintains text := concat(
-        ' FOR EACH STATEMENT EXECUTE FUNCTION ', maintain, '(', quote_literal(coalesce(source_key, '')), ')'
-    );
+    maintain regproc := concat('stepping.', quote_ident(stage || '__maintain'))::regproc;
+    aside regclass := concat('stepping.', quote_ident(stage || '__aside_1'))::regclass;
     number integer;
     event text;
+    followed regclass;
     transition text;
+    key text;
 BEGIN
     IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
         RAISE EXCEPTION USING
@@ -63,29 +65,113 @@ BEGIN
             DETAIL = 'Rows committed since the transaction began would be missing from it.',
             HINT = 'Create it in a transaction at READ COMMITTED.';
     END IF;
-    SELECT coalesce(max(n) FILTER (WHERE tgfoid = maintain), max(n) + 1, 1) INTO number
-    FROM (SELECT tgfoid, substring(tgname FROM '^stepping_([0-9]+)_')::integer AS n FROM pg_trigger) AS named;
-    EXECUTE concat(
-        'CREATE TRIGGER ', quote_ident(concat('stepping_', stage, '__open')),
-        ' BEFORE INSERT OR UPDATE OR DELETE ON ', source,
-        ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.open_statement(',
-        quote_literal(concat('stepping.', stage, '__open')), ')'
-    );
-    FOR event, transition IN
-        SELECT e, t FROM (VALUES
-            ('insert', ' REFERENCING NEW TABLE AS inserted', true),
-            ('delete', ' REFERENCING OLD TABLE AS deleted', true),
-            ('update', ' REFERENCING OLD TABLE AS deleted NEW TABLE AS inserted', true),
-            ('truncate', '', true),
-            ('insert or update or delete', '', false)
-        ) AS kind (e, t, carries)
-        WHERE carries = (source_key IS NOT NULL)
+    SELECT (1 + coalesce(max(n / 10000) FILTER (WHERE reads), 0)) * 10000 + 1 + coalesce(max(n % 10000), 0) INTO number
+    FROM (
+        SELECT substring(t.tgname FROM '^stepping_([0-9]{6})_')::integer AS n, coalesce(r.oid = ANY (sources), false) AS reads
+        FROM pg_trigger AS t
+        JOIN pg_proc AS p ON p.oid = t.tgfoid
+        LEFT JOIN pg_class AS r ON r.relnamespace = p.pronamespace AND r.relname || '__maintain' = p.proname
+    ) AS numbered;
+    FOREACH followed IN ARRAY sources LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = followed AND tgname = 'stepping_open');
+        EXECUTE concat(
+            'CREATE TRIGGER stepping_open BEFORE INSERT OR UPDATE OR DELETE ON ', followed,
+            ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.open_statement()'
+        );
+        EXECUTE concat(
+            'CREATE TRIGGER stepping_close AFTER INSERT OR UPDATE OR DELETE ON ', followed,
+            ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.close_statement()'
+        );
+    END LOOP;
+    FOR event, followed, transition, key IN
+        SELECT e.event, s.source, e.transition, s.key
+        FROM unnest(sources, keys) AS s (source, key), (VALUES
+            ('insert', ' REFERENCING NEW TABLE AS inserted'),
+            ('delete', ' REFERENCING OLD TABLE AS deleted'),
+            ('update', ' REFERENCING OLD TABLE AS deleted NEW TABLE AS inserted'),
+            ('truncate', '')
+        ) AS e (event, transition)
+        UNION ALL SELECT 'update', aside, '', ''  -- fired by settle()
     LOOP
         EXECUTE concat(
-            'CREATE TRIGGER ',
-            quote_ident(concat('stepping_', lpad(number::text, 4, '0'), '_', stage, '__', replace(event, ' ', '_'))),
-            ' AFTER ', event, ' ON ', source, transition, maintains
+            'CREATE TRIGGER ', quote_ident(concat('stepping_', lpad(number::text, 6, '0'), '_', stage, '__', event)),
+            ' AFTER ', event, ' ON ', followed, transition,
+            ' FOR EACH STATEMENT EXECUTE FUNCTION ', maintain, '(', quote_literal(key), ', ', number, ')'
         );
+    END LOOP;
+    EXECUTE concat('GRANT UPDATE ON ', aside, ' TO ', (
+        SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'stepping'
+    ));
+END
+$body$;
+
+-- Counts the statements under way on maintained tables: within the end of the outermost one all their AFTER
+-- triggers run, whichever table they are on. The count is local to the transaction and goes back with a savepoint.
+-- An expression in DECLARE is many times cheaper than PERFORM.
+CREATE OR REPLACE FUNCTION stepping.open_statement() RETURNS trigger
+LANGUAGE plpgsql
+AS $body$
+DECLARE
+    open text := pg_catalog.set_config(
+        'stepping.open',
+        (coalesce(nullif(pg_catalog.current_setting('stepping.open', true), ''), '0')::pg_catalog.int4
+            OPERATOR(pg_catalog.+) 1)::pg_catalog.text,
+        true
+    );
+BEGIN
+    RETURN NULL;
+END
+$body$;
+
+-- Comes after all others. The last one settles what was set aside, still counted as open, so that what this changes
+-- in state tables is set aside for the stages that read them until their turn has come.
+CREATE OR REPLACE FUNCTION stepping.close_statement() RETURNS trigger
+LANGUAGE plpgsql
+AS $body$
+DECLARE
+    open text := pg_catalog.current_setting('stepping.open');
+    waiting text := coalesce(pg_catalog.current_setting('stepping.waiting', true), '');
+BEGIN
+    IF open OPERATOR(pg_catalog.=) '1' AND waiting OPERATOR(pg_catalog.<>) '' THEN
+        PERFORM stepping.settle();
+    END IF;
+    open := pg_catalog.set_config(
+        'stepping.open', (open::pg_catalog.int4 OPERATOR(pg_catalog.-) 1)::pg_catalog.text, true
+    );
+    RETURN NULL;
+END
+$body$;
+
+-- Notes that changes were set aside for a stage. The setting is the number of the first stage that waits.
+CREATE OR REPLACE FUNCTION stepping.wait(stage text, number integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    INSERT INTO stepping.waiting
+    SELECT wait.stage, wait.number
+    WHERE NOT EXISTS (SELECT FROM stepping.waiting AS w WHERE w.stage = wait.stage);
+    PERFORM set_config(
+        'stepping.waiting', least(number, nullif(current_setting('stepping.waiting', true), '')::integer)::text, true
+    );
+END
+$body$;
+
+-- Runs the stages that wait, in their order: an UPDATE of no rows fires the trigger that follow() made for this.
+CREATE OR REPLACE FUNCTION stepping.settle() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    next record;
+BEGIN
+    LOOP
+        SELECT a.attrelid::regclass AS aside, quote_ident(a.attname) AS weight, w.stage, w.number INTO next
+        FROM stepping.waiting AS w
+        JOIN pg_attribute AS a ON a.attrelid = concat('stepping.', quote_ident(w.stage || '__aside_1'))::regclass
+        ORDER BY w.number, w.stage, a.attnum DESC LIMIT 1;
+        PERFORM set_config('stepping.waiting', coalesce(next.number::text, ''), true);
+        EXIT WHEN next.stage IS NULL;
+        DELETE FROM stepping.waiting WHERE stage = next.stage;
+        EXECUTE concat('UPDATE ', next.aside, ' SET ', next.weight, ' = 0 WHERE false');
     END LOOP;
 END
 $body$;
@@ -100,23 +186,6 @@ BEGIN
         MESSAGE = concat('cannot maintain stepping.', stage, ' at ', upper(current_setting('transaction_isolation'))),
         DETAIL = 'The view joins tables, and this transaction cannot see what others have committed to them since it began.',
         HINT = 'Write at READ COMMITTED, or maintain the view in deferred mode.';
-END
-$body$;
-
--- Counts the statements under way on the tables of a stage; its AFTER triggers count down.
--- The count is local to the transaction and goes back with a savepoint.
-CREATE OR REPLACE FUNCTION stepping.open_statement() RETURNS trigger
-LANGUAGE plpgsql
-AS $body$
-DECLARE  -- an expression alone is many times cheaper than PERFORM
-    count text := pg_catalog.set_config(
-        TG_ARGV[0],
-        (coalesce(nullif(pg_catalog.current_setting(TG_ARGV[0], true), ''), '0')::pg_catalog.int4
-            OPERATOR(pg_catalog.+) 1)::pg_catalog.text,
-        true
-    );
-BEGIN
-    RETURN NULL;
 END
 $body$;
 
@@ -159,7 +228,7 @@ DECLARE
     reader text;
     stages text[];
     stage text;
-    opener record;
+    follower record;
     belonging text;
 BEGIN
     SELECT concat(v.schema_name, '.', v.view_name) INTO reader
@@ -182,13 +251,18 @@ BEGIN
     END IF;
     EXECUTE concat('DROP VIEW IF EXISTS ', quote_ident(drop_view.schema_name), '.', quote_ident(drop_view.view_name));
     FOREACH stage IN ARRAY stages LOOP
-        FOR opener IN
+        FOR follower IN
             SELECT t.tgname, t.tgrelid::regclass AS source FROM pg_trigger AS t
             WHERE NOT t.tgisinternal
-              AND (t.tgname = concat('stepping_', stage, '__open')
-                   OR t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain'))))
+              AND t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
         LOOP
-            EXECUTE concat('DROP TRIGGER ', quote_ident(opener.tgname), ' ON ', opener.source);
+            EXECUTE concat('DROP TRIGGER ', quote_ident(follower.tgname), ' ON ', follower.source);
+            IF NOT EXISTS (
+                SELECT FROM pg_trigger WHERE tgrelid = follower.source AND tgname ~ '^stepping_[0-9]{6}_'
+            ) THEN
+                EXECUTE concat('DROP TRIGGER IF EXISTS stepping_open ON ', follower.source);
+                EXECUTE concat('DROP TRIGGER IF EXISTS stepping_close ON ', follower.source);
+            END IF;
         END LOOP;
         EXECUTE concat('DROP FUNCTION stepping.', quote_ident(stage || '__maintain'), '()');
         FOR belonging IN

@@ -80,19 +80,20 @@ def maintain() -> ModuleType:
 def fire(maintain: ModuleType, plpy: Plpy, *events: str) -> list[str]:
     run = maintain.maintainer(plpy, VIEW)
     for event in events:
-        run({"event": event, "args": ["t"]})
+        event, _, source = event.partition(" ")
+        run({"event": event, "args": ["t" if not source else "", "7"]})
     return [sql for sql, _ in plpy.executed]
 
 
-ONLY_ONE = [{"open": "0", "waiting": "", "isolation": "read committed"}]
+ONLY_ONE = [{"open": "1", "waiting": "", "isolation": "read committed"}]
 
 
-def test_an_insert_counts_down_and_is_one_statement_prepared_once(maintain: ModuleType) -> None:
+def test_an_insert_is_one_statement_after_its_locks_and_prepared_once(maintain: ModuleType) -> None:
     plpy = Plpy(current_setting=ONLY_ONE)
     ran = fire(maintain, plpy, "INSERT", "INSERT")
     assert len(ran) == 6
     assert len(plpy.prepared) == 3
-    assert "set_config('stepping.v__open'" in ran[0]
+    assert "current_setting('stepping.open'" in ran[0]
     assert ran[1].startswith("SELECT pg_advisory_xact_lock(key) FROM (WITH change AS (SELECT x, 1 AS weight")
     assert ran[2] == "INSERT INTO s SELECT x, count(*) AS n FROM inserted GROUP BY x"
 
@@ -112,26 +113,25 @@ def test_a_count_below_zero_is_an_error(maintain: ModuleType) -> None:
 
 
 def test_a_change_waits_while_another_statement_is_open(maintain: ModuleType) -> None:
-    plpy = Plpy(**{"insert into s_aside": [{}], "current_setting": [{**ONLY_ONE[0], "open": "1"}]})
+    plpy = Plpy(**{"insert into s_aside": [{}], "current_setting": [{**ONLY_ONE[0], "open": "2"}]})
     ran = fire(maintain, plpy, "INSERT")
-    assert [sql.split(" SELECT")[0] for sql in ran[1:3]] == [
+    assert [sql.split(" SELECT x")[0] for sql in ran[1:3]] == [
         "INSERT INTO s_aside",
-        "INSERT INTO stepping.waiting VALUES ('v')",
+        "SELECT stepping.wait('v', 7)",
     ]
 
 
-def test_the_last_one_settles_all_that_waits(maintain: ModuleType) -> None:
+def test_at_the_end_all_that_waits_is_carried(maintain: ModuleType) -> None:
     plpy = Plpy(
         **{
-            "insert into s_aside": [{}],
-            "current_setting": [{**ONLY_ONE[0], "waiting": "yes"}],
+            "current_setting": [{**ONLY_ONE[0], "waiting": "7"}],
             "with delta": [{"least": 1, "emptied": None}],
         }
     )
-    ran = fire(maintain, plpy, "INSERT")
-    assert "pg_advisory_xact_lock(key)" in ran[2]
-    assert "FROM s_aside" in ran[3]
-    assert ran[4:6] == ["DELETE FROM s_aside", "DELETE FROM stepping.waiting WHERE stage = 'v'"]
+    ran = fire(maintain, plpy, "UPDATE of-what-waits")
+    assert "pg_advisory_xact_lock(key)" in ran[1]
+    assert "FROM s_aside" in ran[2]
+    assert ran[3:] == ["DELETE FROM s_aside"]
 
 
 def test_an_old_snapshot_is_refused_once_it_has_something_to_lock(maintain: ModuleType) -> None:

@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping
 from textwrap import indent
 
 from pg_stepping.backend.settings import (
-    count_columns,
     dollar_tag,
+    is_only_change,
     pinned,
-    settled_query,
     snapshot_is_old,
-    wait_statements,
 )
 from pg_stepping.backend.triggers import function_name
 from pg_stepping.delta import SourceProgram, StageProgram
@@ -28,22 +26,20 @@ from pg_stepping.ir import Table
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
     """CREATE FUNCTION."""
     clear = [f"DELETE FROM {quote_table(s.aside)}" for s in program.sources]
-    variables = ["open text;", "waiting text;", "least bigint;", "emptied tid[];", "stale tid[];"]
-    count_down, waits = count_columns(program)
     code = [
         "IF TG_OP = 'TRUNCATE' THEN",
-        *_statements([*clear, *_empty(program), "RETURN NULL"]),
-        "END IF;",
-        f"open := {count_down};",
-        f"waiting := {waits};",
-        "IF open = '0' AND waiting = '' THEN  -- the only change of this statement",
+        *_statements([*clear, *_empty(program)]),
+        "ELSIF TG_ARGV[0] = '' THEN  -- the statement is at its end: carry what it set aside",
+        *_statements(_carry(program, clear)),
+        f"ELSIF {is_only_change()} THEN",
         *_indented(_by_source(program, lambda s: _by_event(lambda event: _fast_path(program, s, event)))),
-        "ELSE",
-        *_indented(_set_aside(program, clear)),
+        "ELSE  -- more changes may come: set this one aside",
+        *_indented(_set_aside(program)),
         "END IF;",
         *_look_after(program),
         "RETURN NULL;",
     ]
+    variables = ["least bigint;", "emptied tid[];", "stale tid[];"]
     declared = [f"    {v}" for v in variables]
     head = ["#variable_conflict use_column", "<<maintain>>", "DECLARE", *declared, "BEGIN"]
     body = "\n".join([*head, indent("\n".join(code), "    "), "END"])
@@ -142,26 +138,21 @@ def _look_after(program: StageProgram) -> list[str]:
     return lines
 
 
-def _set_aside(program: StageProgram, clear: list[str]) -> list[str]:
-    """Let the change wait for others that are still to come; the last one settles them all."""
-    note, tell = wait_statements(program)
+def _set_aside(program: StageProgram) -> list[str]:
+    """Let the change wait for others that are still to come."""
+    note = f"PERFORM stepping.wait({quote_text(program.stage.name)}, TG_ARGV[1]::integer)"
+    into = _by_source(
+        program,
+        lambda s: _by_event(lambda event: [f"INSERT INTO {quote_table(s.aside)}\n{s.change.query(event)}"]),
+    )
+    return [*into, "IF FOUND THEN", *_statements([note]), "END IF;"]
+
+
+def _carry(program: StageProgram, clear: list[str]) -> list[str]:
+    """Carry all that waits to the state."""
     asides = {s.table: quote_table(s.aside) for s in program.sources}
     together = _cte("delta AS", program.delta(*(s.waiting for s in program.sources)))
-    settle = _settle(program, [together])
-    noted = f"DELETE FROM stepping.waiting WHERE stage = {quote_text(program.stage.name)}"
-    return [
-        *_by_source(
-            program,
-            lambda s: _by_event(
-                lambda event: [f"INSERT INTO {quote_table(s.aside)}\n{s.change.query(event)}"]
-            ),
-        ),
-        "IF open = '0' THEN",
-        *_statements([*_take(program, asides), settle, *clear, noted, _perform(settled_query(program))]),
-        "ELSIF waiting = '' AND FOUND THEN",
-        *_statements([note, _perform(tell)]),
-        "END IF;",
-    ]
+    return [*_take(program, asides), _settle(program, [together]), *clear]
 
 
 def _perform(query: str) -> str:

@@ -12,7 +12,7 @@ from pg_stepping.backend import plpgsql, plpython
 from pg_stepping.backend.publish import index, view
 from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.backend.tables import aside_tables, state_table
-from pg_stepping.backend.triggers import follow_calls, function_name
+from pg_stepping.backend.triggers import follow_call, function_name
 from pg_stepping.delta import Published, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_text
@@ -130,8 +130,7 @@ def _fill_and_follow(definition: Definition, settings: tuple[tuple[str, str], ..
     lines += [f"SET LOCAL {name} = {quote_text(value)};" for name, value in settings]
     lines += [f"{program.fill};" for program in definition.programs]
     lines += [f"PERFORM set_config('{name}', before_{name}, true);" for name, _ in settings]
-    for program in definition.programs:
-        lines += [f"PERFORM {follow};" for follow in follow_calls(program)]
+    lines += [f"PERFORM {follow_call(program)};" for program in definition.programs]
     body = "\n".join(lines)
     tag = dollar_tag("fill", body)
     inner = indent(body, "    ")

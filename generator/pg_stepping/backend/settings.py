@@ -1,41 +1,15 @@
-"""The transaction-local settings by which a stage's triggers know of each other, and their queries."""
+"""The transaction-local settings by which triggers know of each other, and their queries."""
 
 from __future__ import annotations
 
-from pg_stepping.delta import StageProgram
 from pg_stepping.frontend.dialect import quote_text
 
 
-def open_setting(program: StageProgram) -> str:
-    """Counts the statements under way on the stage's tables: BEFORE triggers add one, AFTER take one away."""
-    return f"stepping.{program.stage.name}__open"
-
-
-def waiting_setting(program: StageProgram) -> str:
-    """Tells whether changes were set aside."""
-    return f"stepping.{program.stage.name}__waiting"
-
-
-def count_columns(program: StageProgram) -> tuple[str, str]:
-    """Counts down, once a statement: how many others are still open; and whether changes wait."""
-    name, waiting = quote_text(open_setting(program)), quote_text(waiting_setting(program))
-    return (
-        f"set_config({name}, (current_setting({name})::integer - 1)::text, true)",
-        f"coalesce(current_setting({waiting}, true), '')",
-    )
-
-
-def wait_statements(program: StageProgram) -> tuple[str, str]:
-    """Note that changes wait: for the check at commit, and for the triggers to come."""
-    return (
-        f"INSERT INTO stepping.waiting VALUES ({quote_text(program.stage.name)})",
-        f"SELECT set_config({quote_text(waiting_setting(program))}, 'yes', true)",
-    )
-
-
-def settled_query(program: StageProgram) -> str:
-    """Note that no changes wait any more."""
-    return f"SELECT set_config({quote_text(waiting_setting(program))}, '', true)"
+def is_only_change() -> str:
+    """True if no other statement is under way, within whose end there may be more changes, and no change
+    waits for this stage or one before it."""
+    waiting = "nullif(current_setting('stepping.waiting', true), '')::integer"
+    return f"current_setting('stepping.open') = '1' AND ({waiting} > TG_ARGV[1]::integer) IS NOT FALSE"
 
 
 def snapshot_is_old() -> str:

@@ -12,11 +12,12 @@ def function_name(program: StageProgram) -> str:
     return f"stepping.{quote_name(program.stage.name + '__maintain')}"
 
 
-def follow_calls(program: StageProgram) -> list[str]:
-    """For each table of the stage, the call that creates its triggers (see sql/10_catalog.sql)."""
+def follow_call(program: StageProgram) -> str:
+    """The call that creates the triggers on all tables of the stage (see sql/10_catalog.sql)."""
+    tables = ", ".join(quote_text(_regclass(s.table)) for s in program.sources)
+    keys = ", ".join(quote_text(s.key) for s in program.sources)
     stage = quote_text(program.stage.name)
-    keys = {s.table: quote_text(s.key) for s in program.sources} | dict.fromkeys(program.awaits, "NULL")
-    return [f"stepping.follow({quote_text(_regclass(t))}, {stage}, {key})" for t, key in keys.items()]
+    return f"stepping.follow({stage}, ARRAY[{tables}]::regclass[], ARRAY[{keys}])"
 
 
 def _regclass(table: Table) -> str:

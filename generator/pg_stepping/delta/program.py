@@ -52,8 +52,7 @@ class SourceProgram:
 class StageProgram:
     """The statements of one stage.
 
-    `tree` is the join tree of its relations. `awaits` are tables whose change reaches the stage by several
-    other stages: it waits for all of them, and runs once.
+    `tree` is the join tree of its relations.
     `insert` (a head and a tail around what `grown` joins) adds rows of weight 1 to the state.
     `gather` (the same around terms) makes the relation `delta` of rows with weights, one row for each key;
     `apply` adds it to the state, and `outcome` sums up what that returns (`returning`): the least count, the
@@ -63,7 +62,6 @@ class StageProgram:
 
     stage: Stage
     tree: tuple[Edge, ...]
-    awaits: tuple[Table, ...]
     sources: tuple[SourceProgram, ...]
     insert: tuple[str, str]
     gather: tuple[str, str]
@@ -87,18 +85,10 @@ class StageProgram:
 
 def programs_of(stages: Sequence[Stage], trees: Mapping[str, tuple[Edge, ...]]) -> tuple[StageProgram, ...]:
     """The delta programs of a view's stages; `trees` holds the join tree of each by its name."""
-    reach: dict[Table, set[Table]] = {}  # of each state table: the base tables that its rows come from
-    programs = []
-    for stage in stages:
-        tables = dict.fromkeys(s.table for s in stage.scans)
-        ways = [reach.get(t, {t}) for t in tables]
-        reach[stage.table] = set().union(*ways)
-        twice = [t for t in reach[stage.table] if t not in tables and sum(t in way for way in ways) > 1]
-        programs.append(_program(stage, trees[stage.name], tuple(sorted(twice))))
-    return tuple(programs)
+    return tuple(_program(stage, trees[stage.name]) for stage in stages)
 
 
-def _program(stage: Stage, tree: tuple[Edge, ...], awaits: tuple[Table, ...]) -> StageProgram:
+def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
     shape = _Shape(stage)
     tables = list(dict.fromkeys(s.table for s in stage.scans))
     asides = {t: Table(SCHEMA, f"{stage.name}__aside_{i + 1}") for i, t in enumerate(tables)}
@@ -121,7 +111,6 @@ def _program(stage: Stage, tree: tuple[Edge, ...], awaits: tuple[Table, ...]) ->
     return StageProgram(
         stage=stage,
         tree=tree,
-        awaits=awaits,
         sources=sources,
         insert=shape.insert,
         gather=shape.gather,
