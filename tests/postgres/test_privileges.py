@@ -90,7 +90,7 @@ def test_a_forged_count_cannot_lose_a_change(writer: psycopg.Connection[Any]) ->
     """Whoever tampers with the settings fails at commit; the view stays right."""
     for constraints in ("DEFERRED", "IMMEDIATE"):
         writer.execute(f"SET CONSTRAINTS ALL {constraints}")  # type: ignore[call-overload]
-        writer.execute("SELECT set_config('stepping.usage__open', '5', true)")
+        writer.execute("SELECT set_config('stepping.open', '5', true)")
         writer.execute("INSERT INTO reads VALUES (1, 2)")
         with pytest.raises(errors.InternalError_, match="never applied"):
             writer.commit()
@@ -109,7 +109,7 @@ def test_oracle_an_ordinary_owner_makes_views_in_plpgsql(conn: psycopg.Connectio
     conn.execute("CREATE ROLE stepping_owner; GRANT CREATE, USAGE ON SCHEMA public TO stepping_owner")
     conn.execute("GRANT USAGE, CREATE ON SCHEMA stepping TO stepping_owner")
     conn.execute("GRANT SELECT, INSERT, DELETE ON stepping.maintained_view TO stepping_owner")
-    conn.execute("GRANT INSERT, DELETE, SELECT ON stepping.waiting TO stepping_owner")
+    conn.execute("GRANT INSERT, SELECT ON stepping.waiting TO stepping_owner")
     conn.execute("SET ROLE stepping_owner")
     conn.execute(SCHEMA)  # type: ignore[call-overload]
     pg_stepping.create_view(conn, "usage", QUERY)
