@@ -48,6 +48,9 @@ class Source:
 
     def single_statement(self) -> str:
         """The text without a closing semicolon; InvalidQuery if it holds several statements or none."""
+        if "\0" in self.text:
+            hint = "take it out: Postgres would read the query only up to there"
+            raise InvalidQuery("the query holds a zero byte", hint=hint, sqlstate="22021")
         try:
             there = tokens(self.text)
         except TokenError as error:
