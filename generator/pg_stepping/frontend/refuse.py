@@ -54,7 +54,8 @@ class Source:
         try:
             there = tokens(self.text)
         except TokenError as error:
-            raise InvalidQuery(f"the query cannot be read: {error}", hint="look for an open quote") from error
+            hint = "look for a quote or a comment that is not closed"
+            raise InvalidQuery(f"the query cannot be read: {error}", hint=hint) from error
         while there and there[-1].text == ";":
             there.pop()
         if not there:
