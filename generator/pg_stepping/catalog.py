@@ -68,9 +68,10 @@ def target(conn: Connection, name: str, schema: str | None) -> Table:
     """The schema and name that a view called `name` has; `name` may be schema.name."""
     if schema is None and "." in name:
         schema, _, name = name.partition(".")
-    if not 0 < len(name.encode()) <= 63 or "\0" in f"{schema}.{name}":
-        hint = "a name has 1 to 63 bytes, none of them zero"
-        raise InvalidQuery(f"{name!r} is no name for a view", hint=hint, sqlstate="42602")
+    for part in (name,) if schema is None else (schema, name):
+        if not 0 < len(part.encode()) <= 63 or "\0" in part:
+            hint = "a name has 1 to 63 bytes, none of them zero"
+            raise InvalidQuery(f"{part!r} is no name for a view or a schema", hint=hint, sqlstate="42602")
     if schema is None:
         row = execute(conn, "SELECT current_schema()").fetchone()
         schema = row[0] if row is not None else None

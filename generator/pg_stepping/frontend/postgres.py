@@ -42,6 +42,15 @@ _LOOSE_COLLATION = """
     SELECT FROM pg_collation
     WHERE oid = ANY (%s::text[]::regcollation[]::oid[]) AND NOT collisdeterministic"""
 
+# What to do about the commonest mistakes, by SQLSTATE, where Postgres itself does not say it.
+_HINTS = {
+    "42P01": "check the name; give its schema, or set search_path",
+    "42701": "give each column of the result a name of its own, with AS",
+    "42702": "put the table's name or alias before it",
+    "42703": "check the name against the columns of the tables in FROM",
+    "42803": "columns outside of aggregates go into GROUP BY, conditions on aggregates into HAVING",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Function:
@@ -193,7 +202,8 @@ def _refusal(error: psycopg.Error, query: str) -> Exception:
         offset = max(int(diag.statement_position) - 1 - len(_CREATE), 0)
         line, column = query.count("\n", 0, offset) + 1, offset - query.rfind("\n", 0, offset)
         place = f" at line {line}, column {column}"
-    hint = diag.message_hint or "the message is Postgres's own: the query does not run there either"
+    own = "the message is Postgres's own: correct the query until it runs there"
+    hint = diag.message_hint or _HINTS.get(error.sqlstate or "", own)
     if "data-modifying statements in WITH" in message:
         return UnsupportedQuery("a data-modifying CTE", hint="write only SELECTs in WITH")
     if "SELECT INTO" in message:
