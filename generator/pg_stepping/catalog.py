@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pg_stepping.errors import InvalidQuery, ViewNotFound
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
-from pg_stepping.session import guarded, plain_rows
+from pg_stepping.session import guarded
 from pg_stepping.shipped import catalog_sql, plpython_sql
 
 
@@ -68,9 +68,10 @@ def target(conn: Connection, name: str, schema: str | None) -> Table:
     """The schema and name that a view called `name` has; `name` may be schema.name."""
     if schema is None and "." in name:
         schema, _, name = name.partition(".")
-    if not name or len(name.encode()) > 63:
-        hint = "a name has 1 to 63 bytes"
-        raise InvalidQuery(f"{name!r} is no name for a view", hint=hint, sqlstate="42602")
+    for part in (name,) if schema is None else (schema, name):
+        if not 0 < len(part.encode()) <= 63 or "\0" in part:
+            hint = "a name has 1 to 63 bytes, none of them zero"
+            raise InvalidQuery(f"{part!r} is no name for a view or a schema", hint=hint, sqlstate="42602")
     if schema is None:
         row = execute(conn, "SELECT current_schema()").fetchone()
         schema = row[0] if row is not None else None
@@ -82,7 +83,7 @@ def target(conn: Connection, name: str, schema: str | None) -> Table:
 
 def list_views(conn: Connection) -> list[Installed]:
     """All maintained views of the database, by schema and name."""
-    with plain_rows(conn):
+    with guarded(conn):
         if not has_catalog(conn):
             return []
         rows = execute(
@@ -109,7 +110,7 @@ def use_settings(conn: Connection, view: Installed) -> None:
 
 def installed(conn: Connection, name: str, *, schema: str | None = None) -> Installed | None:
     """The maintained view of this name, or None."""
-    with plain_rows(conn):
+    with guarded(conn):
         view = target(conn, name, schema)
         return next((v for v in list_views(conn) if v.table == view), None)
 

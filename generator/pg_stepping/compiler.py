@@ -26,6 +26,7 @@ def compile_query(
 ) -> Definition:
     """Compile the SELECT in `query` into the definition of the maintained view `view`."""
     begin(conn)
+    _check_schema(conn, view.schema)
     chosen = choose_language(conn, language)
     read = read_query(conn, query)
     plan = run_passes(read.plan)
@@ -62,6 +63,13 @@ def _join_trees(
     return trees
 
 
+def _check_schema(conn: Connection[object], schema: str) -> None:
+    sql = "SELECT FROM pg_namespace WHERE nspname = %s AND NOT starts_with(nspname, 'pg_')"
+    if execute(conn, sql, [schema]).fetchone() is None:
+        hint = "create it first, or give another schema="
+        raise InvalidQuery(f"there is no schema {schema!r} for a view", hint=hint, sqlstate="3F000")
+
+
 def choose_language(conn: Connection[object], language: str | None) -> str:
     """The language asked for, or PL/Python if the database has it and the role may use it.
 
@@ -87,6 +95,8 @@ def choose_language(conn: Connection[object], language: str | None) -> str:
 
 def _checked_indexes(indexes: Sequence[Sequence[str]], outputs: list[str]) -> tuple[tuple[str, ...], ...]:
     checked = tuple((i,) if isinstance(i, str) else tuple(i) for i in indexes)
+    if () in checked:
+        raise InvalidQuery("an index names no column", hint=f"the columns are {', '.join(outputs)}")
     for column in (c for columns in checked for c in columns):
         if column not in outputs:
             raise InvalidQuery(

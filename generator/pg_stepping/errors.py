@@ -88,6 +88,6 @@ class InsufficientPrivilege(SteppingError):
 
 
 class ConnectionUnusable(SteppingError):
-    """The connection is closed, or its transaction has failed."""
+    """The connection is closed, lost or busy, or its transaction has failed or may not write."""
 
     sqlstate = "08003"

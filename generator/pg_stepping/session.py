@@ -5,41 +5,71 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from psycopg import errors as pg
+import psycopg
 from psycopg.rows import tuple_row
 
-from pg_stepping.errors import InsufficientPrivilege, InvalidQuery, NameTaken, ViewInUse
-from pg_stepping.frontend.postgres import Connection, begin, savepoint
+from pg_stepping.errors import (
+    ConnectionUnusable,
+    InsufficientPrivilege,
+    InvalidQuery,
+    NameTaken,
+    SteppingError,
+    ViewInUse,
+)
+from pg_stepping.frontend.postgres import Connection, savepoint
+
+# What Postgres may say, by SQLSTATE or its class: our error, and what to do unless Postgres itself says it.
+_RIGHTS = "the role must own the query's tables and may need rights on schema stepping"
+_NAME = "choose another name for the view"
+_ROWS = "the message is Postgres's own: the query fails on the rows that are there now"
+_ERRORS: dict[str, tuple[type[SteppingError], str]] = {
+    "42501": (InsufficientPrivilege, _RIGHTS),
+    "42P07": (NameTaken, _NAME),
+    "42710": (NameTaken, _NAME),
+    "42723": (NameTaken, _NAME),
+    "23505": (NameTaken, _NAME),  # another session took it while we waited
+    "3F000": (InvalidQuery, "create the schema first"),
+    "2BP01": (ViewInUse, "drop what depends on it first"),
+    "25006": (ConnectionUnusable, "use a transaction that may write, on a server that is no standby"),
+    "22": (InvalidQuery, _ROWS),
+    "23": (InvalidQuery, _ROWS),
+    "54": (InvalidQuery, "the message is Postgres's own: make the query or the index smaller"),
+}
+_OTHER = (SteppingError, "the message is Postgres's own")
 
 
 @contextmanager
-def plain_rows(conn: Connection) -> Iterator[None]:
-    """A checked connection that gives tuples for rows, whatever row factory the caller has set."""
-    begin(conn)
-    before, conn.row_factory = conn.row_factory, tuple_row
+def guarded(conn: Connection, *, undo: bool = False) -> Iterator[None]:
+    """A savepoint: what fails in it leaves the database, and the caller's transaction, as they were.
+
+    Rows are tuples in it, whatever the caller has set. With `undo` what succeeds is taken back, too.
+    """
+    before = conn.row_factory, conn.cursor_factory
+    conn.row_factory, conn.cursor_factory = tuple_row, psycopg.Cursor
     try:
-        yield
+        with savepoint(conn, undo=undo):
+            yield
+    except psycopg.Error as error:
+        raise _translated(conn, error) from error
+    except UnicodeEncodeError as error:
+        hint = "SET client_encoding to UTF8, and use characters that the database's encoding has"
+        raise InvalidQuery(f"a text cannot be sent: {error}", hint=hint, sqlstate="22021") from error
     finally:
-        conn.row_factory = before
+        conn.row_factory, conn.cursor_factory = before
 
 
-@contextmanager
-def guarded(conn: Connection) -> Iterator[None]:
-    """A savepoint: what fails in it leaves the database, and the caller's transaction, as they were."""
-    with plain_rows(conn):
-        try:
-            with savepoint(conn):
-                yield
-        except pg.InsufficientPrivilege as error:
-            hint = "the role must own the query's tables and may need rights on schema stepping"
-            message = error.diag.message_primary or str(error)
-            raise InsufficientPrivilege(message, hint=error.diag.message_hint or hint) from error
-        except (pg.DuplicateTable, pg.DuplicateFunction, pg.DuplicateObject) as error:
-            message = error.diag.message_primary or str(error)
-            raise NameTaken(message, hint="choose another name for the view") from error
-        except pg.InvalidSchemaName as error:
-            message = error.diag.message_primary or str(error)
-            raise InvalidQuery(message, hint="create the schema first", sqlstate="3F000") from error
-        except pg.DependentObjectsStillExist as error:
-            message = error.diag.message_detail or error.diag.message_primary or str(error)
-            raise ViewInUse(message, hint=error.diag.message_hint) from error
+def _translated(conn: Connection, error: psycopg.Error) -> Exception:
+    """Our error for Postgres's; its own where trying again may help: timeouts, deadlocks, want of memory."""
+    diag = error.diag
+    if conn.closed or diag.severity_nonlocalized == "FATAL":
+        return ConnectionUnusable(
+            f"the connection was lost: {str(error).strip()}",
+            hint="open a new one with psycopg.connect()",
+            sqlstate="08006",
+        )
+    state = error.sqlstate or ""
+    kind, hint = _ERRORS.get(state) or _ERRORS.get(state[:2]) or _OTHER
+    if isinstance(error, psycopg.OperationalError) and kind is SteppingError:
+        return error
+    message = ": ".join(filter(None, (diag.message_primary or str(error), diag.message_detail)))
+    return kind(message, hint=diag.message_hint or hint, sqlstate=error.sqlstate)

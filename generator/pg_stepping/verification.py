@@ -11,8 +11,8 @@ from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.delta.change import NO_EQUALITY
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.frontend.postgres import Connection, execute, relation, savepoint
-from pg_stepping.session import plain_rows
+from pg_stepping.frontend.postgres import Connection, execute, relation
+from pg_stepping.session import guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,8 @@ def verify(conn: Connection, name: str, *, schema: str | None = None) -> list[Di
     Float sums are recomputed in the same exact arithmetic as the view's, so they are equal or they are not.
     Raises ViewNotFound.
     """
-    with plain_rows(conn):
-        view = found(conn, name, schema)
-        with savepoint(conn, undo=True):
-            return _differences(conn, view)
+    with guarded(conn, undo=True):
+        return _differences(conn, found(conn, name, schema))
 
 
 def _differences(conn: Connection, view: Installed) -> list[Difference]:

@@ -17,7 +17,7 @@ from pg_stepping.compiler import compile_query
 from pg_stepping.errors import NameTaken, SteppingError, UnsupportedQuery
 from pg_stepping.frontend.postgres import Connection, describe, execute, relation, run_script, savepoint
 from pg_stepping.ir import Table
-from pg_stepping.session import guarded, plain_rows
+from pg_stepping.session import guarded
 from pg_stepping.verification import Difference, verify
 
 __all__ = [
@@ -48,7 +48,7 @@ def generate(
     `indexes` lists the published columns of each further index. If the database has no catalog yet, the
     script makes it first. Raises UnsupportedQuery, InvalidQuery, UnsupportedServer or ConnectionUnusable.
     """
-    with plain_rows(conn), savepoint(conn, undo=True):
+    with guarded(conn, undo=True):
         definition = compile_query(
             conn, target(conn, name, schema), query, language=language, indexes=indexes
         )
@@ -106,19 +106,22 @@ def fingerprint(
     indexes: Sequence[Sequence[str]] = (),
 ) -> str:
     """The fingerprint that view `name` of this query would have."""
-    with plain_rows(conn), savepoint(conn, undo=True):
+    with guarded(conn, undo=True):
         return fingerprint_of(compile_query(conn, target(conn, name, schema), query, indexes=indexes))
 
 
 def _check_name_is_free(conn: Connection, view: Table) -> None:
     taken = execute(
         conn,
-        """SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-           WHERE n.nspname = %s AND c.relname = %s""",
-        [view.schema, view.name],
+        """SELECT FROM pg_namespace AS n
+           WHERE n.nspname = %(schema)s
+             AND (EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = %(name)s)
+                  OR EXISTS (SELECT FROM pg_type WHERE typnamespace = n.oid AND typname = %(name)s))""",
+        {"schema": view.schema, "name": view.name},
     ).fetchone()
     if taken is not None:
-        raise NameTaken(f"the name {view} is taken", hint="drop that relation or choose another name")
+        hint = "drop the relation or the type of this name, or choose another name"
+        raise NameTaken(f"the name {view} is taken", hint=hint)
 
 
 def _check_types(conn: Connection, definition: Definition) -> None:

@@ -154,7 +154,7 @@ STATE = """
     UNION ALL SELECT 'type', oid, typname FROM pg_type WHERE typnamespace::regnamespace::text !~ '^pg_t'
     UNION ALL SELECT 'schema', oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_t'
     UNION ALL SELECT 'view', 0, view_name FROM stepping.maintained_view
-    UNION ALL SELECT 'setting', 0, name || '=' || setting FROM pg_settings WHERE name <> 'transaction_isolation'
+    UNION ALL SELECT 'setting', 0, name || '=' || setting FROM pg_settings WHERE name !~ 'transaction_isolation|[.]'
     ORDER BY 1, 2, 3"""
 
 

@@ -7,8 +7,8 @@ from pg_stepping.compiler import compile_query
 from pg_stepping.errors import SteppingError
 from pg_stepping.explain.diagram import mermaid
 from pg_stepping.explain.text import explain_text
-from pg_stepping.frontend.postgres import Connection, savepoint
-from pg_stepping.session import plain_rows
+from pg_stepping.frontend.postgres import Connection
+from pg_stepping.session import guarded
 
 FORMATS = {"text": explain_text, "mermaid": mermaid}
 
@@ -22,7 +22,7 @@ def explain(conn: Connection, name: str, *, schema: str | None = None, format: s
     """
     if format not in FORMATS:
         raise SteppingError(f"no such format: {format!r}", hint=f"one of {', '.join(FORMATS)}")
-    with plain_rows(conn), savepoint(conn, undo=True):
+    with guarded(conn, undo=True):
         view = found(conn, name, schema)
         use_settings(conn, view)
         definition = compile_query(conn, view.table, view.query, language=view.language, indexes=view.indexes)

@@ -8,14 +8,14 @@ and the OID of every function that is called (pg_rewrite). Then the savepoint is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from pg_stepping.errors import (
     ConnectionUnusable,
@@ -41,6 +41,15 @@ _HASH_FAMILY = """
 _LOOSE_COLLATION = """
     SELECT FROM pg_collation
     WHERE oid = ANY (%s::text[]::regcollation[]::oid[]) AND NOT collisdeterministic"""
+
+# What to do about the commonest mistakes, by SQLSTATE, where Postgres itself does not say it.
+_HINTS = {
+    "42P01": "check the name; give its schema, or set search_path",
+    "42701": "give each column of the result a name of its own, with AS",
+    "42702": "put the table's name or alias before it",
+    "42703": "check the name against the columns of the tables in FROM",
+    "42803": "columns outside of aggregates go into GROUP BY, conditions on aggregates into HAVING",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,9 @@ class Relation:
     indexes: tuple[Index, ...]
 
 
-def execute(conn: Connection, sql: str, params: Sequence[Any] | None = None) -> psycopg.Cursor[Any]:
+def execute(
+    conn: Connection, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None
+) -> psycopg.Cursor[Any]:
     """Run SQL that was computed; `params` as psycopg takes them."""
     return conn.execute(sql, params)
 
@@ -142,6 +153,9 @@ def begin(conn: Connection) -> None:
         raise ConnectionUnusable(
             "the connection's transaction has failed", hint="call rollback() on it first", sqlstate="25P02"
         )
+    if status == TransactionStatus.ACTIVE or conn.info.pipeline_status != PipelineStatus.OFF:
+        hint = "leave its pipeline, COPY or stream first"
+        raise ConnectionUnusable("the connection is busy", hint=hint, sqlstate="55006")
     if conn.info.server_version < 150000:
         raise UnsupportedServer(
             f"the server is PostgreSQL {conn.info.server_version // 10000}, older than 15",
@@ -174,9 +188,7 @@ def describe(conn: Connection, query: str, *, user_text: bool = False) -> Descri
             execute(conn, _CREATE + query)
             with qualified_names(conn):
                 return _read_probe(conn)
-    except psycopg.OperationalError as error:
-        if conn.closed:
-            raise ConnectionUnusable("the connection was lost", hint="open a new one") from error
+    except (psycopg.OperationalError, pg.ReadOnlySqlTransaction):
         raise
     except pg.Error as error:
         raise _refusal(error, query) from error
@@ -190,7 +202,8 @@ def _refusal(error: psycopg.Error, query: str) -> Exception:
         offset = max(int(diag.statement_position) - 1 - len(_CREATE), 0)
         line, column = query.count("\n", 0, offset) + 1, offset - query.rfind("\n", 0, offset)
         place = f" at line {line}, column {column}"
-    hint = diag.message_hint or "the message is Postgres's own: the query does not run there either"
+    own = "the message is Postgres's own: correct the query until it runs there"
+    hint = diag.message_hint or _HINTS.get(error.sqlstate or "", own)
     if "data-modifying statements in WITH" in message:
         return UnsupportedQuery("a data-modifying CTE", hint="write only SELECTs in WITH")
     if "SELECT INTO" in message:
@@ -203,13 +216,16 @@ def _refusal(error: psycopg.Error, query: str) -> Exception:
 def _read_probe(conn: Connection) -> Described:
     row = execute(
         conn,
-        """SELECT v.oid, pg_get_viewdef(v.oid) AS text, r.ev_action::text AS tree
+        """SELECT v.oid, pg_get_viewdef(v.oid) AS text, r.ev_action::text AS tree,
+                  v.reloptions IS NOT NULL AS checks_writes
            FROM pg_class AS v JOIN pg_rewrite AS r ON r.ev_class = v.oid
            WHERE v.oid = to_regclass(%s)""",
         [f"pg_temp.{_PROBE}"],
     ).fetchone()
     assert row is not None
-    oid, text, tree = row
+    oid, text, tree, checks_writes = row
+    if checks_writes:
+        raise UnsupportedQuery("WITH CHECK OPTION", hint="leave it out; a maintained view is not written")
     return Described(
         text=text.strip().rstrip(";"),
         outputs=tuple(Output(f.name, f.type) for f in _fields(conn, oid)),
@@ -256,7 +272,7 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
             "called": oids(r":(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)"),
             "operators": oids(r":opno (\d+)"),
             "parsed": oids(r"\{COERCEVIAIO .*? :resulttype (\d+)"),
-        },  # type: ignore[arg-type]
+        },
     )
     return frozenset(Function(*row) for row in rows)
 

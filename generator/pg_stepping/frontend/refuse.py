@@ -48,10 +48,14 @@ class Source:
 
     def single_statement(self) -> str:
         """The text without a closing semicolon; InvalidQuery if it holds several statements or none."""
+        if "\0" in self.text:
+            hint = "take it out: Postgres would read the query only up to there"
+            raise InvalidQuery("the query holds a zero byte", hint=hint, sqlstate="22021")
         try:
             there = tokens(self.text)
         except TokenError as error:
-            raise InvalidQuery(f"the query cannot be read: {error}", hint="look for an open quote") from error
+            hint = "look for a quote or a comment that is not closed"
+            raise InvalidQuery(f"the query cannot be read: {error}", hint=hint) from error
         while there and there[-1].text == ";":
             there.pop()
         if not there:

@@ -9,12 +9,13 @@ from typing import Any
 from psycopg.rows import tuple_row
 
 from pg_stepping.errors import InvalidQuery, ViewDiffers
-from pg_stepping.frontend.postgres import Connection, savepoint
+from pg_stepping.frontend.postgres import Connection
 from pg_stepping.frontend.python.cache import Cache
 from pg_stepping.frontend.python.graph import Graph, Kept, table_of
 from pg_stepping.frontend.python.operators import Source
 from pg_stepping.frontend.python.render import select
 from pg_stepping.frontend.python.tables import SourceTable, join_keys
+from pg_stepping.session import guarded
 from pg_stepping.views import create_view, fingerprint, installed
 
 
@@ -41,7 +42,7 @@ class StorePostgres:
         Raises ViewDiffers, which lists what is missing or other than the query needs, and what create_view()
         raises; then nothing in the database is changed.
         """
-        with savepoint(conn):
+        with guarded(conn):
             store = cls(conn, graph, schema or _current_schema(conn))
             _raise_differences(store._prepare_tables(create_tables))
             _raise_differences(store._prepare_views(create_tables))
