@@ -189,6 +189,24 @@ BEGIN
 END
 $body$;
 
+-- A count of rows that is not that of the state.
+CREATE OR REPLACE FUNCTION stepping.refuse_count(stage text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'serialization_failure',
+            MESSAGE = concat('could not serialize access: rows of stepping.', stage, ' were replaced by another transaction'),
+            HINT = 'The transaction might succeed if retried.';
+    END IF;
+    RAISE EXCEPTION USING
+        ERRCODE = 'data_corrupted',
+        MESSAGE = concat('stepping.', stage, ' is corrupt: a count is not that of the rows'),
+        HINT = 'verify shows the difference; repair it, or drop and create the view again';
+END
+$body$;
+
 -- The safety net below that count: changes still set aside at commit would be lost, so the commit fails.
 -- After SET CONSTRAINTS ... IMMEDIATE it is called too early, within our trigger: then it is put off again.
 CREATE OR REPLACE FUNCTION stepping.refuse_leftovers() RETURNS trigger

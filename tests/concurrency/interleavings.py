@@ -75,6 +75,7 @@ class Tally:
     deadlocks: int = 0
     conflicts: int = 0
     refused: int = 0
+    hints: set[str] = field(default_factory=set)  # of the refusals
     failed: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     avoidable: list[str] = field(default_factory=list)  # aborts of single statements at READ COMMITTED
@@ -112,7 +113,9 @@ class Session:
 
     def __init__(self, dsn: str, number: int) -> None:
         self.conn = psycopg.connect(dsn)
-        self.conn.execute(f"SET deadlock_timeout = '10ms'; SET statement_timeout = '{PATIENCE}s'")  # type: ignore[arg-type]
+        self.conn.execute(
+            f"SET deadlock_timeout = '10ms'; SET jit = off; SET statement_timeout = '{PATIENCE}s'"
+        )  # type: ignore[arg-type]
         self.conn.commit()
         self.pid, self.number = self.conn.info.backend_pid, number
         self.thread = ThreadPoolExecutor(1)
@@ -157,7 +160,7 @@ class Session:
             raise error
 
     def again(self) -> None:
-        """Try the transaction anew, with nobody else there; it may still be refused."""
+        """Try the transaction anew, with nobody else there."""
         self.error = None
         try:
             with self.conn.transaction():
@@ -177,8 +180,6 @@ class Stage:
     def __init__(self, dsn: str, shape: Shape, language: str, stack: ExitStack) -> None:
         self.shape = shape
         with psycopg.connect(dsn) as conn:
-            name = sql.Identifier(conn.info.dbname)
-            conn.execute(sql.SQL("ALTER DATABASE {} SET jit = off").format(name))  # for the recomputations
             conn.execute(shape.schema)  # type: ignore[arg-type]
             for name, query in shape.views.items():
                 pg_stepping.create_view(conn, name, query, language=language)
@@ -248,7 +249,9 @@ class Stage:
                 session.again()
             if session.code not in ("", REFUSED, *self.shape.fails):
                 tally.failed.append(f"{schedule}: {session.error}")
-            tally.refused += session.code == REFUSED
+            if session.error and session.code == REFUSED:
+                tally.refused += 1
+                tally.hints.add(session.error.diag.message_hint or "")
         if self.scalar("SELECT harness.wrong()"):
             tally.wrong.append(f"{schedule}: {self.differences()}")
         self.scalar("SELECT harness.reset()")
@@ -305,7 +308,7 @@ def prepare(conn: psycopg.Connection[Any], shape: Shape) -> None:
     )
     counted = " UNION ALL ".join(f"({check})" for check in checks)
     conn.execute(
-        f"""CREATE FUNCTION harness.wrong() RETURNS bigint LANGUAGE plpgsql
+        f"""CREATE FUNCTION harness.wrong() RETURNS bigint LANGUAGE plpgsql SET jit = off
             AS $harness$ BEGIN RETURN (SELECT count(*) FROM ({counted}) AS wrong); END $harness$"""  # type: ignore[arg-type]
     )
 

@@ -104,6 +104,10 @@ ONE_TABLE_TRANSACTIONS = {
     "delete last": ("DELETE FROM reads WHERE id = 5",),
     "truncate": ("TRUNCATE reads",),
     "up": ("UPDATE reads SET value = 7 WHERE id = 1", "UPDATE reads SET value = 7 WHERE id = 4"),
+    "refill": (
+        "INSERT INTO reads (meter_id, value, level) VALUES (3, 1.50, 1)",
+        "UPDATE reads SET value = 2 WHERE meter_id = 3 AND value = 1.50",
+    ),
     "down": ("UPDATE reads SET value = 8 WHERE id = 3", "DELETE FROM reads WHERE id = 2"),
 }
 

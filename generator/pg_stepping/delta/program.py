@@ -21,7 +21,7 @@ from pg_stepping.delta.locks import Edge, Lock, locks
 from pg_stepping.delta.stages import SCHEMA, Stage
 from pg_stepping.delta.state import Stored, operand
 from pg_stepping.delta.terms import Term, grown, quote_table, terms, whole
-from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
 from pg_stepping.ir import Column, Table
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.types import fresh, reference
@@ -270,7 +270,11 @@ def _outcome(is_total: bool, stale: bool) -> str:
 
 
 def _refresh(stage: Stage) -> str:
-    """Compute the sums of some groups afresh: the query restricted to their keys."""
+    """Compute the sums of some groups afresh: the query restricted to their keys.
+
+    A snapshot of REPEATABLE READ may see rows that are gone, of a group that was deleted since and has come
+    again: then it counts more rows than the state.
+    """
     columns = [c for c in stage.state if c.stale != "never"]
     lines = list(whole(stage))
     where = [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
@@ -280,14 +284,16 @@ def _refresh(stage: Stage) -> str:
             where.append(f"({mine} = {stored} OR ({mine} IS NULL AND {stored} IS NULL))")
     if where:
         lines.append("WHERE " + "\n    AND ".join(where))
-    sums = ", ".join(f"{c.total()} AS {c.sql_name}" for c in columns)
+    n = stage.count.sql_name
+    sums = ", ".join(f"{c.total()} AS {c.sql_name}" for c in (stage.count, *columns))
     body = f"SELECT {sums}\n" + "\n".join(lines)
     now = {c.name: reference("afresh" if c in columns else STATE, c.name) for c in stage.state}
     targets = ", ".join([*(c.sql_name for c in columns), *(r.sql_name for r in stage.results)])
     values = ", ".join([*(to_sql(now[c.name]) for c in columns), *(r.over(now) for r in stage.results)])
     return (
         f"UPDATE {quote_table(stage.table)} AS {STATE}\nSET ({targets}) = (\n{INDENT}SELECT {values}\n"
-        f"{INDENT}FROM (\n{indent(body, INDENT * 2)}\n{INDENT}) AS afresh\n)\n"
+        f"{INDENT}FROM (\n{indent(body, INDENT * 2)}\n{INDENT}) AS afresh\n"
+        f"{INDENT}WHERE afresh.{n} = {STATE}.{n} OR stepping.refuse_count({quote_text(stage.name)})\n)\n"
         f"WHERE {STATE}.ctid = ANY ($1)"
     )
 
