@@ -1,54 +1,58 @@
-"""Views come and go while writers run; each is right from the moment that it is there."""
+"""Views are created and dropped while writers run; every one is right from its first moment to its last."""
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import psycopg
-from load import VIEWS, Load, differences, rows_left, set_up
-from psycopg import errors as pg
+from load import MIXED, Write, make, run_writers, wrong_views
+from test_stress import write
 
 import pg_stepping
 
-LOCKED_OUT = (pg.DeadlockDetected, pg.LockNotAvailable)
+SECONDS = 5.0
 
 
-def test_oracle_views_are_created_and_dropped_under_load(dsn: str, language: str) -> None:
-    set_up(dsn, language, {"by_meter": VIEWS["by_meter"]})
-    made = 0
-    with Load(dsn, sessions=4) as load, psycopg.connect(dsn) as conn:
-        for _ in range(4):
-            for name in ("daily", "share"):
-                made += attempt(
-                    conn, partial(pg_stepping.create_view, conn, name, VIEWS[name], language=language)
-                )
-            load.wait(0.3, transactions=20)
-            found = {name: pg_stepping.verify(conn, name) for name in there(conn)}
+def creator(names: list[str], language: str) -> Write:
+    """Creates the views one after the other, then drops them in turn, and so on; looks at them all the time.
+
+    A view over a view comes after it and goes before it, so what is there is always a beginning of `names`.
+    """
+
+    def create_or_drop(conn: psycopg.Connection, rng: random.Random, counts: Counter[str]) -> None:
+        there = {view.name for view in pg_stepping.list_views(conn)}
+        conn.rollback()
+        grown = [name in there for name in names].count(True)
+        up = counts[f"up {names[0]}"] % 2 == 0
+        if up and grown < len(names):
+            name = names[grown]
+            pg_stepping.create_view(conn, name, MIXED[name], language=language)
             conn.commit()
-            assert not any(found.values()), found
-            for name in there(conn) - {"by_meter"}:
-                attempt(conn, partial(pg_stepping.drop_view, conn, name))
-    assert not load.errors, load.errors[0]
-    assert made >= 4
-    assert differences(dsn, {"by_meter": ""}) == {}
-    assert rows_left(dsn) == 0
+            counts["created"] += 1
+        elif grown > 0:
+            pg_stepping.drop_view(conn, names[grown - 1])
+            conn.commit()
+            counts["dropped"] += 1
+            grown -= 1
+        if grown == (len(names) if up else 0):
+            counts[f"up {names[0]}"] += 1
+        for name in names[:grown]:
+            assert pg_stepping.verify(conn, name) == [], f"{name} is wrong"
+            counts["verified"] += 1
+
+    return create_or_drop
 
 
-def there(conn: psycopg.Connection[Any]) -> set[str]:
-    names = {row[0] for row in conn.execute("SELECT view_name FROM stepping.maintained_view")}
-    conn.commit()
-    return names
-
-
-def attempt(conn: psycopg.Connection[Any], act: Callable[[], object]) -> int:
-    """Try until no deadlock with the writers, who lock several tables in any order, ends it."""
-    for _ in range(20):
-        try:
-            with conn.transaction():
-                act()
-            return 1
-        except LOCKED_OUT:
-            continue
-    return 0
+def test_oracle_views_come_and_go_while_writers_run(database: Callable[..., str], language: str) -> None:
+    dsn = database(language)
+    make(dsn, language, {})
+    creators = [creator(["daily", "names"], language), creator(["sums", "kinds", "siblings"], language)]
+    counts = run_writers(dsn, [write, write, write, *creators], SECONDS)
+    assert counts["created"] > 3 and counts["dropped"] > 1 and counts["verified"] > 5, counts
+    with psycopg.connect(dsn) as conn:
+        for name in MIXED.keys() - {view.name for view in pg_stepping.list_views(conn)} - {"names", "kinds"}:
+            pg_stepping.create_view(conn, name, MIXED[name], language=language)
+    run_writers(dsn, [write] * 4, 1.0)
+    assert wrong_views(dsn) == []
