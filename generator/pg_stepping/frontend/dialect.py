@@ -161,14 +161,14 @@ class Canonical(Postgres):
         }
 
         def _parse_prefix(self, parse_operand: Callable[[], Any]) -> Any:
-            operator = self._prev.text
+            operator = exp.to_identifier(self._prev.text, quoted=True)
             return self.expression(Prefix(this=parse_operand(), operator=operator))
 
         def _parse_bitwise(self) -> Any:
             """One level, as in Postgres, for every operator but arithmetic, comparison and LIKE."""
             this = self._parse_term()
             while self._match(TokenType.OPERATOR):
-                operator = self._prev.text
+                operator = exp.to_identifier(self._prev.text, quoted=True)
                 right = self._parse_term()
                 this = self.expression(exp.Operator(this=this, operator=operator, expression=right))
             return this
@@ -176,6 +176,13 @@ class Canonical(Postgres):
         def _parse_is(self, this: Any) -> Any:
             words = self._parse_words(_TESTS)
             return self.expression(Test(this=this, words=words)) if words else super()._parse_is(this)
+
+        def _parse_join(self, *args: Any, **kwargs: Any) -> Any:
+            """A join; the alias in `USING (a) AS j` names its merged columns."""
+            join = super()._parse_join(*args, **kwargs)
+            if join is not None and join.args.get("using") and self._match(TokenType.ALIAS):
+                join.set("alias", self._parse_id_var())
+            return join
 
         def _parse_worded(self) -> Any:
             name = self._tokens[self._index - 2].text
@@ -210,9 +217,9 @@ class Canonical(Postgres):
         TRANSFORMS: ClassVar = {
             **PostgresGenerator.TRANSFORMS,
             exp.Operator: lambda self, e: (
-                f"{self.sql(e, 'this')} {e.args['operator']} {self.sql(e, 'expression')}"
+                f"{self.sql(e, 'this')} {e.text('operator')} {self.sql(e, 'expression')}"
             ),
-            Prefix: lambda self, e: f"{e.args['operator']} {self.sql(e, 'this')}",
+            Prefix: lambda self, e: f"{e.text('operator')} {self.sql(e, 'this')}",
             Test: lambda self, e: f"{self.sql(e, 'this')} IS {e.args['words']}",
             Worded: lambda self, e: self.worded_sql(e),
             exp.Pow: lambda self, e: self.binary(e, "^"),
@@ -229,6 +236,11 @@ class Canonical(Postgres):
             named = expression.this
             name = quote_name(named.name) if isinstance(named, exp.Identifier) else str(named)
             return f"{name}({self.expressions(expression, flat=True)})"
+
+        def join_sql(self, expression: exp.Join, join_op: str | None = None) -> str:
+            alias = expression.args.get("alias")
+            named = f" AS {self.sql(alias)}" if alias is not None else ""
+            return super().join_sql(expression, join_op) + named
 
         def worded_sql(self, expression: Worded) -> str:
             parts = [self.sql(part) for part in expression.expressions]
