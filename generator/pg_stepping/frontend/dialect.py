@@ -27,7 +27,7 @@ _TESTS = frozenset(("DOCUMENT", "NORMALIZED", *_FORMS))
 _PARTING = frozenset(
     (",", "BOTH", "ESCAPE", "FOR", "FROM", "IN", "LEADING", "PLACING", "SIMILAR", "TRAILING", *_FORMS)
 )
-_QUOTED = (TokenType.IDENTIFIER, TokenType.STRING)
+QUOTED = (TokenType.IDENTIFIER, TokenType.STRING)
 
 # Operators that sqlglot reads as Postgres does. Every other one is opaque, see _with_operators.
 _READ_BY_SQLGLOT = frozenset("+ - * / % ^ < > = <= >= <> ~~ !~~ ~~* !~~* =>".split())
@@ -197,7 +197,7 @@ class Canonical(Postgres):
         def _parse_words(self, known: frozenset[str]) -> str:
             """The longest run of `known` words that comes next; a quoted name is none."""
             words = []
-            while self._curr.text in known and self._curr.token_type not in _QUOTED:
+            while self._curr.text in known and self._curr.token_type not in QUOTED:
                 words.append(self._curr.text)
                 self._advance()
             return " ".join(words)

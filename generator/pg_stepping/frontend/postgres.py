@@ -21,9 +21,9 @@ from pg_stepping.errors import (
     ConnectionUnusable,
     InsufficientPrivilege,
     InvalidQuery,
-    UnsupportedQuery,
     UnsupportedServer,
 )
+from pg_stepping.frontend.refuse import Source
 from pg_stepping.ir import Table, Type
 
 Connection = psycopg.Connection[Any]
@@ -34,7 +34,10 @@ _CREATE = f"CREATE TEMPORARY VIEW {_PROBE} AS\n"
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function that a query calls; `kind` is pg_proc.prokind, `volatile` is pg_proc.provolatile."""
+    """A function that a query calls; `kind` is pg_proc.prokind, `volatile` is pg_proc.provolatile.
+
+    `operators` are the names of the operators by which it is called.
+    """
 
     schema: str
     name: str
@@ -42,6 +45,12 @@ class Function:
     volatile: str
     returns_set: bool
     argument_count: int
+    operators: tuple[str, ...]
+
+    def places(self) -> tuple[str, ...]:
+        """Where a query's text may call it, as patterns for Source."""
+        call = f"{self.name} ("
+        return f"{self.schema} . →{call}", call, *self.operators, self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +190,12 @@ def _refusal(error: psycopg.Error, query: str) -> Exception:
         place = f" at line {line}, column {column}"
     hint = diag.message_hint or "the message is Postgres's own: the query does not run there either"
     if "data-modifying statements in WITH" in message:
-        return UnsupportedQuery("a data-modifying CTE", hint="write only SELECTs in WITH")
+        verbs = ("insert into", "update", "delete from", "merge into")
+        places = [f"{before} →{verb}" for before in ("(", ")") for verb in verbs]
+        return Source(query).unsupported("a data-modifying CTE", *places, hint="write only SELECTs in WITH")
     if "SELECT INTO" in message:
-        return UnsupportedQuery("SELECT INTO", hint="leave INTO out; the view has a name of its own")
+        hint = "leave INTO out; the view has a name of its own"
+        return Source(query).unsupported("SELECT INTO", "into", hint=hint)
     if isinstance(error, pg.InsufficientPrivilege):
         return InsufficientPrivilege(f"{message}{place}", hint=hint, sqlstate=diag.sqlstate)
     return InvalidQuery(f"{message}{place}", hint=hint, sqlstate=diag.sqlstate)
@@ -236,7 +248,9 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
 
     rows = execute(
         conn,
-        """SELECT n.nspname, p.proname, p.prokind, p.provolatile, p.proretset, p.pronargs
+        """SELECT n.nspname, p.proname, p.prokind, p.provolatile, p.proretset, p.pronargs,
+                  array(SELECT DISTINCT oprname::text FROM pg_operator
+                        WHERE oprcode = p.oid AND oid = ANY (%(operators)s) ORDER BY 1)
            FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
            WHERE p.oid = ANY (%(called)s)
               OR p.oid IN (SELECT oprcode FROM pg_operator WHERE oid = ANY (%(operators)s))
@@ -247,7 +261,7 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
             "parsed": oids(r"\{COERCEVIAIO .*? :resulttype (\d+)"),
         },  # type: ignore[arg-type]
     )
-    return frozenset(Function(*row) for row in rows)
+    return frozenset(Function(s, n, k, v, r, a, tuple(operators)) for s, n, k, v, r, a, operators in rows)
 
 
 def implicit_schema(conn: Connection, name: str) -> str:

@@ -174,7 +174,7 @@ class _Reader:
     def _from(self, select: exp.Select) -> tuple[Plan, Scope]:
         from_ = select.args.get("from_")
         if from_ is None:
-            raise self.source.unsupported("a SELECT without FROM", "select", hint="read from a table")
+            raise self.source.without_from(hint="read from a table")
         return self._joined(from_.this, select.args.get("joins") or [])
 
     def _joined(self, first: exp.Expression, joins: Iterable[exp.Join]) -> tuple[Plan, Scope]:
