@@ -68,14 +68,10 @@ STEPS = [
 
 # Good SQL whose canonical form our parser does not give back faithfully: refused, never guessed at.
 UNREADABLE = [
-    "substring(s SIMILAR '%#\"[a-z]+#\"%' ESCAPE '#')",
-    "normalize(s, NFC)",
-    "s IS NORMALIZED",
-    "iv::interval(0)",
-    "ip >>= '10.0.0.1'",
-    "bi || vb",
-    "!! 'a'::tsquery",
-    "x IS DOCUMENT",
+    "iv::interval second(2)",
+    "xmlparse(DOCUMENT s)",
+    "xmlexists('//b' PASSING x)",
+    "xmlroot(x, VERSION '1.0')",
 ]
 
 EXPRESSIONS = {
@@ -92,7 +88,9 @@ EXPRESSIONS = {
         ;; concat(s, i, NULL, b) ;; concat_ws('-', s, v) ;; format('%s: %I = %L', s, 'a b', v) ;; format('%1$s %1$s %%', i) ;; quote_ident(s)
         ;; md5(s) ;; ascii(s) ;; chr(65) ;; encode(by, 'hex') ;; s || i ;; i || s ;; 'x' || d ;; starts_with(s, 'a') ;; s ^@ 'a' ;; to_hex(255)
         ;; string_to_array(s, ' ') ;; unistr('\0061') ;; regexp_replace(s, 'p+', '<\&>', 'g')
-        ;; regexp_match(s, '(p)(.)') ;; regexp_count(s, 'p') ;; char_length(s) ;; bit_length(v)""",
+        ;; regexp_match(s, '(p)(.)') ;; regexp_count(s, 'p') ;; char_length(s) ;; bit_length(v)
+        ;; substring(s SIMILAR '%#"[a-z]+#"%' ESCAPE '#') ;; substring(s FOR 3) ;; overlay(s PLACING v || ',' FROM 1 + 1) ;; trim(TRAILING ' e' FROM s)
+        ;; position('p' || 'p' IN s || v) ;; normalize(s, NFC) ;; normalize(s || ' , ', NFKD) ;; normalize(v)""",
     "Literals": r"""
         'it''s' ;; E'tab\tnew\nline \\ back \x41 \u00e9 it\'s' ;; '100%' ;; '%s %(x)s %%' ;; '${x}' ;; '{{x}}' ;; '{% if %}' ;; '{# c #}' ;; ':word'
         ;; '::word' ;; ':1' ;; 'a:b' ;; ' :x:' ;; '$$' ;; '$body$' ;; '$fill$ $python$' ;; $$dollar 'quoted'$$ ;; $q$a $$ b$q$ ;; '\' ;; '\\' ;; 'three "" and "'
@@ -109,7 +107,8 @@ break' ;; '日本😀' ;; NULL ;; NULL::text ;; TRUE ;; date '2024-01-01' ;; int
         ;; CASE WHEN i > 0 THEN CASE WHEN j > 2 THEN 'x' ELSE 'y' END END ;; COALESCE(i, j, 0) ;; COALESCE(n, i) ;; NULLIF(i, 7) ;; NULLIF(s, '')
         ;; GREATEST(i, j, 3) ;; LEAST(n, f) ;; GREATEST(d, '2000-01-01') ;; i IS NULL ;; i IS NOT NULL ;; i ISNULL ;; b IS TRUE ;; b IS NOT TRUE ;; b IS FALSE
         ;; b IS NOT FALSE ;; b IS UNKNOWN ;; b IS NOT UNKNOWN ;; i IS DISTINCT FROM j ;; i IS NOT DISTINCT FROM 2 ;; NOT b ;; b AND i > 0 OR j < 3
-        ;; b AND (i > 0 OR j < 3) ;; NOT (b OR i = 7) ;; (i > 0) = (j > 0) ;; (i > 0) IS DISTINCT FROM b ;; (b IS NULL) = (i IS NULL) ;; b = true ;; NOT b IS NULL""",
+        ;; b AND (i > 0 OR j < 3) ;; NOT (b OR i = 7) ;; (i > 0) = (j > 0) ;; (i > 0) IS DISTINCT FROM b ;; (b IS NULL) = (i IS NULL) ;; b = true ;; NOT b IS NULL
+        ;; s IS NORMALIZED ;; v IS NOT NFD NORMALIZED ;; x IS DOCUMENT ;; x IS NOT DOCUMENT""",
     "Comparisons": """
         i BETWEEN 1 AND 9 ;; i NOT BETWEEN 1 AND 9 ;; i BETWEEN SYMMETRIC 9 AND 1 ;; i NOT BETWEEN SYMMETRIC 9 AND 1 ;; i IN (1, 7, 5) ;; i NOT IN (1, 7)
         ;; i IN (j, NULL) ;; s IN ('x', 'apple pie') ;; i IN (7) ;; (i, j) IN ((7, 2), (5, 3)) ;; (i, j) = (7, 2) ;; (i, j) <> (7, 2) ;; (i, j) < (j, i) ;; ROW(i, s) >= ROW(7, 'a')
@@ -121,7 +120,7 @@ break' ;; '日本😀' ;; NULL ;; NULL::text ;; TRUE ;; date '2024-01-01' ;; int
         ;; tz::timestamptz(0) ;; iv::interval hour to minute ;; js::text ;; js::jsonb ;; jb::text ;; (jb -> 'n')::numeric ;; a::text ;; a::bigint[] ;; '{1,2}'::text::int[]
         ;; mo::text ;; 'ok'::text::mood ;; pl::text ;; pc::integer ;; m::percent ;; w::text ;; k::bytea ;; by::text ;; u::text ;; bi::integer ;; i::bit(8) ;; bi::text
         ;; ip::text ;; mn::numeric ;; mn::text ;; i::money ;; s::citext ;; ci::text ;; i::oid ;; s::name ;; k::"char" ;; i::int2 ;; int4 '7' ;; double precision '1.5' ;; pt::text ;; f::text ;; r::text
-        ;; x::text ;; ra::text ;; vb::bit(3)""",
+        ;; x::text ;; ra::text ;; vb::bit(3) ;; bi::varbit ;; vb::bit varying(3) ;; ARRAY[vb]::varbit(2)[] ;; iv::interval(0) ;; ARRAY[iv]::interval(1)[]""",
     "Arrays": """
         ARRAY[i, j] ;; ARRAY[[1, 2], [i, j]] ;; ARRAY[]::text[] ;; a[1] ;; a[i] ;; a[1:2] ;; a[:2] ;; a[2:] ;; a[:] ;; (ARRAY[i, j])[2] ;; ('{{1,2},{3,4}}'::int[])[2][1]
         ;; ('{{1,2},{3,4}}'::int[])[1:2][2:2] ;; a || 4 ;; 0 || a ;; a || ARRAY[i] ;; a @> ARRAY[1] ;; a <@ ARRAY[1, 2, 3] ;; a && '{1,9}' ;; array_length(a, 1) ;; cardinality(a)
@@ -137,7 +136,8 @@ break' ;; '日本😀' ;; NULL ;; NULL::text ;; TRUE ;; date '2024-01-01' ;; int
         ra @> 5 ;; 5 <@ ra ;; ra && '[2,3)' ;; ra << '[20,30)' ;; ra >> '[0,1)' ;; ra -|- '[10,11)' ;; ra &< '[0,99)' ;; ra &> '[0,1)' ;; ra * '[3,4)' ;; lower(ra) ;; upper(ra) ;; isempty(ra)
         ;; lower_inf(ra) ;; int4range(i, i + 5) ;; int4range(1, 5, '[]') ;; tr @> tz ;; numrange(n, NULL) ;; ra + '[1,11)' ;; range_merge(ra, '[1,2)') ;; int4multirange(ra) ;; ra = 'empty'
         ;; pt[0] ;; pt <-> '(0,0)' ;; pt <@ '((0,0),(5,5))'::box ;; ip << '192.168.0.0/16' ;; host(ip) ;; masklen(ip) ;; network(ip) ;; ip + 1 ;; family(ip)
-        ;; bi & B'11110000' ;; ~ bi ;; get_bit(bi, 1) ;; bit_count(bi) ;; by || '\\x00' ;; length(by) ;; get_byte('\\x41'::bytea, 0) ;; sha256(by)
+        ;; ip >>= '10.0.0.1' ;; ip <<= '10.0.0.0/8' ;; ip && '10.0.0.0/8' ;; bi || vb ;; pt ~= '(1,2)' ;; (pt ## '((0,0),(1,1))'::lseg)[0] ;; ?- '((0,0),(1,0))'::lseg
+        ;; @-@ '((0,0),(1,1))'::lseg ;; pt <^ '(5,5)' ;; !! 'a'::tsquery ;; tv @@@ 'cat' ;; bi & B'11110000' ;; ~ bi ;; get_bit(bi, 1) ;; bit_count(bi) ;; by || '\\x00' ;; length(by) ;; get_byte('\\x41'::bytea, 0) ;; sha256(by)
         ;; to_tsvector('english', s) @@ to_tsquery('english', 'pie') ;; tv @@ 'cat' ;; tv @@ 'cat & !dog'::tsquery ;; 'a'::tsquery && 'b' ;; 'a'::tsquery <-> 'b'
         ;; to_tsvector('simple', s)::text ;; ts_rank(tv, 'cat') ;; strip(tv) ;; setweight(tv, 'B') ;; xmlelement(name e, s)::text ;; xpath('/a/text()', x)::text 
         ;; xmlcomment('a')::text ;; xmlforest(i AS "I", v)::text ;; xmlconcat(x, x)::text""",
@@ -155,7 +155,7 @@ break' ;; '日本😀' ;; NULL ;; NULL::text ;; TRUE ;; date '2024-01-01' ;; int
         ;; u::text || '!' ;; u = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11' ;; mn * 2 ;; mn / 3 ;; mn > '5' ;; num_nulls(i, j, s) ;; num_nonnulls(i, s) ;; ci ;; ci || 'x' ;; hashtext(s)""",
     "Functions and operators of one's own": """
         twice(i) ;; public.twice(twice(i)) + 1 ;; glue('a', s, 'b') ;; glue(VARIADIC ta) ;; scaled(n) ;; scaled(x => n, by => 3) ;; scaled(n, by => 2) ;; "Odd Name"(i) ;; "select"(i) ;; i <~> j
-        ;; i OPERATOR(public.<~>) j ;; !@ i ;; !@ i + 1 ;; i %% j ;; (i <~> j) AND b ;; i OPERATOR(pg_catalog.+) j ;; NOT i <~> j ;; i + j <~> j * 2""",
+        ;; i OPERATOR(public.<~>) j ;; !@ i ;; !@ i + 1 ;; i %% j ;; (i <~> j) AND b ;; i OPERATOR(pg_catalog.+) j ;; NOT i <~> j ;; i + j <~> j * 2 ;; !@ (i # j) ;; !@ i # j | 2 & 6 ;; (i # j) <~> (i | 2)""",
 }  # fmt: skip
 
 # No ordering, so that nobody can group by them.
@@ -198,7 +198,7 @@ def test_oracle_every_expression_is_maintained(conn, language, section):
 def test_what_cannot_be_read_back_is_refused(database, expression):
     with psycopg.connect(database()) as conn:
         conn.execute(SCHEMA)
-        with pytest.raises(pg_stepping.UnsupportedQuery, match=r"read back faithfully|NORMALIZED|DOCUMENT"):
+        with pytest.raises(pg_stepping.UnsupportedQuery, match="read back faithfully"):
             pg_stepping.generate(conn, "v", f"SELECT {expression} AS e FROM t", language="plpgsql")
 
 

@@ -9,6 +9,7 @@ opening braces are taken for placeholders by other tools: they are spelled in es
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import sqlglot
@@ -18,7 +19,22 @@ from sqlglot.generators.postgres import PostgresGenerator
 from sqlglot.parsers.postgres import PostgresParser
 from sqlglot.tokenizer_core import Token, TokenType
 
-_OWN_GRAMMAR = ("CAST", "EXTRACT", "OVERLAY", "POSITION", "SUBSTRING", "TRIM", "XMLELEMENT")
+_OWN_GRAMMAR = ("CAST", "EXTRACT", "XMLELEMENT")
+_WORDED = ("NORMALIZE", "OVERLAY", "POSITION", "SUBSTRING", "TRIM")
+# As Postgres prints them, in capitals: a column of such a name is in quotes, or in small letters.
+_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
+_TESTS = frozenset(("DOCUMENT", "NORMALIZED", *_FORMS))
+_PARTING = frozenset(
+    (",", "BOTH", "ESCAPE", "FOR", "FROM", "IN", "LEADING", "PLACING", "SIMILAR", "TRAILING", *_FORMS)
+)
+QUOTED = (TokenType.IDENTIFIER, TokenType.STRING)
+
+# Operators that sqlglot reads as Postgres does. Every other one is opaque, see _with_operators.
+_READ_BY_SQLGLOT = frozenset("+ - * / % ^ < > = <= >= <> ~~ !~~ ~~* !~~* =>".split())
+_SYMBOLS = r"(?:(?!--|/\*)[-+*/<>=~!@#%^&|`?])+"
+_OPERATOR = re.compile(
+    rf'{_SYMBOLS}|OPERATOR\s*\(\s*(?:(?:"(?:[^"]|"")*"|\w+)\s*\.\s*)?{_SYMBOLS}\s*\)', re.I
+)
 
 # pg_get_keywords(), PostgreSQL 15 to 18: words that need quotes as a function's, or as a column's, name.
 KEYWORDS = frozenset(
@@ -79,35 +95,112 @@ def quote_lines(text: str) -> str:
     return "E'" + "\n".join(line.removeprefix("E")[1:-1] for line in lines) + "'"
 
 
+def _operator_at(text: str, start: int) -> str | None:
+    """The operator that begins there, by the rules of Postgres's own scanner."""
+    found = _OPERATOR.match(text, start)
+    if found is None or re.search(r"[~!@#%^&|`?)]", found[0]):
+        return found and found[0]
+    return found[0].rstrip("+-") or found[0][0]
+
+
+def _with_operators(text: str, there: Iterable[Token]) -> Iterator[Token]:
+    """The tokens, where each operator that sqlglot may misread is one opaque token."""
+    end = 0
+    for token in there:
+        if token.start < end:
+            continue
+        operator = _operator_at(text, token.start)
+        if operator is not None and operator not in _READ_BY_SQLGLOT:
+            end = token.start + len(operator)
+            yield Token(TokenType.OPERATOR, operator, token.line, token.col, token.start, end - 1)
+        else:
+            yield token
+
+
 class Prefix(exp.Unary):
-    """A prefix operator that sqlglot has no name for."""
+    """`<operator> a`, opaque."""
 
     arg_types: ClassVar = {"this": True, "operator": True}
+
+
+class Test(exp.Unary):
+    """`a IS <words>`, for words that sqlglot does not know."""
+
+    arg_types: ClassVar = {"this": True, "words": True}
+
+
+class Worded(exp.Expression):
+    """A call whose arguments are parted by words: `SUBSTRING(a FROM b)`; the words are Vars among them."""
+
+    arg_types: ClassVar = {"this": True, "expressions": True}
 
 
 class Canonical(Postgres):
     """Postgres as pg_get_viewdef prints it."""
 
+    def tokenize(self, sql: str, dialect: Any = None) -> list[Token]:
+        return list(_with_operators(sql, super().tokenize(sql, dialect)))
+
+    class Tokenizer(Postgres.Tokenizer):
+        KEYWORDS: ClassVar = {
+            **{k: v for k, v in Postgres.Tokenizer.KEYWORDS.items() if k != "OPERATOR"},
+            "BIT VARYING": TokenType.IPPREFIX,  # sqlglot has no VARBIT, and Postgres no IPPREFIX
+        }
+
     class Parser(PostgresParser):
         FUNCTIONS: ClassVar[dict[str, Any]] = {}
-        FUNCTION_PARSERS: ClassVar = {k: PostgresParser.FUNCTION_PARSERS[k] for k in _OWN_GRAMMAR}
+        FUNCTION_PARSERS: ClassVar = {
+            **{name: PostgresParser.FUNCTION_PARSERS[name] for name in _OWN_GRAMMAR},
+            **dict.fromkeys(_WORDED, lambda self: self._parse_worded()),
+        }
         NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
         UNARY_PARSERS: ClassVar = {
             **PostgresParser.UNARY_PARSERS,
-            TokenType.PARAMETER: lambda self: self.expression(exp.Abs(this=self._parse_unary())),
-            TokenType.PLUS: lambda self: self._parse_prefix("+"),
-            TokenType.OPERATOR: lambda self: self._parse_prefix(self._parse_operator_name()),
+            TokenType.PLUS: lambda self: self._parse_prefix(self._parse_unary),
+            TokenType.OPERATOR: lambda self: self._parse_prefix(self._parse_term),
         }
 
-        def _parse_prefix(self, operator: str) -> Any:
-            return self.expression(Prefix(this=self._parse_unary(), operator=operator))
+        def _parse_prefix(self, parse_operand: Callable[[], Any]) -> Any:
+            operator = exp.to_identifier(self._prev.text, quoted=True)
+            return self.expression(Prefix(this=parse_operand(), operator=operator))
 
-        def _parse_operator_name(self) -> str:
+        def _parse_bitwise(self) -> Any:
+            """One level, as in Postgres, for every operator but arithmetic, comparison and LIKE."""
+            this = self._parse_term()
+            while self._match(TokenType.OPERATOR):
+                operator = exp.to_identifier(self._prev.text, quoted=True)
+                right = self._parse_term()
+                this = self.expression(exp.Operator(this=this, operator=operator, expression=right))
+            return this
+
+        def _parse_is(self, this: Any) -> Any:
+            words = self._parse_words(_TESTS)
+            return self.expression(Test(this=this, words=words)) if words else super()._parse_is(this)
+
+        def _parse_join(self, *args: Any, **kwargs: Any) -> Any:
+            """A join; the alias in `USING (a) AS j` names its merged columns."""
+            join = super()._parse_join(*args, **kwargs)
+            if join is not None and join.args.get("using") and self._match(TokenType.ALIAS):
+                join.set("alias", self._parse_id_var())
+            return join
+
+        def _parse_worded(self) -> Any:
+            name = self._tokens[self._index - 2].text
+            parts: list[Any] = []
+            while self._curr and not self._match(TokenType.R_PAREN, advance=False):
+                words = self._parse_words(_PARTING)
+                parts.append(exp.var(words) if words else self._parse_bitwise())
+                if parts[-1] is None:
+                    self.raise_error("Expected an expression")
+            return self.expression(Worded(this=name, expressions=parts))
+
+        def _parse_words(self, known: frozenset[str]) -> str:
+            """The longest run of `known` words that comes next; a quoted name is none."""
             words = []
-            while self._curr and not self._match(TokenType.R_PAREN):
+            while self._curr.text in known and self._curr.token_type not in QUOTED:
                 words.append(self._curr.text)
                 self._advance()
-            return f"OPERATOR{''.join(words)})"
+            return " ".join(words)
 
         def _parse_function_call(self, *args: Any, **kwargs: Any) -> Any:
             token = self._curr
@@ -120,14 +213,16 @@ class Canonical(Postgres):
             return call
 
     class Generator(PostgresGenerator):
+        TYPE_MAPPING: ClassVar = {**PostgresGenerator.TYPE_MAPPING, exp.DType.IPPREFIX: "VARBIT"}
         TRANSFORMS: ClassVar = {
             **PostgresGenerator.TRANSFORMS,
-            exp.Abs: lambda self, e: f"@ {self.sql(e, 'this')}",
-            Prefix: lambda self, e: f"{e.args['operator']} {self.sql(e, 'this')}",
+            exp.Operator: lambda self, e: (
+                f"{self.sql(e, 'this')} {e.text('operator')} {self.sql(e, 'expression')}"
+            ),
+            Prefix: lambda self, e: f"{e.text('operator')} {self.sql(e, 'this')}",
+            Test: lambda self, e: f"{self.sql(e, 'this')} IS {e.args['words']}",
+            Worded: lambda self, e: self.worded_sql(e),
             exp.Pow: lambda self, e: self.binary(e, "^"),
-            exp.Sqrt: lambda self, e: f"|/ {self.sql(e, 'this')}",
-            exp.Cbrt: lambda self, e: f"||/ {self.sql(e, 'this')}",
-            exp.StartsWith: lambda self, e: self.binary(e, "^@"),
             exp.Slice: lambda self, e: f"{self.sql(e, 'this')} : {self.sql(e, 'expression')}",
         }
 
@@ -142,9 +237,21 @@ class Canonical(Postgres):
             name = quote_name(named.name) if isinstance(named, exp.Identifier) else str(named)
             return f"{name}({self.expressions(expression, flat=True)})"
 
+        def join_sql(self, expression: exp.Join, join_op: str | None = None) -> str:
+            alias = expression.args.get("alias")
+            named = f" AS {self.sql(alias)}" if alias is not None else ""
+            return super().join_sql(expression, join_op) + named
+
+        def worded_sql(self, expression: Worded) -> str:
+            parts = [self.sql(part) for part in expression.expressions]
+            inner = "".join(part if part.startswith(",") else f" {part}" for part in parts)
+            return f"{expression.name}({inner[1:]})"
+
         def datatype_sql(self, expression: exp.DataType) -> str:
             if expression.this == exp.DType.BIT and not expression.expressions:
                 return '"bit"'  # bare BIT means bit(1)
+            if expression.this == exp.DType.INTERVAL and expression.expressions:
+                return f"interval({self.expressions(expression, flat=True)})"
             printed = super().datatype_sql(expression)
             return printed if '"' in printed else printed.lower()
 
@@ -155,18 +262,10 @@ class Canonical(Postgres):
             )
             return f"{value if atomic else f'({value})'}::{self.sql(expression, 'to')}"
 
-        def trim_sql(self, expression: exp.Trim) -> str:
-            parts = [self.sql(expression, key) for key in ("position", "expression")]
-            return f"TRIM({' '.join([*filter(None, parts), 'FROM', self.sql(expression, 'this')])})"
-
         def not_sql(self, expression: exp.Not) -> str:
             inner = expression.this
             if isinstance(inner, exp.Is):
                 return f"{self.sql(inner, 'this')} IS NOT {self.sql(inner, 'expression')}"
-            if isinstance(inner, exp.RegexpLike):
-                return self.binary(inner, "!~")
-            if isinstance(inner, exp.RegexpILike):
-                return self.binary(inner, "!~*")
             return super().not_sql(expression)
 
 

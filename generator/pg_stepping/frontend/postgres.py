@@ -25,6 +25,7 @@ from pg_stepping.errors import (
     UnsupportedServer,
 )
 from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.frontend.refuse import Source
 from pg_stepping.ir import Column, Table, Type
 from pg_stepping.ir.nodes import Expression
 
@@ -54,7 +55,10 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function that a query calls; `kind` is pg_proc.prokind, `volatile` is pg_proc.provolatile."""
+    """A function that a query calls; `kind` is pg_proc.prokind, `volatile` is pg_proc.provolatile.
+
+    `operators` are the names of the operators by which it is called.
+    """
 
     schema: str
     name: str
@@ -62,6 +66,12 @@ class Function:
     volatile: str
     returns_set: bool
     argument_count: int
+    operators: tuple[str, ...]
+
+    def places(self) -> tuple[str, ...]:
+        """Where a query's text may call it, as patterns for Source."""
+        call = f"{self.name} ("
+        return f"{self.schema} . →{call}", call, *self.operators, self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +215,12 @@ def _refusal(error: psycopg.Error, query: str) -> Exception:
     own = "the message is Postgres's own: correct the query until it runs there"
     hint = diag.message_hint or _HINTS.get(error.sqlstate or "", own)
     if "data-modifying statements in WITH" in message:
-        return UnsupportedQuery("a data-modifying CTE", hint="write only SELECTs in WITH")
+        verbs = ("insert into", "update", "delete from", "merge into")
+        places = [f"{before} →{verb}" for before in ("(", ")") for verb in verbs]
+        return Source(query).unsupported("a data-modifying CTE", *places, hint="write only SELECTs in WITH")
     if "SELECT INTO" in message:
-        return UnsupportedQuery("SELECT INTO", hint="leave INTO out; the view has a name of its own")
+        hint = "leave INTO out; the view has a name of its own"
+        return Source(query).unsupported("SELECT INTO", "into", hint=hint)
     if isinstance(error, pg.InsufficientPrivilege):
         return InsufficientPrivilege(f"{message}{place}", hint=hint, sqlstate=diag.sqlstate)
     return InvalidQuery(f"{message}{place}", hint=hint, sqlstate=diag.sqlstate)
@@ -263,7 +276,9 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
 
     rows = execute(
         conn,
-        """SELECT n.nspname, p.proname, p.prokind, p.provolatile, p.proretset, p.pronargs
+        """SELECT n.nspname, p.proname, p.prokind, p.provolatile, p.proretset, p.pronargs,
+                  array(SELECT DISTINCT oprname::text FROM pg_operator
+                        WHERE oprcode = p.oid AND oid = ANY (%(operators)s) ORDER BY 1)
            FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
            WHERE p.oid = ANY (%(called)s)
               OR p.oid IN (SELECT oprcode FROM pg_operator WHERE oid = ANY (%(operators)s))
@@ -274,7 +289,7 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
             "parsed": oids(r"\{COERCEVIAIO .*? :resulttype (\d+)"),
         },
     )
-    return frozenset(Function(*row) for row in rows)
+    return frozenset(Function(s, n, k, v, r, a, tuple(operators)) for s, n, k, v, r, a, operators in rows)
 
 
 def implicit_schema(conn: Connection, name: str) -> str:

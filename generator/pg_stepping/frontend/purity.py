@@ -62,9 +62,10 @@ def check_functions(described: Described, source: Source) -> bool:
         hint = "leave it out here and compute it where you read the view"
         if function.schema != "pg_catalog":
             hint = "if it reads nothing but its arguments, declare it so: ALTER FUNCTION ... IMMUTABLE"
-        raise source.unsupported(
-            f"the {kind} function {function.name}()", f"{function.name} (", function.name, hint=hint
-        )
+        what = f"the {kind} function {function.name}()"
+        if function.operators:
+            what = f"the {kind} operator {function.operators[0]}, which calls {function.name}()"
+        raise source.unsupported(what, *function.places(), hint=hint)
     return depends
 
 

@@ -8,7 +8,7 @@ from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery
-from pg_stepping.frontend.dialect import tokens
+from pg_stepping.frontend.dialect import QUOTED, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,34 +17,51 @@ class Source:
 
     text: str
 
-    def unsupported(self, construct: str, *words: str, hint: str) -> UnsupportedQuery:
-        """The refusal of `construct`, placed at the first of `words` that the text has.
+    def unsupported(self, construct: str, *patterns: str, hint: str) -> UnsupportedQuery:
+        """The refusal of `construct`, placed at the first of `patterns` that the text has.
 
-        A word may be several tokens, as in "group by".
+        A pattern is words in sequence, as in "group by"; the place is its first word, or the one after an
+        arrow: "( →distinct" is the DISTINCT that follows a parenthesis.
         """
-        for word in words:
-            found = self._find(word)
-            if found is not None:
-                line, column, near = found
-                return UnsupportedQuery(construct, hint=hint, line=line, column=column, near=near)
-        return UnsupportedQuery(construct, hint=hint)
+        found = next(filter(None, map(self._find, patterns)), None)
+        return self._refusal(construct, found, hint)
 
-    def _find(self, word: str) -> tuple[int, int, str] | None:
-        """Line, column and text of a word: first outside of quotes, then as a quoted name."""
+    def without_from(self, *, hint: str) -> UnsupportedQuery:
+        """The refusal of a SELECT that reads no table, placed at the first one: no FROM is beside it."""
+        return self._refusal("a SELECT without FROM", self._find_without_from(), hint)
+
+    def _refusal(self, construct: str, found: tuple[Token, Token] | None, hint: str) -> UnsupportedQuery:
+        if found is None:
+            return UnsupportedQuery(construct, hint=hint)
+        first, last = found
+        before = self.text[: first.start]
+        line, column = before.count("\n") + 1, first.start - before.rfind("\n")
+        near = self.text[first.start : last.end + 1]
+        return UnsupportedQuery(construct, hint=hint, line=line, column=column, near=near)
+
+    def _find(self, pattern: str) -> tuple[Token, Token] | None:
+        """The first and the last token of a pattern: first outside of quotes, then with quoted names."""
         bare = [t for t in tokens(self.text) if t.token_type != TokenType.STRING]
         unquoted = [t for t in bare if t.token_type != TokenType.IDENTIFIER]
-        return self._find_among(unquoted, word) or self._find_among(bare, word)
+        return _find_among(unquoted, pattern) or _find_among(bare, pattern)
 
-    def _find_among(self, there: list[Token], word: str) -> tuple[int, int, str] | None:
-        wanted = word.lower().split()
-        flat = [(w, t) for t in there for w in t.text.lower().split()]
-        for i in range(len(flat) - len(wanted) + 1):
-            if [w for w, _ in flat[i : i + len(wanted)]] == wanted:
-                first, last = flat[i][1], flat[i + len(wanted) - 1][1]
-                before = self.text[: first.start]
-                column = first.start - (before.rfind("\n") + 1) + 1
-                return before.count("\n") + 1, column, self.text[first.start : last.end + 1]
-        return None
+    def _find_without_from(self) -> tuple[Token, Token] | None:
+        selects: list[Token | None] = [None]  # of each open parenthesis, a SELECT whose FROM has not come
+        before = ""
+        for token in tokens(self.text):
+            word = "" if token.token_type in QUOTED else token.text.upper()
+            if word == "(":
+                selects.append(None)
+            elif word == "SELECT":
+                selects[-1] = token
+            elif word == "FROM" and before != "DISTINCT":
+                selects[-1] = None
+            elif word == ")":
+                found = selects.pop()
+                if found is not None:
+                    return found, found
+            before = word
+        return (selects[0], selects[0]) if selects[0] is not None else None
 
     def single_statement(self) -> str:
         """The text without a closing semicolon; InvalidQuery if it holds several statements or none."""
@@ -68,3 +85,22 @@ class Source:
                     hint="give one SELECT statement",
                 )
         return self.text[: there[-1].end + 1]
+
+
+def _find_among(there: list[Token], pattern: str) -> tuple[Token, Token] | None:
+    words = pattern.lower().split()
+    wanted = [word.removeprefix("→") for word in words]
+    place = next((i for i, word in enumerate(words) if word != wanted[i]), 0)
+    flat = [(word, token) for token in there for word in _words(token)]
+    for i in range(len(flat) - len(wanted) + 1):
+        if [word for word, _ in flat[i : i + len(wanted)]] == wanted:
+            return flat[i + place][1], flat[i + len(wanted) - 1][1]
+    return None
+
+
+def _words(token: Token) -> list[str]:
+    """The words of a token; of OPERATOR(schema.+) only the operator."""
+    text = token.text.lower()
+    if token.token_type == TokenType.OPERATOR and text.endswith(")"):
+        text = text.rstrip(" )").rpartition("(" if "." not in text else ".")[2]
+    return text.split()

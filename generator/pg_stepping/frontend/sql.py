@@ -53,6 +53,8 @@ from pg_stepping.frontend.trees import (
 from pg_stepping.ir import Column, Filter, Item, Join, Plan, Project, Scan, Table, Type
 from pg_stepping.ir.types import fresh, reference
 
+Side = tuple[exp.Select, Scope]  # of a join: the items in it, to be selected from, and their columns
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -172,11 +174,12 @@ class _Reader:
     def _from(self, select: exp.Select) -> tuple[Plan, Scope]:
         from_ = select.args.get("from_")
         if from_ is None:
-            raise self.source.unsupported("a SELECT without FROM", "select", hint="read from a table")
+            raise self.source.without_from(hint="read from a table")
         return self._joined(from_.this, select.args.get("joins") or [])
 
     def _joined(self, first: exp.Expression, joins: Iterable[exp.Join]) -> tuple[Plan, Scope]:
         plan, scope = self._item(first)
+        before = exp.Select(from_=exp.From(this=first.copy()))
         for join in joins:
             check_join(join, self.source)
             if self._published and isinstance(join.this.this, exp.Anonymous):
@@ -184,22 +187,32 @@ class _Reader:
                 plan = replace(plan, copies=join.this.this.expressions[1].name)
                 continue
             right, more = self._item(join.this)
-            conditions = [self._resolve(c, {**scope, **more}) for c in self._conditions(join, scope, more)]
+            sides = ((before, scope), (exp.Select(from_=exp.From(this=join.this.copy())), more))
             scope = {**scope, **more}
-            plan = Join((plan, right), tuple(conditions))
+            conditions = tuple(self._resolve(c, scope) for c in self._conditions(join, *sides))
+            plan = Join((plan, right), conditions)
+            before.append("joins", join.copy())
         return plan, scope
 
-    def _conditions(self, join: exp.Join, left: Scope, right: Scope) -> list[exp.Expression]:
+    def _conditions(self, join: exp.Join, left: Side, right: Side) -> list[exp.Expression]:
         on = join.args.get("on")
         if on is not None:
             check_expression(on, self.source)
             return conjuncts(on)
-        equalities: list[exp.Expression] = []
-        for name in join.args.get("using") or []:
-            sides = [next(a for a, fields in s.items() if name.name in fields) for s in (left, right)]
-            a, b = (reference(alias, name.name) for alias in sides)
-            equalities.append(exp.EQ(this=a, expression=b))
-        return equalities
+        names = [name.name for name in join.args.get("using") or []]
+        return [exp.EQ(this=self._common(n, *left), expression=self._common(n, *right)) for n in names]
+
+    def _common(self, name: str, items: exp.Select, scope: Scope) -> exp.Expression:
+        """The column that `name` is in a join of `items`: one of those that USING has merged there.
+
+        Which one is for Postgres to say: of an integer and a float it is the float, wherever it stands.
+        """
+        aliases = [alias for alias, fields in scope.items() if name in fields]
+        if len(aliases) == 1:
+            return reference(aliases[0], name)
+        with qualified_names(self.conn):
+            read = describe(self.conn, to_sql(items.select(exp.column(name, quoted=True))))
+        return unaliased(parse(read.text).expressions[0])
 
     def _item(self, item: exp.Expression) -> tuple[Plan, Scope]:
         inner = item.args.get("joins")

@@ -23,14 +23,14 @@ def check_functions_kind(described: Described, source: Source) -> None:
 
 
 def _refused_function(function: Function, source: Source) -> UnsupportedQuery | None:
-    name = function.name
+    name, places = function.name, function.places()
     if function.kind == "w":
-        return source.unsupported(f"the window function {name}()", f"{name} (", name, hint=_READ)
+        return source.unsupported(f"the window function {name}()", *places, hint=_READ)
     if function.returns_set:
-        return source.unsupported(f"the set-returning function {name}()", f"{name} (", name, hint=_READ)
+        return source.unsupported(f"the set-returning function {name}()", *places, hint=_READ)
     if function.kind == "a" and not (function.schema == "pg_catalog" and name in AGGREGATES):
         only = "only count, sum and avg are maintained now; compute the others where you read the view"
-        return source.unsupported(f"the aggregate {name}()", f"{name} (", name, hint=only)
+        return source.unsupported(f"the aggregate {name}()", *places, hint=only)
     return None
 
 
@@ -56,7 +56,7 @@ def check_select(select: exp.Expression, source: Source) -> exp.Select:
     distinct = args.get("distinct")
     if distinct is not None:
         name = "DISTINCT ON" if distinct.args.get("on") else "SELECT DISTINCT"
-        raise source.unsupported(name, "distinct", hint=_GROUP)
+        raise source.unsupported(name, "select →distinct", hint=_GROUP)
     _check_group(args.get("group"), source)
     for part in (*select.expressions, args.get("where"), args.get("having"), args.get("group")):
         if part is not None:
@@ -79,7 +79,7 @@ def check_expression(expression: exp.Expression, source: Source) -> None:
     """Refuse subqueries, windows, whole-row references and aggregate modifiers inside an expression."""
     for node in expression.walk():
         if isinstance(node, exp.Window):
-            raise source.unsupported("a window function", "over", hint=_READ)
+            raise source.unsupported("a window function", ") →over", "over", hint=_READ)
         if isinstance(node, exp.Exists):
             raise source.unsupported("EXISTS", "exists", hint="write the semijoin as an inner join")
         if isinstance(node, exp.Query) or (isinstance(node, exp.In) and node.args.get("query")):
@@ -90,7 +90,7 @@ def check_expression(expression: exp.Expression, source: Source) -> None:
         if isinstance(node, exp.WithinGroup):
             raise source.unsupported("WITHIN GROUP", "within group", hint=_READ)
         if isinstance(node, exp.Distinct):
-            raise source.unsupported("DISTINCT in an aggregate", "distinct", hint=_GROUP)
+            raise source.unsupported("DISTINCT in an aggregate", "( →distinct", hint=_GROUP)
         if isinstance(node, exp.Order):
             raise source.unsupported(
                 "ORDER BY in an aggregate", "order by", hint="leave it out: no result depends on it"
@@ -126,7 +126,8 @@ def check_relation(relation: Relation, source: Source) -> None:
     schema, name = relation.table.schema, relation.table.name
 
     def refuse(what: str, hint: str) -> UnsupportedQuery:
-        return source.unsupported(f"the {what} {schema}.{name}", name, hint=hint)
+        places = (f"{before} →{name}" for before in (f"{schema} .", "from", "only", "join"))
+        return source.unsupported(f"the {what} {schema}.{name}", *places, name, hint=hint)
 
     if schema in ("pg_catalog", "information_schema", "pg_toast"):
         raise refuse("system catalog", "read it where you read the view")

@@ -1,4 +1,4 @@
--- Inner joins by ON, USING, NATURAL, comma, CROSS, mixed and in parentheses
+-- Inner joins by ON, USING (also with an alias), NATURAL, comma, CROSS, mixed and in parentheses
 -- view: by_on
 SELECT u.name, m.kind, r.value FROM users u INNER JOIN meters m ON u.user_id = m.user_id JOIN reads r ON r.meter_id = m.meter_id
 -- view: by_using
@@ -24,3 +24,6 @@ SELECT u.name, g.title FROM users u JOIN regions g ON true
 SELECT count(*) AS n FROM reads NATURAL JOIN regions
 -- view: using_stars
 SELECT u.*, m.meter_id, m.kind FROM users u JOIN meters m USING (user_id)
+-- view: using_with_alias
+SELECT j.*, j.user_id + 1 AS next, m.kind, "odd one".meter_id, value
+FROM users u JOIN meters m USING (user_id) AS j JOIN reads USING (meter_id) AS "odd one" WHERE j.user_id < 3
