@@ -6,8 +6,6 @@ A generated function gives its view as a dict of SQL texts; the statements are p
 
 from typing import Any
 
-OLD_SNAPSHOT = ("repeatable read", "serializable")
-
 
 def maintainer(plpy: Any, view: Any) -> Any:
     """The trigger's work, given one TD: carry the change of a table to the state table."""
@@ -15,8 +13,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
     stage, weight, aside = view["stage"], view["weight"], view["aside"]
     status = (
         "SELECT current_setting('stepping.open', true) AS open,"
-        " current_setting('stepping.waiting', true) AS waiting,"
-        " current_setting('transaction_isolation') AS isolation"
+        " current_setting('stepping.waiting', true) AS waiting"
     )
 
     def prepared(name: Any, sql: Any, types: Any = ()) -> Any:
@@ -58,19 +55,17 @@ def maintainer(plpy: Any, view: Any) -> Any:
             if step in view and done[step]:
                 prepared(step, view[step], ["tid[]"]).execute([done[step]])
 
-    def take(locks: Any, name: Any, isolation: Any, with_: str = "") -> None:
+    def take(locks: Any, name: Any, with_: str = "") -> None:
         """Take the locks, one statement after the other."""
         for i, (function, keys) in enumerate(locks):
-            sql = f"SELECT {function} FROM ({with_} {keys} ORDER BY key) AS bucket"
-            taken = prepared(("lock", name, i), sql).execute()
-            if len(taken) and isolation in OLD_SNAPSHOT:
-                plpy.execute(f"SELECT stepping.refuse_snapshot('{stage}')")
+            prepared(
+                ("lock", name, i), f"SELECT {function} FROM ({with_} {keys}) AS bucket ORDER BY key"
+            ).execute()
 
-    def apply_at_once(source: Any, event: Any, isolation: Any) -> None:
+    def apply_at_once(source: Any, event: Any) -> None:
         """The change is the only one of its statement."""
         if view["locks"][source]:
-            with_ = f"WITH change AS ({change(source, event)})"
-            take(view["locks"][source], (source, event), isolation, with_)
+            take(view["locks"][source], (source, event), f"WITH change AS ({change(source, event)})")
         plan = plans.get((source, event)) or prepared((source, event), lambda: fast_path(source, event))
         done = plan.execute()
         if len(done):
@@ -82,9 +77,9 @@ def maintainer(plpy: Any, view: Any) -> Any:
         if prepared(("aside", source, event), lambda: f"{into} {change(source, event)}").execute().nrows():
             plpy.execute(f"SELECT stepping.wait('{stage}', {number})")
 
-    def carry(isolation: Any) -> None:
+    def carry() -> None:
         """The statement is at its end: carry all that was set aside."""
-        take(view["waiting_locks"], "waiting", isolation)
+        take(view["waiting_locks"], "waiting")
         look_after(prepared("waiting", lambda: applied(gather(view["waiting"]))).execute()[0])
         for table in aside.values():
             prepared(("clear", table), f"DELETE FROM {table}").execute()
@@ -93,7 +88,8 @@ def maintainer(plpy: Any, view: Any) -> Any:
         """Empty the state; DELETE by itself would leave rows that an old snapshot does not see."""
         for table in aside.values():
             prepared(("clear", table), f"DELETE FROM {table}").execute()
-        if "unseen" in view and prepared("status", status).execute()[0]["isolation"] in OLD_SNAPSHOT:
+        isolation = prepared("isolation", "SHOW transaction_isolation").execute()[0]["transaction_isolation"]
+        if "unseen" in view and isolation in ("repeatable read", "serializable"):
             plpy.execute(view["unseen"])
         prepared("empty", view["empty"]).execute()
 
@@ -102,11 +98,12 @@ def maintainer(plpy: Any, view: Any) -> Any:
         if event == "TRUNCATE":
             empty()
             return
-        now = prepared("status", status).execute()[0]
         if not source:
-            carry(now["isolation"])
-        elif now["open"] == "1" and (not now["waiting"] or int(now["waiting"]) > int(number)):
-            apply_at_once(source, event, now["isolation"])
+            carry()
+            return
+        now = prepared("status", status).execute()[0]
+        if now["open"] == "1" and (not now["waiting"] or int(now["waiting"]) > int(number)):
+            apply_at_once(source, event)
         else:
             set_aside(source, event, number)
 

@@ -107,7 +107,7 @@ $body$;
 
 -- Counts the statements under way on maintained tables: within the end of the outermost one all their AFTER
 -- triggers run, whichever table they are on. The count is local to the transaction and goes back with a savepoint.
--- An expression in DECLARE is many times cheaper than PERFORM.
+-- An expression by itself is many times cheaper than PERFORM.
 CREATE OR REPLACE FUNCTION stepping.open_statement() RETURNS trigger
 LANGUAGE plpgsql
 AS $body$
@@ -123,21 +123,23 @@ BEGIN
 END
 $body$;
 
--- Comes after all others. The last one settles what was set aside, still counted as open, so that what this changes
+-- Comes after all others. The last one settles what was set aside, counted as open again, so that what this changes
 -- in state tables is set aside for the stages that read them until their turn has come.
 CREATE OR REPLACE FUNCTION stepping.close_statement() RETURNS trigger
 LANGUAGE plpgsql
 AS $body$
-DECLARE
-    open text := pg_catalog.current_setting('stepping.open');
-    waiting text := coalesce(pg_catalog.current_setting('stepping.waiting', true), '');
 BEGIN
-    IF open OPERATOR(pg_catalog.=) '1' AND waiting OPERATOR(pg_catalog.<>) '' THEN
+    IF pg_catalog.set_config(
+            'stepping.open',
+            (pg_catalog.current_setting('stepping.open')::pg_catalog.int4 OPERATOR(pg_catalog.-) 1)::pg_catalog.text,
+            true
+        ) OPERATOR(pg_catalog.=) '0'
+        AND pg_catalog.current_setting('stepping.waiting', true) OPERATOR(pg_catalog.<>) ''
+    THEN
+        PERFORM pg_catalog.set_config('stepping.open', '1', true);
         PERFORM stepping.settle();
+        PERFORM pg_catalog.set_config('stepping.open', '0', true);
     END IF;
-    open := pg_catalog.set_config(
-        'stepping.open', (open::pg_catalog.int4 OPERATOR(pg_catalog.-) 1)::pg_catalog.text, true
-    );
     RETURN NULL;
 END
 $body$;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pg_stepping.delta import StageProgram
 from pg_stepping.frontend.dialect import quote_text
 
 
@@ -12,17 +13,14 @@ def is_only_change() -> str:
     return f"current_setting('stepping.open') = '1' AND ({waiting} > TG_ARGV[1]::integer) IS NOT FALSE"
 
 
-def snapshot_is_old() -> str:
-    """True where a statement may not see what was committed while it waited for a lock."""
-    return "current_setting('transaction_isolation') IN ('repeatable read', 'serializable')"
-
-
-def pinned(settings: tuple[tuple[str, str], ...]) -> str:
+def pinned(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
     """The SET clauses of a trigger function, a line each.
 
-    JIT is off: it would compile the plan of a join that seems costly again and again, for a row or two.
+    JIT is off for joins without an equality: they seem costly, and their plans would be compiled again and
+    again for a row or two.
     """
-    values = [f"SET {name} = {quote_text(value)}\n" for name, value in (("jit", "off"), *settings)]
+    unequal = (("jit", "off"),) if any(not edge.keys for edge in program.tree) else ()
+    values = [f"SET {name} = {quote_text(value)}\n" for name, value in (*unequal, *settings)]
     return "SET search_path = pg_catalog, pg_temp\n" + "".join(values)
 
 

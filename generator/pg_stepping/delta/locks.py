@@ -25,11 +25,13 @@ from sqlglot import exp
 
 from pg_stepping.delta.stages import Stage
 from pg_stepping.delta.terms import quote_table
-from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
 from pg_stepping.ir import Scan, Table
 from pg_stepping.ir.nodes import Expression, columns_read
 
 BUCKETS = 64
+# True where a statement may not see what was committed while it waited for a lock.
+OLD_SNAPSHOT = "current_setting('transaction_isolation') IN ('repeatable read', 'serializable')"
 
 Pair = tuple[Expression, Expression]
 
@@ -49,15 +51,18 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A statement that takes locks: `function` over each `key` (bigint) of the query `keys`, in order."""
+    """A statement that takes locks: `function` over each `key` (bigint) of the query `keys`, in order.
+
+    It refuses a transaction whose snapshot is older than the lock (REPEATABLE READ, SERIALIZABLE).
+    """
 
     function: str
     keys: str
 
     def query(self, with_: str = "") -> str:
         """The statement; `with_` is the WITH clause that `keys` may read from."""
-        inner = f"{with_}{self.keys}\nORDER BY key".replace("\n", "\n    ")
-        return f"SELECT {self.function}\nFROM (\n    {inner}\n) AS bucket"
+        inner = f"{with_}{self.keys}".replace("\n", "\n    ")
+        return f"SELECT {self.function}\nFROM (\n    {inner}\n) AS bucket\nORDER BY key"
 
 
 def first_lock(stage_name: str) -> int:
@@ -150,7 +155,7 @@ def locks(stage: Stage, tree: tuple[Edge, ...], changed: Mapping[Table, str]) ->
         if not statements or any(p.looks_up for p in of_edge):
             statements.append([])
         statements[-1] += of_edge
-    return tuple(_lock(first_lock(stage.name), parts) for parts in statements)
+    return tuple(_lock(stage, parts) for parts in statements)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,23 +195,22 @@ def _path(tree: tuple[Edge, ...], scan: Scan) -> Iterator[Edge]:
         yield from _path(tree, above.parent)
 
 
-def _lock(first: int, parts: list[_Part]) -> Lock:
+def _lock(stage: Stage, parts: list[_Part]) -> Lock:
+    first = first_lock(stage.name)
+    exclusive, shared = "pg_advisory_xact_lock(key)", "pg_advisory_xact_lock_shared(key)"
     modes = {p.exclusive for p in parts}
     if len(modes) == 1:
-        function = f"pg_advisory_xact_lock{'' if parts[0].exclusive else '_shared'}(key)"
-        if len(parts) == 1:
-            return Lock(function, _keys(first, parts[0], "DISTINCT "))
-        return Lock(function, "\nUNION\n".join(_keys(first, p) for p in parts))
-    function = (
-        "CASE WHEN exclusive THEN pg_advisory_xact_lock(key) ELSE pg_advisory_xact_lock_shared(key) END"
-    )
-    rows = "\nUNION ALL\n".join(_keys(first, p, mode=True) for p in parts).replace("\n", "\n    ")
-    return Lock(
-        function, f"SELECT key, bool_or(exclusive) AS exclusive\nFROM (\n    {rows}\n) AS part\nGROUP BY key"
-    )
+        function = exclusive if parts[0].exclusive else shared
+        keys = "\nUNION\n".join(_keys(first, p) for p in parts)
+    else:
+        function = f"CASE WHEN exclusive THEN {exclusive} ELSE {shared} END"
+        rows = "\nUNION ALL\n".join(_keys(first, p, mode=True) for p in parts).replace("\n", "\n    ")
+        keys = f"SELECT key, bool_or(exclusive) AS exclusive\nFROM (\n    {rows}\n) AS part\nGROUP BY key"
+    refuse = f"stepping.refuse_snapshot({quote_text(stage.name)})"
+    return Lock(f"CASE WHEN {OLD_SNAPSHOT} THEN {refuse} ELSE {function} END", keys)
 
 
-def _keys(first: int, part: _Part, distinct: str = "", *, mode: bool = False) -> str:
+def _keys(first: int, part: _Part, *, mode: bool = False) -> str:
     number = first + part.edge.number * BUCKETS
     exclusive = f", {str(part.exclusive).lower()} AS exclusive" if mode else ""
     if part.all and part.edge.keys:
@@ -215,7 +219,7 @@ def _keys(first: int, part: _Part, distinct: str = "", *, mode: bool = False) ->
             f"FROM generate_series(0, {BUCKETS - 1}) AS bucket\nWHERE EXISTS (SELECT {part.rows})"
         )
     if not part.edge.keys:
-        return f"SELECT {distinct}{number} AS key{exclusive}\n{part.rows}"
+        return f"SELECT {number} AS key{exclusive}\n{part.rows}"
     values = ", ".join(map(to_sql, part.keys))
     key = f"{number} + (hash_record(ROW({values})) & {BUCKETS - 1}) AS key"
-    return f"SELECT {distinct}{key}{exclusive}\n{part.rows}"
+    return f"SELECT {key}{exclusive}\n{part.rows}"
