@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString, cast
+from unittest import mock
 
 import psycopg
 
@@ -57,6 +58,12 @@ def _stepping(language: str) -> Callable[[Connection], None]:
     return install
 
 
+def _without_locks(conn: Connection) -> None:
+    """Wrong with concurrent writers of different tables; it tells what the locks cost."""
+    with mock.patch("pg_stepping.delta.program.locks", return_value=()):
+        _stepping("plpgsql")(conn)
+
+
 def _pg_ivm(conn: Connection) -> None:
     """pg_ivm indexes the key by itself. Its schema is pgivm since version 1.9, pg_catalog before."""
     conn.execute("CREATE EXTENSION pg_ivm")
@@ -72,6 +79,7 @@ CONTENDERS = (
     HAND,
     Contender("plpython3u", "pg_stepping, plpython3u", _stepping("plpython3u"), extension="plpython3u"),
     Contender("plpgsql", "pg_stepping, plpgsql", _stepping("plpgsql")),
+    Contender("unlocked", "the same without locks", _without_locks),
     Contender("pg_ivm", "pg_ivm", _pg_ivm, extension="pg_ivm"),
     Contender("refresh", "REFRESH", _materialized_view, refresh="REFRESH MATERIALIZED VIEW daily_usage"),
 )

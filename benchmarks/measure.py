@@ -97,19 +97,30 @@ def created(arena: Arena, size: Size, rounds: int) -> Times:
     return in_turn(arena.contenders, rounds, measure)
 
 
+SPREAD, HOT, MIXED = ("insert",), ("hot",), ("insert@95", "move@5")
+
+
 def end_to_end(
-    arena: Arena, size: Size, clients: int, commit: str, seconds: int, rounds: int
+    arena: Arena, size: Size, scripts: tuple[str, ...], clients: int, commit: str, seconds: int, rounds: int
 ) -> Times | None:
-    """Single-row inserts a second by pgbench, each committed; None without pgbench on this machine."""
+    """Transactions a second by pgbench, of one statement each; None without pgbench on this machine.
+
+    `scripts` are the names of pgbench files beside this one, with weights.
+    """
     program = arena.pgbench()
     if program is None:
         return None
+
+    files = []
+    for script in scripts:
+        name, at, weight = script.partition("@")
+        files += ["-f", f"{FOLDER / name}.pgbench{at}{weight}"]
 
     def measure(contender: Contender) -> float:
         dsn = f"{arena.dsn(contender, size)} options='-c synchronous_commit={commit}'"
         done = subprocess.run(
             [str(program), "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds),
-             "-D", f"meters={size.meters}", "-f", str(FOLDER / "insert.pgbench"), dsn],
+             "-D", f"meters={size.meters}", "-D", f"users={size.users}", *files, dsn],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         line = next(line for line in done.stdout.splitlines() if line.startswith("tps"))

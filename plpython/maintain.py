@@ -102,7 +102,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
             carry()
             return
         now = prepared("status", status).execute()[0]
-        if now["open"] == "1" and (not now["waiting"] or int(now["waiting"]) > int(number)):
+        if now["open"] == "+" and (not now["waiting"] or int(now["waiting"]) > int(number)):
             apply_at_once(source, event)
         else:
             set_aside(source, event, number)

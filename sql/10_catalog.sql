@@ -65,7 +65,7 @@ BEGIN
             DETAIL = 'Rows committed since the transaction began would be missing from it.',
             HINT = 'Create it in a transaction at READ COMMITTED.';
     END IF;
-    SELECT (1 + coalesce(max(n / 10000) FILTER (WHERE reads), 0)) * 10000 + 1 + coalesce(max(n % 10000), 0) INTO number
+    SELECT (1 + coalesce(max(n / 10000) FILTER (WHERE reads), 0)) * 10000 + 1 + coalesce(max(mod(n, 10000)), 0) INTO number
     FROM (
         SELECT substring(t.tgname FROM '^stepping_([0-9]{6})_')::integer AS n, coalesce(r.oid = ANY (sources), false) AS reads
         FROM pg_trigger AS t
@@ -105,21 +105,21 @@ BEGIN
 END
 $body$;
 
--- Counts the statements under way on maintained tables: within the end of the outermost one all their AFTER
--- triggers run, whichever table they are on. The count is local to the transaction and goes back with a savepoint.
--- An expression by itself is many times cheaper than PERFORM.
+-- Marks the statements under way on maintained tables, each by a +: within the end of the outermost one all their
+-- AFTER triggers run, whichever table they are on. The mark is local to the transaction and goes back with a savepoint.
+-- PL/pgSQL prepares each expression anew in each transaction, so these two have as few and as plain ones as can be:
+-- RETURN NEW, which is NULL for a statement, takes none.
 CREATE OR REPLACE FUNCTION stepping.open_statement() RETURNS trigger
 LANGUAGE plpgsql
 AS $body$
 DECLARE
     open text := pg_catalog.set_config(
         'stepping.open',
-        (coalesce(nullif(pg_catalog.current_setting('stepping.open', true), ''), '0')::pg_catalog.int4
-            OPERATOR(pg_catalog.+) 1)::pg_catalog.text,
+        coalesce(pg_catalog.current_setting('stepping.open', true), '') OPERATOR(pg_catalog.||) '+',
         true
     );
 BEGIN
-    RETURN NULL;
+    RETURN NEW;
 END
 $body$;
 
@@ -129,18 +129,16 @@ CREATE OR REPLACE FUNCTION stepping.close_statement() RETURNS trigger
 LANGUAGE plpgsql
 AS $body$
 BEGIN
-    IF pg_catalog.set_config(
-            'stepping.open',
-            (pg_catalog.current_setting('stepping.open')::pg_catalog.int4 OPERATOR(pg_catalog.-) 1)::pg_catalog.text,
-            true
-        ) OPERATOR(pg_catalog.=) '0'
-        AND pg_catalog.current_setting('stepping.waiting', true) OPERATOR(pg_catalog.<>) ''
+    IF pg_catalog.set_config('stepping.open', pg_catalog.substr(pg_catalog.current_setting('stepping.open'), 2), true)
+        OPERATOR(pg_catalog.||) pg_catalog.current_setting('stepping.waiting', true) OPERATOR(pg_catalog.<>) ''
     THEN
-        PERFORM pg_catalog.set_config('stepping.open', '1', true);
-        PERFORM stepping.settle();
-        PERFORM pg_catalog.set_config('stepping.open', '0', true);
+        IF pg_catalog.current_setting('stepping.open') OPERATOR(pg_catalog.=) '' THEN
+            PERFORM pg_catalog.set_config('stepping.open', '+', true);
+            PERFORM stepping.settle();
+            PERFORM pg_catalog.set_config('stepping.open', '', true);
+        END IF;
     END IF;
-    RETURN NULL;
+    RETURN NEW;
 END
 $body$;
 
@@ -277,12 +275,6 @@ BEGIN
               AND t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
         LOOP
             EXECUTE concat('DROP TRIGGER ', quote_ident(follower.tgname), ' ON ', follower.source);
-            IF NOT EXISTS (
-                SELECT FROM pg_trigger WHERE tgrelid = follower.source AND tgname ~ '^stepping_[0-9]{6}_'
-            ) THEN
-                EXECUTE concat('DROP TRIGGER IF EXISTS stepping_open ON ', follower.source);
-                EXECUTE concat('DROP TRIGGER IF EXISTS stepping_close ON ', follower.source);
-            END IF;
         END LOOP;
         EXECUTE concat('DROP FUNCTION stepping.', quote_ident(stage || '__maintain'), '()');
         FOR belonging IN
@@ -292,6 +284,15 @@ BEGIN
         LOOP
             EXECUTE concat('DROP TABLE stepping.', quote_ident(belonging));
         END LOOP;
+    END LOOP;
+    FOR follower IN  -- tables that nothing follows any more
+        SELECT t.tgname, t.tgrelid::regclass AS source FROM pg_trigger AS t
+        WHERE t.tgname IN ('stepping_open', 'stepping_close')
+          AND NOT EXISTS (
+              SELECT FROM pg_trigger AS f WHERE f.tgrelid = t.tgrelid AND f.tgname ~ '^stepping_[0-9]{6}_'
+          )
+    LOOP
+        EXECUTE concat('DROP TRIGGER ', follower.tgname, ' ON ', follower.source);
     END LOOP;
 END
 $body$;

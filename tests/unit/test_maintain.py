@@ -85,7 +85,7 @@ def fire(maintain: ModuleType, plpy: Plpy, *events: str) -> list[str]:
     return [sql for sql, _ in plpy.executed]
 
 
-ONLY_ONE = [{"open": "1", "waiting": ""}]
+ONLY_ONE = [{"open": "+", "waiting": ""}]
 
 
 def test_an_insert_is_one_statement_after_its_locks_and_prepared_once(maintain: ModuleType) -> None:
@@ -113,7 +113,7 @@ def test_a_count_below_zero_is_an_error(maintain: ModuleType) -> None:
 
 
 def test_a_change_waits_while_another_statement_is_open(maintain: ModuleType) -> None:
-    plpy = Plpy(**{"insert into s_aside": [{}], "current_setting": [{**ONLY_ONE[0], "open": "2"}]})
+    plpy = Plpy(**{"insert into s_aside": [{}], "current_setting": [{**ONLY_ONE[0], "open": "++"}]})
     ran = fire(maintain, plpy, "INSERT")
     assert [sql.split(" SELECT x")[0] for sql in ran[1:3]] == [
         "INSERT INTO s_aside",

@@ -10,7 +10,7 @@ def is_only_change() -> str:
     """True if no other statement is under way, within whose end there may be more changes, and no change
     waits for this stage or one before it."""
     waiting = "nullif(current_setting('stepping.waiting', true), '')::integer"
-    return f"current_setting('stepping.open') = '1' AND ({waiting} > TG_ARGV[1]::integer) IS NOT FALSE"
+    return f"current_setting('stepping.open') = '+' AND ({waiting} > TG_ARGV[1]::integer) IS NOT FALSE"
 
 
 def pinned(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
