@@ -79,6 +79,9 @@ def in_process(arena: Arena, size: Size, question: Question, rounds: int) -> Tim
             conn.rollback()
         return took
 
+    if not question.writes:  # what was rolled back until now is not to be read
+        for contender in arena.contenders:
+            arena.vacuum(contender, size)
     arena.checkpoint()
     return in_turn(arena.contenders, rounds, measure)
 

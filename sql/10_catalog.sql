@@ -164,14 +164,14 @@ DECLARE
     next record;
 BEGIN
     LOOP
-        SELECT a.attrelid::regclass AS aside, quote_ident(a.attname) AS weight, w.stage, w.number INTO next
+        SELECT a.attrelid::regclass AS aside, quote_ident(a.attname) AS padding, w.stage, w.number INTO next
         FROM stepping.waiting AS w
         JOIN pg_attribute AS a ON a.attrelid = concat('stepping.', quote_ident(w.stage || '__aside_1'))::regclass
         ORDER BY w.number, w.stage, a.attnum DESC LIMIT 1;
         PERFORM set_config('stepping.waiting', coalesce(next.number::text, ''), true);
         EXIT WHEN next.stage IS NULL;
         DELETE FROM stepping.waiting WHERE stage = next.stage;
-        EXECUTE concat('UPDATE ', next.aside, ' SET ', next.weight, ' = 0 WHERE false');
+        EXECUTE concat('UPDATE ', next.aside, ' SET ', next.padding, ' = NULL WHERE false');
     END LOOP;
 END
 $body$;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pg_stepping.delta import Stage, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_name
+from pg_stepping.ir.types import fresh
 
 
 def state_table(stage: Stage, describe: str) -> str:
@@ -32,12 +33,21 @@ def state_table(stage: Stage, describe: str) -> str:
 
 
 def aside_tables(program: StageProgram) -> str:
-    """The tables where changes wait while others of the same statement are still to come."""
-    tables = ["-- Where changes wait while a statement has more of them to come; empty at all other times."]
+    """The tables where changes wait while others of the same statement are still to come.
+
+    The planner guesses their rows from their pages: a column that seems wide lets it expect one row a page,
+    and so look up what joins with it by an index.
+    """
+    tables = [
+        "-- Where changes wait while a statement has more of them to come; empty at all other times.\n"
+        "-- The padding, which nobody fills, lets the planner expect few rows."
+    ]
     for source in program.sources:
-        columns = "".join(f"{quote_name(c.name)} {c.type.sql}, " for c in source.change.fields)
-        columns += f"{source.change.weight} integer"
-        tables.append(f"CREATE UNLOGGED TABLE {quote_table(source.aside)} ({columns});")
+        columns = [f"{quote_name(c.name)} {c.type.sql}" for c in source.change.fields]
+        columns.append(f"{source.change.weight} integer")
+        taken = {c.name for c in source.change.fields} | {program.stage.weight}
+        columns.append(f"{quote_name(fresh('padding', taken))} character(8000)")
+        tables.append(f"CREATE UNLOGGED TABLE {quote_table(source.aside)} ({', '.join(columns)});")
     asides = ", ".join(quote_table(s.aside) for s in program.sources)
-    tables.append(f"ANALYZE {asides};  -- so that they are planned for as empty")
+    tables.append(f"ANALYZE {asides};")
     return "\n".join(tables)
