@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import time
@@ -45,13 +46,16 @@ def questions(scale: int) -> tuple[Question, ...]:
 
 
 def in_turn(contenders: tuple[Contender, ...], rounds: int, measure: Callable[[Contender], float]) -> Times:
-    """The median of each contender, the order rotated from round to round."""
+    """The median of each contender, the order rotated from round to round; NaN if one of its runs failed."""
     found: dict[str, list[float]] = {c.name: [] for c in contenders}
     for i in range(rounds):
         shift = i % len(contenders)
         for contender in (*contenders[shift:], *contenders[:shift]):
             found[contender.name].append(measure(contender))
-    return {name: statistics.median(times) for name, times in found.items()}
+    return {
+        name: math.nan if any(map(math.isnan, times)) else statistics.median(times)
+        for name, times in found.items()
+    }
 
 
 def in_process(arena: Arena, size: Size, question: Question, rounds: int) -> Times:
@@ -124,8 +128,10 @@ def end_to_end(
         done = subprocess.run(
             [str(program), "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds),
              "-D", f"meters={size.meters}", "-D", f"users={size.users}", *files, dsn],
-            capture_output=True, text=True, check=True,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
+        if done.returncode:  # what does not lock may find its rows corrupt, or there twice
+            return math.nan
         line = next(line for line in done.stdout.splitlines() if line.startswith("tps"))
         return float(line.split()[2])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from benchmarks.contenders import STEPPING, Contender
@@ -23,6 +24,8 @@ def table(
 def _cell(times: Times, name: str, rate: bool) -> str:
     if name not in times:
         return ""
+    if math.isnan(times[name]):
+        return "failed"
     ratio = times[name] / times["hand"] if rate else times["hand"] / times[name]
     figure = f"{times[name]:,.0f}" if times[name] >= 100 else f"{times[name]:,.1f}"
     return figure if name == "hand" else f"{figure} ({ratio:.2f})"
