@@ -32,18 +32,19 @@ def maintainer(plpy: Any, view: Any) -> Any:
         return f"SELECT {kept}sum({weight})::integer AS {weight} FROM {both} {by} HAVING sum({weight}) <> 0"
 
     def gather(terms: Any) -> str:
-        return f"delta AS ({view['gather'][0]} {' UNION ALL '.join(terms)} {view['gather'][1]})"
+        return f"delta AS ({view['gather'][0]} {terms} {view['gather'][1]})"
 
     def applied(*parts: str) -> str:
         """Apply the relation delta, and tell what it left."""
+        before = (f"{name} ({query})" for name, query in view["before"].items())
         outcome = f"changed AS ({view['apply']} {view['returning']}), outcome AS ({view['outcome']})"
-        return f"WITH {', '.join(parts)}, {outcome} SELECT * FROM outcome"
+        return f"WITH {', '.join([*parts, *before])}, {outcome} SELECT * FROM outcome"
 
     def fast_path(source: Any, event: Any) -> str:
         """Add the effect of the change to the state."""
         if event == "INSERT" and source in view["grown"]:
             return f"{view['insert'][0]} {view['grown'][source]} {view['insert'][1]}"
-        return applied(f"change AS ({change(source, event)})", gather([view["term"][source]]))
+        return applied(f"change AS ({change(source, event)})", gather(view["term"][source]))
 
     def look_after(done: Any) -> None:
         """See to the groups from which rows were taken."""
@@ -89,9 +90,13 @@ def maintainer(plpy: Any, view: Any) -> Any:
         for table in aside.values():
             prepared(("clear", table), f"DELETE FROM {table}").execute()
         isolation = prepared("isolation", "SHOW transaction_isolation").execute()[0]["transaction_isolation"]
-        if "unseen" in view and isolation in ("repeatable read", "serializable"):
-            plpy.execute(view["unseen"])
-        prepared("empty", view["empty"]).execute()
+        if isolation in ("repeatable read", "serializable"):
+            if "unseen" in view:
+                plpy.execute(view["unseen"])
+            elif len(view["empty"]) > 1:
+                plpy.execute(f"SELECT stepping.refuse_snapshot('{stage}')")
+        for sql in view["empty"]:
+            plpy.execute(sql)
 
     def maintain(td: Any) -> None:
         event, (source, number) = td["event"], td["args"]

@@ -226,6 +226,18 @@ BEGIN
 END
 $body$;
 
+-- A subquery that is used as a value has more than one row.
+CREATE OR REPLACE FUNCTION stepping.refuse_rows(n bigint) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE
+AS $body$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'cardinality_violation',
+        MESSAGE = 'more than one row returned by a subquery used as an expression',
+        HINT = 'A maintained view has this subquery; it allows at most one row.';
+END
+$body$;
+
 CREATE OR REPLACE FUNCTION stepping.refuse_write() RETURNS trigger
 LANGUAGE plpgsql
 AS $body$

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from psycopg import Connection
 
 from pg_stepping.backend.script import LANGUAGES, Definition
 from pg_stepping.delta import Edge, Stage, cut_stages, equalities, join_tree, programs_of
-from pg_stepping.errors import InvalidQuery, UnsupportedServer
+from pg_stepping.errors import InvalidQuery, UnsupportedQuery, UnsupportedServer
 from pg_stepping.frontend import read_query
-from pg_stepping.frontend.postgres import begin, execute, hashable
+from pg_stepping.frontend.postgres import begin, execute, hashable, typed
 from pg_stepping.frontend.sql import Query
 from pg_stepping.ir import Scan, Table
 from pg_stepping.passes import run_passes
@@ -23,14 +25,26 @@ def compile_query(
     *,
     language: str | None = None,
     indexes: Sequence[Sequence[str]] = (),
+    strict: bool = False,
 ) -> Definition:
-    """Compile the SELECT in `query` into the definition of the maintained view `view`."""
+    """Compile the SELECT in `query` into the definition of the maintained view `view`.
+
+    With `strict`, a query with a stage that each change computes anew as a whole is refused.
+    """
     begin(conn)
     _check_schema(conn, view.schema)
     chosen = choose_language(conn, language)
     read = read_query(conn, query)
     plan = run_passes(read.plan)
-    stages, published = cut_stages(plan, view, read.tables)
+    stages, published = cut_stages(plan, view, read.tables, partial(typed, conn))
+    stages = tuple(_hashed(conn, s) for s in stages)
+    whole = [s for s in stages if s.kept_by == "stage"]
+    if strict and whole:
+        computed = ", ".join(k.name for k in whole[0].keys)
+        raise UnsupportedQuery(
+            f"a stage that every change computes anew as a whole (of {computed})",
+            hint="give its window a PARTITION BY, its aggregate a GROUP BY, or leave strict out",
+        )
     return Definition(
         view=view,
         query=read,
@@ -42,11 +56,22 @@ def compile_query(
     )
 
 
+def _hashed(conn: Connection[object], stage: Stage) -> Stage:
+    """The stage with a note whether equal keys of its partitions have equal hashes."""
+    keys = [k.expression for k in stage.keys if k.name in stage.by]
+    columns = stage.core.columns
+    return replace(stage, hashed=all(hashable(conn, columns, [(k, k) for k in keys]))) if keys else stage
+
+
 def _join_trees(
     conn: Connection[object], stages: Sequence[Stage], read: Query
 ) -> dict[str, tuple[Edge, ...]]:
     """For each stage, by its name, how its relations are joined as a tree."""
-    own = {s.table: {k.name for k in s.keys} for s in stages if s.kind == "groups"}
+    own = {
+        s.table: {k.name for k in s.keys} if s.kind == "groups" else {s.row_key}
+        for s in stages
+        if s.kind in ("groups", "total", "partition")
+    }
 
     def is_key(scan: Scan, columns: set[str]) -> bool:
         if scan.table in own:

@@ -8,10 +8,10 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from pg_stepping.catalog import Installed, found, use_settings
-from pg_stepping.delta.change import NO_EQUALITY
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute, relation
+from pg_stepping.ir.types import NO_EQUALITY
 from pg_stepping.session import guarded
 
 

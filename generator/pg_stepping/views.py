@@ -42,6 +42,7 @@ def generate(
     schema: str | None = None,
     language: str | None = None,
     indexes: Sequence[Sequence[str]] = (),
+    strict: bool = False,
 ) -> Script:
     """The migration that makes view `name` of the SELECT in `query`; nothing in the database changes.
 
@@ -50,7 +51,7 @@ def generate(
     """
     with guarded(conn, undo=True):
         definition = compile_query(
-            conn, target(conn, name, schema), query, language=language, indexes=indexes
+            conn, target(conn, name, schema), query, language=language, indexes=indexes, strict=strict
         )
         script, before = write_script(definition), prelude(conn, definition.language)
     return replace(script, up=f"{before}\n{script.up}") if before else script
@@ -64,17 +65,19 @@ def create_view(
     schema: str | None = None,
     language: str | None = None,
     indexes: Sequence[Sequence[str]] = (),
+    strict: bool = False,
 ) -> None:
     """Make the maintained view `name` of the SELECT in `query`, and fill it.
 
     Runs in the caller's transaction: nothing is committed, and it rolls back whole. `name` may be given as
-    schema.name; the default schema is the first of search_path. Raises UnsupportedQuery, InvalidQuery,
+    schema.name; the default schema is the first of search_path. `strict` refuses a query of which every
+    change computes a whole stage anew (`explain` names those). Raises UnsupportedQuery, InvalidQuery,
     NameTaken, UnsupportedServer, InsufficientPrivilege or ConnectionUnusable, with nothing changed.
     """
     with guarded(conn):
         view = target(conn, name, schema)
         _check_name_is_free(conn, view)
-        definition = compile_query(conn, view, query, language=language, indexes=indexes)
+        definition = compile_query(conn, view, query, language=language, indexes=indexes, strict=strict)
         try:
             with savepoint(conn):
                 run_script(conn, prelude(conn, definition.language) + write_script(definition).up)

@@ -1,10 +1,4 @@
-"""Every expression that a maintained view may compute, in each of the places where it can stand.
-
-`python tests/postgres/test_sql_coverage.py > docs/sql-coverage.md` writes the list for readers.
-"""
-
-import sys
-from pathlib import Path
+"""Every expression that a maintained view may compute, in each of the places where it can stand."""
 
 import psycopg
 import pytest
@@ -12,8 +6,6 @@ from test_cases import NAMES, assert_maintained, title
 from test_refused import REFUSED
 
 import pg_stepping
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "sql-coverage.md"
 
 SCHEMA = r"""
 SET LOCAL timezone = 'Europe/Oslo';
@@ -202,12 +194,14 @@ def test_what_cannot_be_read_back_is_refused(database, expression):
             pg_stepping.generate(conn, "v", f"SELECT {expression} AS e FROM t", language="plpgsql")
 
 
-def document():
-    """The page for readers: what the tests maintain, and what they see refused."""
+def document(select):
+    """The page for readers: what the tests maintain, and what they see refused; `select` are lines on SELECT."""
     lines = [
         "# What SQL is maintained",
         "",
-        "Written by `python tests/postgres/test_sql_coverage.py > docs/sql-coverage.md`; each line is a test.",
+        "Written by `python tests/postgres/test_select.py DSN > docs/sql-coverage.md`; each line is a test.",
+        "",
+        *select,
         "",
         "## Queries",
         "",
@@ -223,11 +217,3 @@ def document():
         *(f"- `{expression}`: its canonical form is not read back faithfully" for expression in UNREADABLE),
     ]
     return "\n".join(lines) + "\n"
-
-
-def test_the_document_is_up_to_date():
-    assert DOCUMENT.read_text() == document()
-
-
-if __name__ == "__main__":
-    sys.stdout.write(document())

@@ -80,10 +80,12 @@ def _usual_case(program: StageProgram) -> list[str]:
 
 def _empty(program: StageProgram) -> list[str]:
     """Empty the state; DELETE by itself would leave rows that an old snapshot does not see."""
-    if program.stage.kind == "total":
-        return [program.empty]
-    unseen = f"TRUNCATE {quote_table(program.stage.table)}"
-    return [f"IF {OLD_SNAPSHOT} THEN\n    {unseen};\nEND IF", program.empty]
+    if program.stage.kind == "total" and len(program.empty) == 1:
+        return [*program.empty]
+    at_once = f"TRUNCATE {quote_table(program.stage.table)}"
+    refused = f"PERFORM stepping.refuse_snapshot({quote_text(program.stage.name)})"
+    step = at_once if len(program.empty) == 1 else refused
+    return [f"IF {OLD_SNAPSHOT} THEN\n    {step};\nEND IF", *program.empty]
 
 
 def _statements(sqls: list[str]) -> list[str]:
@@ -114,9 +116,10 @@ def _by_event(code: Callable[[str], list[str]], events: Sequence[str] = EVENTS) 
 
 def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> list[str]:
     """Add the effect of the change to the state."""
-    relation = {"INSERT": "inserted", "DELETE": "deleted", "UPDATE": "change"}[event]
+    plain = program.stage.kind != "partition"
+    relation = {"INSERT": "inserted", "DELETE": "deleted"}.get(event, "change") if plain else "change"
     change = _cte("change AS", source.change.query(event))
-    lines = _take(program, {source.table: relation}, f"WITH {change}\n" if event == "UPDATE" else "")
+    lines = _take(program, {source.table: relation}, f"WITH {change}\n" if relation == "change" else "")
     if event == "INSERT" and source.grown is not None:
         return [*lines, source.grown.join(program.insert)]
     return [*lines, _settle(program, [change, _cte("delta AS", program.delta(source.term))])]
@@ -133,7 +136,12 @@ def _take(program: StageProgram, changed: Mapping[Table, str], with_: str = "") 
 def _settle(program: StageProgram, parts: list[str]) -> str:
     """Apply the relation `delta`, and tell what it left."""
     applied = _cte("changed AS", f"{program.apply}\n{program.returning}")
-    parts = [*parts, applied, _cte("outcome AS", program.outcome)]
+    parts = [
+        *parts,
+        *(_cte(name, query) for name, query in program.before),
+        applied,
+        _cte("outcome AS", program.outcome),
+    ]
     return f"WITH {', '.join(parts)}\nSELECT * FROM outcome\nINTO {_outcome_variables(program)}"
 
 
@@ -177,7 +185,7 @@ def _set_aside(program: StageProgram) -> list[str]:
 def _carry(program: StageProgram, clear: list[str]) -> list[str]:
     """Carry all that waits to the state."""
     asides = {s.table: quote_table(s.aside) for s in program.sources}
-    together = _cte("delta AS", program.delta(*(s.waiting for s in program.sources)))
+    together = _cte("delta AS", program.delta(program.waiting))
     return [*_take(program, asides), _settle(program, [together]), *clear]
 
 

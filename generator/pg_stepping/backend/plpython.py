@@ -47,12 +47,13 @@ def _view(program: StageProgram) -> str:
         ("grown", _dict({s.key: _text(s.grown) for s in sources if s.grown is not None})),
         ("insert", _tuple([i.strip("\n") for i in program.insert])),
         ("gather", _tuple([g.strip("\n") for g in program.gather])),
+        ("before", _dict({name: _text(query) for name, query in program.before})),
         ("apply", _text(program.apply)),
         ("returning", _text(program.returning)),
         ("outcome", _text(program.outcome)),
-        ("empty", _text(program.empty)),
+        ("empty", _list(program.empty)),
     ]  # fmt: skip
-    if program.stage.kind != "total":
+    if program.stage.kind != "total" and len(program.empty) == 1:
         entries.append(("unseen", _text(f"TRUNCATE {quote_table(program.stage.table)}")))
     if program.remove is not None:
         entries.append(("emptied", _text(program.remove)))
@@ -61,7 +62,7 @@ def _view(program: StageProgram) -> str:
     entries += [
         ("locks", _dict({s.key: _locks(program.locks({s.table: "change"})) for s in sources})),
         ("aside", _dict({s.key: _text(quote_table(s.aside)) for s in sources})),
-        ("waiting", _list([s.waiting for s in sources])),
+        ("waiting", _text(program.waiting)),
         ("waiting_locks", _locks(program.locks({s.table: quote_table(s.aside) for s in sources}))),
     ]
     return "view = {\n" + "".join(f'    "{name}": {value},\n' for name, value in entries) + "}"

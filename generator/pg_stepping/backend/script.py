@@ -104,16 +104,15 @@ def _commented(text: str) -> str:
 
 
 def _kind(program: StageProgram) -> str:
-    return {"groups": "one row a group", "total": "one row", "rows": "one row a distinct row"}[
-        program.stage.kind
-    ]
+    kinds = {"groups": "one row a group", "total": "one row", "rows": "one row a distinct row"}
+    return kinds.get(program.stage.kind, "one row a distinct row, computed anew for each touched key")
 
 
 def _all_settings(definition: Definition) -> tuple[tuple[str, str], ...]:
     """The settings that the triggers run with, so that no session's own can change what they compute."""
     pinned = dict(definition.query.settings)
     stages = [p.stage for p in definition.programs]
-    by_text = any(not k.type.base.startswith(_PLAIN_TEXT) for s in stages if s.kind == "rows" for k in s.keys)
+    by_text = any(not k.type.base.startswith(_PLAIN_TEXT) for s in stages if s.is_bag for k in s.keys)
     if by_text:
         pinned = {**dict(_FIXED_TEXT), **pinned}
     if by_text or any("::text::numeric" in c.cast for s in stages for c in s.state):

@@ -12,15 +12,18 @@ def state_table(stage: Stage, describe: str) -> str:
     """CREATE TABLE for the state of a stage, with the index that finds a row by its key."""
     lines: list[str] = []
     constraint = f"CONSTRAINT {quote_name(stage.name + '_key')}"
-    if stage.kind == "rows":
+    if stage.is_bag:
         lines.append(f"{quote_name(stage.row_key)} bytea NOT NULL")
     for key in stage.keys:
         required = f" NOT NULL CHECK ({quote_name(key.name)})" if stage.kind == "total" else ""
         lines.append(f"{quote_name(key.name)} {key.type.sql}{required}")
     default = " DEFAULT '0'" if stage.kind == "total" else ""
-    lines += [f"{column.sql_name} {column.type.name} NOT NULL{default}" for column in stage.state]
+    lines += [
+        f"{c.sql_name} {c.type.name} NOT NULL{default}" if c.required else f"{c.sql_name} {c.type.sql}"
+        for c in stage.state
+    ]
     lines += [f"{result.sql_name} {result.type.sql}" for result in stage.results]
-    if stage.kind == "rows":
+    if stage.is_bag:
         lines.append(f"{constraint} PRIMARY KEY ({quote_name(stage.row_key)})")
     else:
         keys = ", ".join(quote_name(k.name) for k in stage.keys)
@@ -29,7 +32,10 @@ def state_table(stage: Stage, describe: str) -> str:
         lines.append(f"CONSTRAINT rows_are_unique CHECK ({stage.count.sql_name} <= 1)")
     body = ",\n    ".join(lines)
     table = quote_table(stage.table)
-    return f"CREATE TABLE {table} (\n    {body}\n);\nCOMMENT ON TABLE {table} IS {quote_lines(describe)};"
+    created = f"CREATE TABLE {table} (\n    {body}\n);\nCOMMENT ON TABLE {table} IS {quote_lines(describe)};"
+    if not stage.by:
+        return created
+    return f"{created}\nCREATE INDEX ON {table} ({', '.join(map(quote_name, stage.by))});"
 
 
 def aside_tables(program: StageProgram) -> str:

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Column, Type
+from pg_stepping.ir.types import NO_EQUALITY
 
-# Types without an equality that GROUP BY could use.
-NO_EQUALITY = frozenset(
-    ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle", "refcursor")
-)
 # Types whose equality means the same value in every respect; elsewhere (1.0 = 1.00, 0 = -0) the text must
 # agree too.
 _SAME_WHEN_EQUAL = (

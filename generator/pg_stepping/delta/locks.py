@@ -24,10 +24,11 @@ from itertools import groupby
 from sqlglot import exp
 
 from pg_stepping.delta.stages import Stage
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import Core, core_of, quote_table
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
-from pg_stepping.ir import Scan, Table
+from pg_stepping.ir import Project, Scan, Table, Union
 from pg_stepping.ir.nodes import Expression, columns_read
+from pg_stepping.ir.rewrite import substitute
 
 BUCKETS = 64
 # True where a statement may not see what was committed while it waited for a lock.
@@ -72,9 +73,44 @@ def first_lock(stage_name: str) -> int:
     return int.from_bytes(digest[:8]) >> 17 << 16
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Relations whose rows are joined, and the conditions under which they are."""
+
+    scans: tuple[Scan, ...]
+    conditions: tuple[Expression, ...]
+
+
+def joined(core: Core) -> list[Joined]:
+    """What a core joins: all that it reads, but for the parts of a union, which do not meet."""
+    if len(core.parts) == 1 and not core.outers and isinstance(core.parts[0], Union):
+        return [j for part in core.parts[0].parts for j in joined(core_of(part.input))]
+    return [Joined(core.scans, tuple(dict.fromkeys(_conditions(core))))]
+
+
+def _conditions(core: Core) -> list[Expression]:
+    """All conditions, of subqueries too, in terms of the tables' columns."""
+    found = [*core.conditions]
+    for outer in core.outers:
+        found += [*outer.conditions, *outer.match_conditions]
+    for relation in (*core.parts, *(o.input for o in core.outers)):
+        if isinstance(relation, Project | Union):
+            parts = relation.parts if isinstance(relation, Union) else (relation,)
+            columns = [{(relation.relation, i.name): i.expression for i in p.items} for p in parts]
+            found = [substitute(c, of_part) for c in found for of_part in columns]
+            found += [c for p in parts for c in _conditions(core_of(p.input))]
+    return found
+
+
 def equalities(stage: Stage) -> list[Pair]:
     """The conditions that two relations' expressions are equal."""
-    return [(c.this, c.expression) for c in map(_bare, stage.conditions) if _links(c)]
+    return [pair for j in joined(stage.core) for pair in _equalities(j)]
+
+
+def _equalities(of: Joined) -> list[Pair]:
+    there = {s.relation for s in of.scans}
+    pairs = [(c.this, c.expression) for c in map(_bare, of.conditions) if _links(c)]
+    return [p for p in pairs if all(next(columns_read(e))[0] in there for e in p)]
 
 
 def _bare(condition: Expression) -> Expression:
@@ -98,18 +134,28 @@ def join_tree(
     `hashable` are those equalities in which equal values have equal hashes; `is_key` tells whether some
     columns of a relation tell its rows apart: such a relation is the one side of a join, not the root.
     """
-    if not stage.joins:
-        return ()
+    found: list[tuple[Scan, Scan, tuple[Pair, ...]]] = []
+    for of in joined(stage.core):
+        found += _tree(stage, of, hashable, is_key)
+    return tuple(Edge(i, child, parent, keys) for i, (child, parent, keys) in enumerate(found))
+
+
+def _tree(
+    stage: Stage, of: Joined, hashable: Collection[Pair], is_key: Callable[[Scan, set[str]], bool]
+) -> list[tuple[Scan, Scan, tuple[Pair, ...]]]:
+    """Child, parent and keys of each edge, the deepest first."""
     keys: dict[tuple[str, str], list[Pair]] = {}
-    for pair in equalities(stage):
+    for pair in _equalities(of):
         if pair in hashable:
             (a, _), (b, _) = (next(columns_read(e)) for e in pair)
             keys.setdefault((a, b), []).append(pair)
             keys.setdefault((b, a), []).append((pair[1], pair[0]))
-    root = _root(stage, keys, is_key)
+    if len(of.scans) < 2:
+        return []
+    root = _root(stage, of, keys, is_key)
     found: list[tuple[int, Scan, Scan]] = []
     depth = {root.relation: 0}
-    reached, waiting = [root], [s for s in stage.scans if s is not root]
+    reached, waiting = [root], [s for s in of.scans if s is not root]
     while waiting:
         linked = ((p, c) for p in reached for c in waiting if (c.relation, p.relation) in keys)
         parent, child = next(linked, (root, waiting[0]))
@@ -118,25 +164,25 @@ def join_tree(
         reached.append(child)
         waiting.remove(child)
     found.sort(key=lambda edge: -edge[0])
-    return tuple(
-        Edge(i, child, parent, tuple(keys.get((child.relation, parent.relation), ())))
-        for i, (_, child, parent) in enumerate(found)
-    )
+    return [(c, p, tuple(keys.get((c.relation, p.relation), ()))) for _, c, p in found]
 
 
 def _root(
-    stage: Stage, keys: Mapping[tuple[str, str], list[Pair]], is_key: Callable[[Scan, set[str]], bool]
+    stage: Stage,
+    of: Joined,
+    keys: Mapping[tuple[str, str], list[Pair]],
+    is_key: Callable[[Scan, set[str]], bool],
 ) -> Scan:
     """The one side of the fewest joins, then the many side of the most, then where most of what is aggregated
     comes from; the last such relation."""
     one, many = Counter[str](), Counter[str]()
-    by_name = {s.relation: s for s in stage.scans}
+    by_name = {s.relation: s for s in of.scans}
     for (mine, other), pairs in keys.items():
         if is_key(by_name[mine], {e.name for e, _ in pairs if isinstance(e, exp.Column)}):
             one[mine] += 1
             many[other] += 1
     summed = Counter(relation for c in stage.state for relation, _ in columns_read(c.argument))
-    return max(reversed(stage.scans), key=lambda s: (-one[s.relation], many[s.relation], summed[s.relation]))
+    return max(reversed(of.scans), key=lambda s: (-one[s.relation], many[s.relation], summed[s.relation]))
 
 
 def locks(stage: Stage, tree: tuple[Edge, ...], changed: Mapping[Table, str]) -> tuple[Lock, ...]:
@@ -156,6 +202,18 @@ def locks(stage: Stage, tree: tuple[Edge, ...], changed: Mapping[Table, str]) ->
             statements.append([])
         statements[-1] += of_edge
     return tuple(_lock(stage, parts) for parts in statements)
+
+
+def partition_lock(stage: Stage, tree: tuple[Edge, ...], touched: str) -> Lock:
+    """The statement that locks the touched keys of a partition, each until the end of its transaction: who
+    computes one anew sees all rows of those before him. `touched` is the query of their relation."""
+    number = first_lock(stage.name) + len(tree) * BUCKETS
+    keys = ", ".join(map(quote_name, stage.by))
+    key = f"{number} + (hash_record(ROW({keys})) & {BUCKETS - 1})" if stage.hashed else str(number)
+    rows = touched.replace("\n", "\n    ")
+    query = f"SELECT DISTINCT {key} AS key\nFROM (\n    {rows}\n) AS touched"
+    refuse = f"stepping.refuse_snapshot({quote_text(stage.name)})"
+    return Lock(f"CASE WHEN {OLD_SNAPSHOT} THEN {refuse} ELSE pg_advisory_xact_lock(key) END", query)
 
 
 @dataclass(frozen=True, slots=True)

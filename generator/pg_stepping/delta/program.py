@@ -17,13 +17,15 @@ from textwrap import indent
 from sqlglot import exp
 
 from pg_stepping.delta.change import Change, change_of
-from pg_stepping.delta.locks import Edge, Lock, locks
+from pg_stepping.delta.locks import Edge, Lock, locks, partition_lock
+from pg_stepping.delta.partition import Anew, refilling
 from pg_stepping.delta.stages import SCHEMA, Stage
 from pg_stepping.delta.state import Stored, operand
-from pg_stepping.delta.terms import Term, grown, quote_table, terms, whole
+from pg_stepping.delta.terms import Term, grown, named, quote_table, terms, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
 from pg_stepping.ir import Column, Table
 from pg_stepping.ir.nodes import Expression
+from pg_stepping.ir.rewrite import substitute
 from pg_stepping.ir.types import fresh, reference
 
 INDENT = "    "
@@ -34,8 +36,8 @@ STATE = "state"  # the alias of the state table wherever it is written
 class SourceProgram:
     """What the change of one table does to one stage.
 
-    `term` is the stage's join of the relation `change` with the other tables; `waiting` the same of what was
-    set aside, with the others as they were where they changed too; `aside` is the table where changes wait.
+    `term` is the stage's join of the relation `change` with the other tables; `aside` is the table where
+    changes wait.
     `grown` joins the rows of `inserted` with the other tables, if new rows can only add rows to the join.
     """
 
@@ -44,7 +46,6 @@ class SourceProgram:
     change: Change
     term: str
     aside: Table
-    waiting: str
     grown: str | None
 
 
@@ -52,9 +53,10 @@ class SourceProgram:
 class StageProgram:
     """The statements of one stage.
 
-    `tree` is the join tree of its relations.
+    `tree` is the join tree of its relations; `waiting` are the terms of all that was set aside.
     `insert` (a head and a tail around what `grown` joins) adds rows of weight 1 to the state.
     `gather` (the same around terms) makes the relation `delta` of rows with weights, one row for each key;
+    For a partition `delta` is the touched keys, and `before` names what is computed between it and `apply`.
     `apply` adds it to the state, and `outcome` sums up what that returns (`returning`): the least count, the
     rows whose count is zero, the rows whose sums are stale.
     `remove` and `refresh` take such rows as $1, a tid array.
@@ -63,15 +65,17 @@ class StageProgram:
     stage: Stage
     tree: tuple[Edge, ...]
     sources: tuple[SourceProgram, ...]
+    waiting: str
     insert: tuple[str, str]
     gather: tuple[str, str]
+    before: tuple[tuple[str, str], ...]
     apply: str
     returning: str
     outcome: str
     remove: str | None
     refresh: str | None
     fill: str
-    empty: str
+    empty: tuple[str, ...]
 
     def delta(self, *of: str) -> str:
         """The query of the relation `delta` over some terms."""
@@ -80,7 +84,12 @@ class StageProgram:
 
     def locks(self, changed: Mapping[Table, str]) -> tuple[Lock, ...]:
         """What to lock before the delta of some tables is computed, given the relations of their changes."""
-        return locks(self.stage, self.tree, changed)
+        taken = locks(self.stage, self.tree, changed)
+        if self.stage.kind != "partition":
+            return taken
+        shape = _Shape(self.stage)
+        touched = self.delta(*map(shape.term, terms(self.stage.core, changed, self.stage.weight)))
+        return *taken, partition_lock(self.stage, self.tree, touched)
 
 
 def programs_of(stages: Sequence[Stage], trees: Mapping[str, tuple[Edge, ...]]) -> tuple[StageProgram, ...]:
@@ -92,19 +101,37 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
     shape = _Shape(stage)
     tables = list(dict.fromkeys(s.table for s in stage.scans))
     asides = {t: Table(SCHEMA, f"{stage.name}__aside_{i + 1}") for i, t in enumerate(tables)}
-    together = terms(stage, {t: quote_table(a) for t, a in asides.items()})
+    core, weight = stage.core, stage.weight
+    waiting = terms(core, {t: quote_table(a) for t, a in asides.items()}, weight)
     sources = tuple(
         SourceProgram(
             key=_key(t, tables),
             table=t,
-            change=change_of(_columns(stage, t), stage.weight),
-            term="\nUNION ALL\n".join(map(shape.term, terms(stage, {t: "change"}))),
+            change=change_of(_columns(stage, t), weight),
+            term="\nUNION ALL\n".join(map(shape.term, terms(core, {t: "change"}, weight))),
             aside=asides[t],
-            waiting="\nUNION ALL\n".join(shape.term(w) for w in together if w.table == t),
-            grown=grown(stage, t, "inserted"),
+            grown=grown(core, t, "inserted") if stage.kind != "partition" else None,
         )
         for t in tables
     )
+    if stage.kind == "partition":
+        anew = Anew(stage)
+        return StageProgram(
+            stage=stage,
+            tree=tree,
+            sources=sources,
+            waiting="\nUNION ALL\n".join(map(shape.term, waiting)),
+            insert=("", ""),
+            gather=anew.gather,
+            before=anew.before,
+            apply=anew.apply,
+            returning=f"RETURNING {STATE}.{stage.count.sql_name} AS n",
+            outcome="SELECT min(n) AS least\nFROM changed",
+            remove=None,
+            refresh=None,
+            fill=anew.fill,
+            empty=anew.empty,
+        )
     state = quote_table(stage.table)
     stale = [t for c in stage.state if (t := c.stale_test(STATE))]
     is_total = stage.kind == "total"
@@ -112,8 +139,10 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
         stage=stage,
         tree=tree,
         sources=sources,
+        waiting="\nUNION ALL\n".join(map(shape.term, waiting)),
         insert=shape.insert,
         gather=shape.gather,
+        before=(),
         apply=_apply(stage),
         returning=f"RETURNING {STATE}.ctid, {STATE}.{stage.count.sql_name} AS n"
         + (f", {' OR '.join(stale)} AS stale" if stale else ""),
@@ -121,7 +150,7 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
         remove=None if is_total else f"DELETE FROM {state} WHERE ctid = ANY ($1)",
         refresh=_refresh(stage) if stale else None,
         fill=shape.fill(),
-        empty=_empty(stage),
+        empty=_empty(stage, shape),
     )
 
 
@@ -155,11 +184,14 @@ class _Shape:
 
     def term(self, term: Term) -> str:
         """The joined rows of one term: keys, what is aggregated, weight."""
-        columns = [_as(k.expression, k.name) for k in self.stage.keys]
-        columns += [_as(e, name) for e, name in self.inner.items()]
-        weight = quote_name(self.stage.weight)
-        named = term.weight.endswith(f".{weight}") and " * " not in term.weight
-        columns.append(term.weight if named else f"{term.weight} AS {weight}")
+        stage = self.stage
+        keys = stage.keys if not stage.by else tuple(k for k in stage.keys if k.name in stage.by)
+        expressions = [(k.expression, k.name) for k in keys if stage.kind != "partition" or stage.by]
+        expressions += list(self.inner.items())
+        columns = [named(substitute(e, term.missing), name) for e, name in expressions]
+        weight = quote_name(stage.weight)
+        plain = term.weight.endswith(f".{weight}") and not set("-*") & set(term.weight.split('"')[0])
+        columns.append(term.weight if plain else f"{term.weight} AS {weight}")
         return f"SELECT {', '.join(columns)}\n" + "\n".join(term.lines)
 
     @property
@@ -184,7 +216,7 @@ class _Shape:
     def fill(self) -> str:
         """The state of the tables as they are."""
         head, tail = self.added
-        return head + "\n".join(whole(self.stage)) + tail
+        return head + "\n".join(whole(self.stage.core)) + tail
 
     @property
     def insert(self) -> tuple[str, str]:
@@ -199,11 +231,11 @@ class _Shape:
         stage = self.stage
         if stage.kind == "rows":
             head, tail = self.gather
-            rows = indent(head + self.term(Term(stage.scans[0].table, (), "1")), INDENT)
+            rows = indent(head + self.term(Term((), "1")), INDENT)
             columns = ", ".join(stored_names(stage))
             return f"{_into(stage)}\nSELECT {columns}\nFROM (\n{rows}\n", f"{tail}\n) AS added"
         totals = {c.name: c.total() for c in stage.state}
-        listed = [", ".join(_as(k.expression, k.name) for k in stage.keys)]
+        listed = [", ".join(named(k.expression, k.name) for k in stage.keys)]
         listed += [f"{total} AS {quote_name(name)}" for name, total in totals.items()]
         of_totals: dict[str, Expression] = {name: exp.Var(this=total) for name, total in totals.items()}
         listed += [f"{r.over(of_totals)} AS {r.sql_name}" for r in stage.results]
@@ -212,14 +244,9 @@ class _Shape:
         return f"{_into(stage)}\nSELECT\n{INDENT}" + f",\n{INDENT}".join(listed) + "\n", group
 
 
-def _as(expression: Expression, name: str) -> str:
-    plain = isinstance(expression, exp.Column) and expression.name == name
-    return to_sql(expression) if plain else f"{to_sql(expression)} AS {quote_name(name)}"
-
-
 def _key_names(stage: Stage) -> list[str]:
     """The columns that the state table's unique index is on."""
-    if stage.kind == "rows":
+    if stage.is_bag:
         return [quote_name(stage.row_key)]
     return [quote_name(k.name) for k in stage.keys]
 
@@ -227,7 +254,7 @@ def _key_names(stage: Stage) -> list[str]:
 def stored_names(stage: Stage) -> list[str]:
     """The columns of the state table but for the results, in its order."""
     keys = [quote_name(k.name) for k in stage.keys]
-    first = [quote_name(stage.row_key)] if stage.kind == "rows" else []
+    first = [quote_name(stage.row_key)] if stage.is_bag else []
     return [*first, *keys, *(c.sql_name for c in stage.state)]
 
 
@@ -239,17 +266,13 @@ def _into(stage: Stage) -> str:
 def _on_conflict(stage: Stage) -> str:
     """In the order of the keys, so that no two writers wait for each other in a circle."""
     keys = ", ".join(_key_names(stage))
-    sums = {c.name: _sum(reference(STATE, c.name), reference("excluded", c.name)) for c in stage.state}
+    sums = {c.name: c.merged(reference(STATE, c.name), reference("excluded", c.name)) for c in stage.state}
     sets = [f"{c.sql_name} = {to_sql(sums[c.name])}" for c in stage.state]
     sets += [
         f"{r.sql_name} = {r.over({name: exp.Paren(this=s) for name, s in sums.items()})}"
         for r in stage.results
     ]
     return f"ORDER BY {keys}\nON CONFLICT ({keys}) DO UPDATE SET\n{INDENT}" + f",\n{INDENT}".join(sets)
-
-
-def _sum(a: Expression, b: Expression) -> Expression:
-    return exp.Add(this=a, expression=b)
 
 
 def _apply(stage: Stage) -> str:
@@ -276,7 +299,7 @@ def _refresh(stage: Stage) -> str:
     again: then it counts more rows than the state.
     """
     columns = [c for c in stage.state if c.stale != "never"]
-    lines = list(whole(stage))
+    lines = list(whole(stage.core))
     where = [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
     if stage.kind == "groups":
         for k in stage.keys:
@@ -298,10 +321,15 @@ def _refresh(stage: Stage) -> str:
     )
 
 
-def _empty(stage: Stage) -> str:
-    """Bring the state to what it is when a table of an inner join is empty."""
+def _empty(stage: Stage, shape: _Shape) -> tuple[str, ...]:
+    """Bring the state to what it is when a table is empty: an inner join is, else it is filled again."""
     if stage.kind == "total":
         stored: tuple[Stored, ...] = (*stage.state, *stage.results)
         zero = [f"{c.sql_name} = DEFAULT" for c in stored]
-        return f"UPDATE {quote_table(stage.table)} SET {', '.join(zero)}"
-    return f"DELETE FROM {quote_table(stage.table)}"
+        emptied = f"UPDATE {quote_table(stage.table)} SET {', '.join(zero)}"
+    else:
+        emptied = f"DELETE FROM {quote_table(stage.table)}"
+    if stage.core.is_inner:
+        return (emptied,)
+    head, tail = shape.insert
+    return *refilling(stage), emptied, head + "\n".join(whole(stage.core)) + tail

@@ -9,18 +9,37 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from pg_stepping.delta.state import BIGINT, SUMMABLE, ResultColumn, State, StateColumn, Stored, state_of
+from pg_stepping.delta.terms import Core, core_of
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.postgres import Relation
-from pg_stepping.ir import Aggregate, Column, Filter, Item, Join, Plan, Project, Scan, Table, Type
+from pg_stepping.ir import (
+    Aggregate,
+    Column,
+    Filter,
+    Item,
+    Join,
+    Outer,
+    Partition,
+    Plan,
+    Project,
+    Rows,
+    Scan,
+    Table,
+    Type,
+)
 from pg_stepping.ir.nodes import Expression, columns_read
-from pg_stepping.ir.rewrite import rebuild, substitute
+from pg_stepping.ir.rewrite import rebuild, renamed, substitute
 from pg_stepping.ir.types import fresh, reference
+from pg_stepping.passes.flatten_joins import flatten
 from pg_stepping.passes.prune_columns import prune
+
+Typed = Callable[[Sequence[Column], Sequence[Expression]], list[Type]]
 
 SCHEMA = "stepping"
 _TRUE = exp.Boolean(this=True)
@@ -31,41 +50,60 @@ _ZERO = exp.Literal.number(0)
 class Stage:
     """A stateful operator with its state table.
 
-    `kind` is `groups` (one row a group), `total` (no keys: always one row) or `rows` (a bag: one row for
-    each distinct row, found by `row_key`, a SHA-256 of its text). `state[0]` counts the input rows;
+    `kind` is `groups` (one row a group), `total` (no keys: always one row), `rows` (a bag: one row for
+    each distinct row, found by `row_key`, a SHA-256 of its text) or `partition` (a bag that is computed anew
+    for each touched value of the columns `by`, as `partition` says). `state[0]` counts the input rows;
     `results` are computed from it and stored beside it.
-    `unique`: a primary key proves that no row of the bag occurs twice.
+    `unique`: a primary key proves that no row of the bag occurs twice; `hashed`: equal keys have equal
+    hashes.
     """
 
     name: str
     kind: str
-    core: Plan
+    input: Plan
     keys: tuple[Item, ...]
     state: tuple[StateColumn, ...]
     row_key: str
     weight: str
     results: tuple[ResultColumn, ...] = ()
     unique: bool = False
+    by: tuple[str, ...] = ()
+    hashed: bool = False
+    partition: Partition | None = None
 
     @property
     def table(self) -> Table:
         return Table(SCHEMA, self.name)
 
     @property
+    def core(self) -> Core:
+        """What the stage joins."""
+        return core_of(self.input)
+
+    @property
     def scans(self) -> tuple[Scan, ...]:
-        """The relations that the stage joins, in the order of the plan."""
-        parts = self.core.inputs if isinstance(self.core, Join | Filter) else (self.core,)
-        assert all(isinstance(p, Scan) for p in parts)
-        return parts  # type: ignore[return-value]
+        """Every place where the stage reads a table, in the order of the plan."""
+        return self.core.scans
 
     @property
-    def conditions(self) -> tuple[Expression, ...]:
-        return self.core.conditions if isinstance(self.core, Join | Filter) else ()
+    def is_bag(self) -> bool:
+        """Whether the state has a row for each distinct row of the result, with its number."""
+        return self.kind in ("rows", "partition")
 
     @property
-    def joins(self) -> bool:
-        """Whether a row of the result comes from more than one row of its tables."""
-        return len(self.scans) > 1
+    def kept_by(self) -> str:
+        """How it is maintained: by `delta`, by computing its `touched keys` anew, or the whole `stage`."""
+        if self.kind != "partition":
+            return "delta"
+        return "touched keys" if self.by else "stage"
+
+    @property
+    def one_for(self) -> set[str] | None:
+        """The columns of which each value has at most one row in the state table, None if there are none."""
+        if self.kind in ("groups", "total"):
+            return {k.name for k in self.keys} if self.kind == "groups" else set()
+        grouped = self.partition is not None and len(self.partition.group or ()) == len(self.partition.keys)
+        return set(self.by) if grouped and self.partition and self.partition.group is not None else None
 
     @property
     def count(self) -> StateColumn:
@@ -74,12 +112,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The query over the last stage's state table that readers see."""
+    """The query over the last stage's state table, and what may stand beside it, that readers see."""
 
     items: tuple[Item, ...]
-    conditions: tuple[Expression, ...]
-    relation: str
+    input: Plan
     stage: Stage
+
+    @property
+    def core(self) -> Core:
+        return core_of(self.input)
 
 
 def object_name(view: Table) -> str:
@@ -98,36 +139,78 @@ def object_name(view: Table) -> str:
 
 
 def cut_stages(
-    plan: Project, view: Table, tables: dict[Table, Relation]
+    plan: Project, view: Table, tables: dict[Table, Relation], typed: Typed
 ) -> tuple[tuple[Stage, ...], Published]:
-    """The stages of a plan, each after those that it reads, and what is published of the last."""
-    cutter = _Cutter(object_name(view), tables)
+    """The stages of a plan, each after those that it reads, and what is published of the last.
+
+    `typed` gives the types of expressions over some columns.
+    """
+    cutter = _Cutter(object_name(view), tables, typed)
+    cutter.names |= set(_relations(plan))
     below = cutter.cut(plan.input)
     items = tuple(replace(i, expression=substitute(i.expression, cutter.results)) for i in plan.items)
-    scan = below.input if isinstance(below, Filter) else below
-    if not (isinstance(scan, Scan) and scan.table.schema == SCHEMA and scan.relation in cutter.grouped):
+    if cutter.main(below) is None:
         items, below = cutter.rows(below, items)
-        scan = below.input if isinstance(below, Filter) else below
-    assert isinstance(scan, Scan)
-    last = cutter.stages[-1] = replace(cutter.stages[-1], name=cutter.name)
-    conditions = below.conditions if isinstance(below, Filter) else ()
-    return tuple(cutter.stages), Published(items, conditions, scan.relation, last)
+    main = cutter.main(below)
+    assert main is not None
+    stages = tuple(replace(s, name=cutter.name) if s.name == main else s for s in cutter.stages)
+    last = next(s for s in stages if s.name == cutter.name)
+    return _renamed(stages, main, last), Published(items, _moved(below, main, last.table), last)
+
+
+def _relations(plan: Plan) -> Iterator[str]:
+    yield from (c.relation for c in plan.columns)
+    for node in plan.inputs:
+        yield from _relations(node)
+
+
+def _renamed(stages: tuple[Stage, ...], old: str, last: Stage) -> tuple[Stage, ...]:
+    return tuple(replace(s, input=_moved(s.input, old, last.table)) for s in stages)
+
+
+def _moved(plan: Plan, old: str, table: Table) -> Plan:
+    """The plan with the state table `old` under its final name."""
+    if isinstance(plan, Scan) and plan.table == Table(SCHEMA, old):
+        return replace(plan, table=table)
+    return rebuild(plan, tuple(_moved(i, old, table) for i in plan.inputs), lambda e: e)
 
 
 class _Cutter:
-    def __init__(self, name: str, tables: dict[Table, Relation]) -> None:
+    def __init__(self, name: str, tables: dict[Table, Relation], typed: Typed) -> None:
         self.name = name
         self.tables = tables
+        self.typed = typed
         self.stages: list[Stage] = []
-        self.grouped: set[str] = set()
+        self.names: set[str] = set()
         self.results: dict[tuple[str, str], Expression] = {}
 
+    def main(self, below: Plan) -> str | None:
+        """The stage that is published, if what is below needs no further one: its state, filtered or beside
+        single rows."""
+        core = core_of(below)
+        kinds = {s.name: s.kind for s in self.stages}
+        scans = [p for p in (*core.parts, *(o.input for o in core.outers)) if isinstance(p, Scan)]
+        ours = all(p.table.schema == SCHEMA and p.table.name in kinds for p in scans)
+        if not ours or len(scans) < len(core.parts) + len(core.outers) or any(o.match for o in core.outers):
+            return None
+        many = [p.table.name for p in scans if kinds[p.table.name] != "total"]
+        outer = [o.input for o in core.outers]
+        if len(many) > 1 or any(o.table.name in many for o in outer if isinstance(o, Scan)):
+            return None
+        return many[0] if many else scans[0].table.name
+
     def cut(self, node: Plan) -> Plan:
-        """The node with each aggregate below it replaced by a scan of its state table."""
+        """The node with each stateful operator below it replaced by a scan of its state table."""
         inputs = tuple(self.cut(i) for i in node.inputs)
         node = rebuild(node, inputs, lambda e: substitute(e, self.results))
-        if not isinstance(node, Aggregate):
-            return _flat(node)
+        if isinstance(node, Aggregate):
+            return self._aggregate(node)
+        if isinstance(node, Partition):
+            return self._partition(node)
+        node = _flat(node)
+        return self._matched(node) if isinstance(node, Join) else node
+
+    def _aggregate(self, node: Aggregate) -> Plan:
         _check_types(node)
         core = prune(node.input, set(columns_read(*node.expressions)))
         relation = node.relation
@@ -139,13 +222,36 @@ class _Cutter:
         keys = node.keys or (Item(singleton, _TRUE, Type.of("boolean")),)
         stage = self._stage(kind, core, keys, state.columns)
         self.stages[-1] = stage = replace(stage, results=state.stored)
-        self.grouped.add(relation)
         fields = (
             *(Column(relation, k.name, k.type) for k in keys),
             *(Column(relation, c.name, c.type) for c in stored),
         )
         scan = Scan(stage.table, relation, fields)
         return scan if kind == "total" else _present(scan, state.columns[0])
+
+    def _partition(self, node: Partition) -> Plan:
+        core = prune(node.input, set(columns_read(*node.expressions)))
+        taken = {i.name for i in (*node.items, *node.ranks)}
+        stored = {i.expression: i.name for i in reversed(node.items)}
+        hidden = tuple(
+            Item(fresh("key", taken), k.expression, k.type) for k in node.keys if k.expression not in stored
+        )
+        named = stored | {k.expression: k.name for k in hidden}
+        count = StateColumn(fresh("n", taken), BIGINT, "rows")
+        stage = self._stage("partition", core, (*node.items, *hidden), (count,))
+        by = tuple(dict.fromkeys(named[k.expression] for k in node.keys))
+        grouped = node.group is not None and len(node.group) == len(node.keys)
+        stage = replace(
+            stage,
+            row_key=fresh("row_key", taken),
+            by=by,
+            partition=replace(node, input=core, items=(*node.items, *hidden)),
+            unique=grouped or (node.group is None and _is_unique(stage, self.tables)),
+        )
+        self.stages[-1] = stage
+        fields = tuple(Column(node.relation, i.name, i.type) for i in node.items)
+        scan = Scan(stage.table, node.relation, (*fields, Column(node.relation, count.name, BIGINT)))
+        return scan if stage.unique else replace(scan, copies=count.name)
 
     def rows(self, core: Plan, items: tuple[Item, ...]) -> tuple[tuple[Item, ...], Plan]:
         """A stage for a bag of rows; returns how its columns are read."""
@@ -161,11 +267,112 @@ class _Cutter:
         return read, _present(scan, count) if stage.unique else scan
 
     def _stage(self, kind: str, core: Plan, keys: tuple[Item, ...], state: tuple[StateColumn, ...]) -> Stage:
-        names = {c.name for c in core.columns} | {k.name for k in keys} | {c.name for c in state}
+        names = {f.name for s in core_of(core).scans for f in s.fields}
+        names |= {c.name for c in core.columns} | {k.name for k in keys} | {c.name for c in state}
         name = f"{self.name}__stage_{len(self.stages) + 1}"
         stage = Stage(name, kind, core, keys, state, row_key="", weight=fresh("weight", names))
         self.stages.append(stage)
         return stage
+
+    # --- outer joins ------------------------------------------------------------------------------
+
+    def _matched(self, join: Join) -> Join:
+        """The join with a match for each of its outers that can have several partners for a row."""
+        for i, outer in enumerate(join.outers):
+            if outer.match is None and not isinstance(outer.input, Rows) and not self._is_single(outer):
+                outers = list(join.outers)
+                outers[i] = self._match(join, i)
+                join = replace(join, outers=tuple(outers))
+        return join
+
+    def _is_single(self, outer: Outer) -> bool:
+        """Whether a key of the optional relation is equated to what it is joined to."""
+        scan = outer.input
+        if not isinstance(scan, Scan) or scan.copies:
+            return False
+        pairs, _ = _sorted_conditions(outer, scan.relation)
+        equated = {e.name for _, e in pairs if isinstance(e, exp.Column)}
+        stage = next((s for s in self.stages if s.table == scan.table), None)
+        if stage is not None:
+            return stage.one_for is not None and equated >= stage.one_for
+        return any(equated >= set(key) for key in self.tables[scan.table].keys)
+
+    def _match(self, join: Join, place: int) -> Outer:
+        """A stage with one row for each value that has partners: of the equated expressions, or, where other
+        conditions compare the two sides, of all columns that these read of the other one."""
+        outer = join.outers[place]
+        relation = outer.input.columns[0].relation if outer.input.columns else ""
+        pairs, rest = _sorted_conditions(outer, relation)
+        across = [c for c in rest if len({r == relation for r, _ in columns_read(c)}) > 1]
+        own = [c for c in rest if c not in across and any(r == relation for r, _ in columns_read(c))]
+        others = [c for c in rest if c not in across and c not in own]
+        copy, columns = renamed(outer.input, self.names)
+        if not across:
+            values = [substitute(inner, columns) for _, inner in pairs]
+            below = Filter(copy, tuple(substitute(c, columns) for c in own)) if own else copy
+            match, keys = self._distinct(below, values)
+            equal = (exp.EQ(this=left, expression=key) for (left, _), key in zip(pairs, keys, strict=True))
+            return replace(outer, match=match.input, match_conditions=(*equal, *others, *match.conditions))
+        before = join.outers[:place]
+        there = {c.relation for p in (*join.parts, *(o.input for o in before)) for c in p.columns}
+        ready = tuple(c for c in join.conditions if {r for r, _ in columns_read(c)} <= there)
+        left: Plan = join.parts[0]
+        if len(join.parts) + len(before) > 1:
+            left = Join(join.parts, ready, before)
+        elif ready:
+            left = Filter(left, ready)
+        mine, left_columns = renamed(left, self.names)
+        columns |= left_columns
+        both = Join((mine, copy), tuple(substitute(c, columns) for c in outer.conditions))
+        read = dict.fromkeys(c for c in columns_read(*outer.conditions) if c[0] != relation)
+        match, keys = self._distinct(both, [columns[c] for c in read])
+        not_null = {(c.relation, c.name) for p in join.parts for c in p.columns if c.not_null}
+        same = (_same(reference(*c), key, sure=c in not_null) for c, key in zip(read, keys, strict=True))
+        conditions = (*same, *match.conditions)
+        return replace(outer, match=match.input, match_conditions=conditions, mutual=True)
+
+    def _distinct(self, below: Plan, values: list[Expression]) -> tuple[Filter, list[Expression]]:
+        """A stage for the distinct values of some expressions; returns how it is read."""
+        if isinstance(below, Project):
+            columns = {(below.relation, i.name): i.expression for i in below.items}
+            below, values = below.input, [substitute(v, columns) for v in values]
+        relation = fresh("matches", self.names)
+        types = self.typed(below.columns, values) if values else [Type.of("boolean")]
+        taken: set[str] = set()
+        keys = tuple(
+            Item(fresh(v.name if isinstance(v, exp.Column) else "key", taken), v, t)
+            for v, t in zip(values or [_TRUE], types, strict=True)
+        )
+        scan = self.cut(Aggregate(flatten(below), relation, keys, ()))
+        assert isinstance(scan, Filter)
+        return scan, [reference(relation, k.name) for k in keys] if values else []
+
+
+def _sorted_conditions(
+    outer: Outer, relation: str
+) -> tuple[list[tuple[Expression, Expression]], list[Expression]]:
+    """The equalities of an expression of other relations with one of `relation`, and the other conditions."""
+    pairs, rest = [], []
+    for condition in outer.conditions:
+        sides = (condition.args.get("this"), condition.args.get("expression"))
+        if isinstance(condition, exp.EQ):
+            mine = [{r == relation for r, _ in columns_read(side)} for side in sides]
+            if mine == [{False}, {True}]:
+                pairs.append((condition.this, condition.expression))
+                continue
+            if mine == [{True}, {False}]:
+                pairs.append((condition.expression, condition.this))
+                continue
+        rest.append(condition)
+    return pairs, rest
+
+
+def _same(a: Expression, b: Expression, *, sure: bool) -> Expression:
+    return (
+        exp.EQ(this=a, expression=b)
+        if sure
+        else exp.Not(this=exp.Paren(this=exp.NullSafeNEQ(this=a, expression=b)))
+    )
 
 
 def _present(scan: Scan, count: StateColumn) -> Filter:
@@ -179,17 +386,30 @@ def _flat(node: Plan) -> Plan:
         return node
     parts: list[Plan] = []
     conditions = list(node.conditions)
-    for part in node.inputs:
+    for part in node.parts if isinstance(node, Join) else (node.input,):
         while isinstance(part, Filter):
             conditions.extend(part.conditions)
             part = part.input
         parts.append(part)
-    return Join(tuple(parts), tuple(conditions)) if len(parts) > 1 else Filter(parts[0], tuple(conditions))
+    outers = tuple(map(_flat_outer, node.outers)) if isinstance(node, Join) else ()
+    if len(parts) + len(outers) > 1:
+        return Join(tuple(parts), tuple(conditions), outers)
+    if isinstance(parts[0], Join):
+        return replace(parts[0], conditions=(*parts[0].conditions, *conditions))
+    return Filter(parts[0], tuple(conditions))
+
+
+def _flat_outer(outer: Outer) -> Outer:
+    conditions, input_ = list(outer.conditions), outer.input
+    while isinstance(input_, Filter):
+        conditions.extend(input_.conditions)
+        input_ = input_.input
+    return replace(outer, input=input_, conditions=tuple(conditions))
 
 
 def _check_types(node: Aggregate) -> None:
     for call in node.calls:
-        if call.function == "count" or call.argument_type is None:
+        if call.function not in ("sum", "avg") or call.argument_type is None:
             continue
         base = call.argument_type.base.split("(")[0]
         if base not in SUMMABLE:
@@ -200,10 +420,13 @@ def _check_types(node: Aggregate) -> None:
 
 def _is_unique(stage: Stage, tables: dict[Table, Relation]) -> bool:
     """Whether the outputs hold a key of every table, directly or through the join's equalities."""
+    core = stage.core
+    if core.outers or not core.is_inner or any(isinstance(p, Rows) for p in core.parts):
+        return False
     known = {(c.table, c.name) for k in stage.keys if isinstance(c := k.expression, exp.Column)}
     equal = [
         ((c.this.table, c.this.name), (c.expression.table, c.expression.name))
-        for c in stage.conditions
+        for c in core.conditions
         if isinstance(c, exp.EQ) and isinstance(c.this, exp.Column) and isinstance(c.expression, exp.Column)
     ]
     open_ = {s.relation: s for s in stage.scans}

@@ -8,13 +8,13 @@ group under addition is made one: float sums are kept as exact numerics of the s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import cast_to, quote_name, to_sql
 from pg_stepping.ir import Aggregate, Call, Column, Type
-from pg_stepping.ir.nodes import Expression
+from pg_stepping.ir.nodes import EXTREMES, Expression
 from pg_stepping.ir.types import fresh, reference
 
 BIGINT = Type.of("bigint")
@@ -37,9 +37,11 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class StateColumn(Stored):
-    """One stored number of a group.
+    """One stored value of a group.
 
-    `kind` is `rows` (the group's row count), `count` (of rows whose argument is not NULL) or `sum`.
+    `kind` is `rows` (the group's row count), `count` (of rows whose argument is not NULL), `sum`, `extreme`
+    (by `function`) or `removed`: the extreme of the rows that the last change took from the group. Where it
+    reaches the group's own extreme (of the column `beside`), that is computed afresh.
     `cast` brings the argument of a sum to a type in which sums are exact and negation cannot overflow;
     `stale` tells when a sum that something was taken from must be computed afresh: `never`, when it is
     not a finite number (`infinite`), or also when it has trailing zeros that its rows may not have (`scale`).
@@ -50,12 +52,23 @@ class StateColumn(Stored):
     condition: Expression | None = None
     cast: str = ""
     stale: str = "never"
+    function: str = ""
+    beside: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether it is never NULL."""
+        return self.kind not in ("extreme", "removed")
 
     def total(self) -> str:
         """The aggregate over rows of weight 1."""
         if self.kind == "rows":
             return "count(*)"
+        if self.kind == "removed":
+            return f"NULL::{self.type.name}"
         assert self.argument is not None
+        if self.kind == "extreme":
+            return f"{self.function}({to_sql(self.argument)}){self._filter()}"
         if self.kind == "count":
             return f"count({to_sql(self.argument)}){self._filter()}"
         return f"coalesce(sum({self._value}){self._filter()}, {self._zero()})"
@@ -67,6 +80,9 @@ class StateColumn(Stored):
         assert self.argument is not None
         value = quote_name(columns[self.argument])
         conditions = [quote_name(columns[self.condition])] if self.condition is not None else []
+        if self.kind in ("extreme", "removed"):
+            conditions.insert(0, f"{weight} {'>' if self.kind == 'extreme' else '<'} 0")
+            return f"{self.function}({value}) FILTER (WHERE {' AND '.join(conditions)})"
         if self.kind == "count":
             # not IS NOT NULL, which is false of a composite value with a NULL in it
             conditions.insert(0, f"{value} IS DISTINCT FROM NULL")
@@ -80,6 +96,8 @@ class StateColumn(Stored):
 
     def change_test(self) -> str:
         """The condition that a delta of this column changes something."""
+        if not self.required:
+            return f"{self.sql_name} IS NOT NULL"
         if self.type.base == "interval":  # '1 mon' = '30 days', but they are not the same
             return f"interval_send({self.sql_name}) <> interval_send('0'::interval)"
         if self.type.base == "money":
@@ -87,8 +105,17 @@ class StateColumn(Stored):
         test = f"{self.sql_name} <> 0"
         return f"{test} OR scale({self.sql_name}) > 0" if self.stale == "scale" else test
 
+    def merged(self, old: Expression, new: Expression) -> Expression:
+        """The stored value after a delta."""
+        if self.kind == "extreme":
+            return exp.Anonymous(this=EXTREMES[self.function], expressions=[old, new])
+        return new if self.kind == "removed" else exp.Add(this=old, expression=new)
+
     def stale_test(self, relation: str) -> str | None:
         column = f"{relation}.{self.sql_name}"
+        if self.kind == "removed":
+            reaches = "<=" if EXTREMES[self.function] == "LEAST" else ">="
+            return f"{column} {reaches} {relation}.{quote_name(self.beside)}"
         if self.stale == "scale":
             return f"(scale({column}) = min_scale({column})) IS NOT TRUE"
         return f"scale({column}) IS NULL" if self.stale == "infinite" else None
@@ -201,6 +228,14 @@ def state_of(aggregate: Aggregate, relation: str) -> State:
     for call in aggregate.calls:
         if call.function == "count" and call.argument is None and call.condition is None:
             results[call.name] = reference(relation, rows.name)
+            continue
+        if call.function in EXTREMES:
+            extreme = StateColumn(
+                call.name, call.type, "extreme", call.argument, call.condition, "", "extreme", call.function
+            )  # fmt: skip
+            name = fresh(f"{call.name}_removed", taken)
+            columns += [extreme, replace(extreme, name=name, kind="removed", beside=call.name)]
+            results[call.name] = reference(relation, call.name)
             continue
         label = call.argument.name if isinstance(call.argument, exp.Column) else "value"
         argument = call.argument if call.argument is not None else exp.Literal.number(1)

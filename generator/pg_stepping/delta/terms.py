@@ -5,28 +5,89 @@ Law: with Old_j = New_j - D_j,
         =  sum over i of  New_1 x .. x New_(i-1)  x  D_i  x  Old_(i+1) x .. x Old_n
 in terms of the tables as they are now (Gupta, Mumick, Subrahmanian, SIGMOD 1993; Budiu et al., DBSP, VLDB
 2023, theorem 5.5 iterated). A relation that has not changed has Old = New and no term of its own.
+
+An outer join is made of products too, so that the same law holds for it: if M has one row for each row of A
+that has partners in B,
+    A left join B  =  A x B  +  A x NULL  -  A x M x NULL
+(the last two are the rows without a partner; cf. Griffin, Kumar, SIGMOD Record 27(3), 1998). Where nothing
+changes in B and M, Postgres's own LEFT JOIN computes the sum at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from textwrap import indent
 
-from pg_stepping.delta.stages import Stage
-from pg_stepping.frontend.dialect import quote_name, to_sql
-from pg_stepping.ir import Column, Scan, Table
+from sqlglot import exp
+
+from pg_stepping.frontend.dialect import cast_to, quote_name, to_sql
+from pg_stepping.ir import Column, Filter, Item, Join, Outer, Plan, Project, Rows, Scan, Table, Union
 from pg_stepping.ir.nodes import Expression, columns_read
+from pg_stepping.ir.rewrite import outside, substitute
 from pg_stepping.ir.types import fresh
+
+Changed = Mapping[Table, str]
+_INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What a stage joins: relations, those that may be missing, and the conditions on all of them."""
+
+    parts: tuple[Plan, ...]
+    conditions: tuple[Expression, ...] = ()
+    outers: tuple[Outer, ...] = ()
+
+    @property
+    def scans(self) -> tuple[Scan, ...]:
+        """Every place where a table is read."""
+        matches = (o.match for o in self.outers if o.match is not None)
+        inputs = (*self.parts, *(o.input for o in self.outers), *matches)
+        return tuple(s for i in inputs for s in scans_in(i))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What expressions over the core may read."""
+        return tuple(c for p in (*self.parts, *(o.input for o in self.outers)) for c in p.columns)
+
+    @property
+    def is_inner(self) -> bool:
+        """Whether it is an inner join of tables, and nothing else."""
+        return not self.outers and all(isinstance(p, Scan | Rows) for p in self.parts)
+
+
+def core_of(plan: Plan) -> Core:
+    match plan:
+        case Join():
+            return Core(plan.parts, plan.conditions, plan.outers)
+        case Filter():
+            inner = core_of(plan.input)
+            return Core(inner.parts, (*inner.conditions, *plan.conditions), inner.outers)
+    return Core((plan,))
+
+
+def scans_in(plan: Plan) -> tuple[Scan, ...]:
+    """The scans of a relation that is joined: a table, or a query over some."""
+    match plan:
+        case Scan():
+            return (plan,)
+        case Project():
+            return core_of(plan.input).scans
+        case Union():
+            return tuple(s for p in plan.parts for s in scans_in(p))
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One product of the sum, that of the change of `table`: the lines of its FROM and WHERE, and the weight
-    of a joined row."""
+    """One product of the sum: the lines of its FROM and WHERE, the weight of a joined row, and what is read
+    in place of columns that it has not."""
 
-    table: Table
     lines: tuple[str, ...]
     weight: str
+    missing: Mapping[tuple[str, str], Expression] = field(default_factory=dict)
 
 
 def quote_table(table: Table) -> str:
@@ -37,115 +98,280 @@ def names_of(columns: tuple[Column, ...]) -> list[str]:
     return [quote_name(c.name) for c in columns]
 
 
-def terms(stage: Stage, changed: Mapping[Table, str]) -> tuple[Term, ...]:
-    """The delta of the stage's join; `changed` names, for each changed table, the relation of its changes."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way in which an outer takes part in a product: joined `as_` is, missing, or as its match."""
+
+    sign: int
+    kind: str  # left, inner, missing, match
+
+
+def terms(core: Core, changed: Changed, weight: str) -> tuple[Term, ...]:
+    """The delta of a core; `changed` names, for each changed table, the relation of its changes."""
     result: list[Term] = []
-    for i, scan in enumerate(stage.scans):
-        if scan.table not in changed:
-            continue
-        reads: dict[str, str] = {}
-        weights = [f"{quote_name(scan.relation)}.{quote_name(stage.weight)}"]
-        for j, other in enumerate(stage.scans):
-            reads[other.relation] = quote_table(other.table)
-            if j == i:
-                reads[other.relation] = changed[other.table]
-            elif j > i and other.table in changed:
-                reads[other.relation] = _old(stage, other, changed[other.table])
-                weights.append(f"{quote_name(other.relation)}.{quote_name(stage.weight)}")
-        result.append(Term(scan.table, join_lines(stage, reads, first=scan), " * ".join(weights)))
+    outers, parts = core.outers, core.parts
+    for i, outer in enumerate(outers):
+        before = [_new_ways(o, changed) for o in outers[:i]]
+        after = [_old_ways(o, changed) for o in outers[i + 1 :]]
+        roles = ["new"] * i + ["delta"] + ["old"] * len(after)
+        for ways in product(*before, tuple(_changed_ways(outer, changed)), *after):
+            result.append(_term(core, ways, roles, ["old"] * len(parts), changed, weight))
+    for i, part in enumerate(parts):
+        if _is_changed(part, changed):
+            roles = ["new"] * i + ["delta"] + ["old"] * (len(parts) - i - 1)
+            for ways in product(*(_new_ways(o, changed) for o in outers)):
+                result.append(_term(core, ways, ["new"] * len(outers), roles, changed, weight))
     return tuple(result)
 
 
-def whole(stage: Stage) -> tuple[str, ...]:
+def whole(core: Core) -> tuple[str, ...]:
     """FROM and WHERE of the join itself, over the tables as they are now."""
-    reads = {s.relation: quote_table(s.table) for s in stage.scans}
-    return join_lines(stage, reads, first=stage.scans[0])
+    ways = tuple(_Way(1, "left") for _ in core.outers)
+    return _term(core, ways, ["new"] * len(ways), ["new"] * len(core.parts), {}, "").lines
 
 
-def grown(stage: Stage, table: Table, rows: str) -> str | None:
+def grown(core: Core, table: Table, rows: str) -> str | None:
     """The join of the rows that were inserted into a table with the others: all of the delta, every weight 1.
 
-    None if the table occurs twice, where the delta is not so simple."""
-    occurrences = [s for s in stage.scans if s.table == table]
-    if len(occurrences) > 1:
+    None if the table occurs twice, or is optional, where the delta is not so simple."""
+    places = [s for s in core.scans if s.table == table]
+    if len(places) != 1 or not any(p is places[0] for p in core.parts):
         return None
-    reads = {s.relation: quote_table(s.table) for s in stage.scans} | {occurrences[0].relation: rows}
-    return "\n".join(join_lines(stage, reads, first=occurrences[0]))
+    ways = tuple(_Way(1, "left") for _ in core.outers)
+    roles = ["delta" if p is places[0] else "new" for p in core.parts]
+    return "\n".join(_term(core, ways, ["new"] * len(ways), roles, {table: rows}, "").lines)
 
 
-def _old(stage: Stage, scan: Scan, changes: str) -> str:
-    columns = ", ".join(names_of(scan.fields)) + (", " if scan.fields else "")
-    weight = quote_name(stage.weight)
-    return (
-        f"(SELECT {columns}1 AS {weight} FROM {quote_table(scan.table)} UNION ALL\n"
-        f"    SELECT {columns}-{weight} FROM {changes})"
-    )
+def _is_changed(plan: Plan | None, changed: Changed) -> bool:
+    return plan is not None and any(s.table in changed for s in scans_in(plan))
+
+
+def _changed_ways(outer: Outer, changed: Changed) -> Iterator[_Way]:
+    """The products in which the change of an outer, or of its match, takes part."""
+    if _is_changed(outer.input, changed):
+        yield _Way(1, "inner")
+        if outer.match is None:
+            yield _Way(-1, "match")
+    if _is_changed(outer.match, changed):
+        yield _Way(-1, "match")
+
+
+_PARTS = (_Way(1, "inner"), _Way(1, "missing"), _Way(-1, "match"))
+
+
+def _old_ways(outer: Outer, changed: Changed) -> tuple[_Way, ...]:
+    there = _is_changed(outer.input, changed) or _is_changed(outer.match, changed)
+    return _PARTS if there else (_Way(1, "left"),)
+
+
+def _new_ways(outer: Outer, changed: Changed) -> tuple[_Way, ...]:
+    """At once, but for a match that may have lost rows for what is gone from the other side."""
+    return _PARTS if outer.mutual and _is_changed(outer.match, changed) else (_Way(1, "left"),)
+
+
+def _term(
+    core: Core,
+    ways: Sequence[_Way],
+    outer_roles: Sequence[str],
+    part_roles: Sequence[str],
+    changed: Changed,
+    weight: str,
+) -> Term:
+    """One product: the parts in their roles, and the outers in theirs, each in its way."""
+    sign = 1
+    inner = list(zip(core.parts, part_roles, strict=True))
+    joined: list[Expression] = []
+    left: list[Outer] = []
+    missing: dict[tuple[str, str], Expression] = {}
+    for outer, way, role in zip(core.outers, ways, outer_roles, strict=True):
+        sign *= way.sign
+        if way.kind == "left":
+            left.append(replace(outer, conditions=_all(outer.conditions, missing)))
+        elif way.kind == "match" and outer.match is not None:
+            inner.append((outer.match, role))
+            joined += _all(outer.match_conditions, missing)
+        elif way.kind in ("inner", "match"):
+            inner.append((outer.input, role))
+            joined += _all(outer.conditions, missing)
+        if way.kind in ("missing", "match"):
+            columns = outer.input.columns
+            missing |= {(c.relation, c.name): cast_to(exp.Null(), c.type.name) for c in columns}
+    relations = [_Relation(plan, *_source(plan, role, changed, weight)) for plan, role in inner]
+    weights = [f"{quote_name(r.name)}.{quote_name(weight)}" for r in relations if r.weighted and weight]
+    first = next((r for r in relations if r.role == "delta"), relations[0])
+    lines = _lines(relations, first, [*_all(core.conditions, missing), *joined], left)
+    return Term(tuple(lines), _product(sign, weights), missing)
+
+
+def _all(
+    conditions: Sequence[Expression], columns: Mapping[tuple[str, str], Expression]
+) -> tuple[Expression, ...]:
+    return tuple(substitute(c, columns) for c in conditions) if columns else tuple(conditions)
+
+
+def _product(sign: int, weights: Sequence[str]) -> str:
+    if sign > 0:
+        return " * ".join(weights) or "1"
+    return " * ".join([f"-{weights[0]}", *weights[1:]]) if weights else "-1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    """A relation in a FROM clause: what is read for it, and whether its rows have weights."""
+
+    plan: Plan
+    source: str
+    weighted: bool
+    role: str
+
+    @property
+    def name(self) -> str:
+        return _name(self.plan)
+
+
+def _name(plan: Plan) -> str:
+    assert not isinstance(plan, Filter | Join)
+    return plan.relation
+
+
+def _source(plan: Plan, role: str, changed: Changed, weight: str) -> tuple[str, bool, str]:
+    """What a relation is read from in its role; whether it has weights; the role that it comes to."""
+    if role == "new" or not _is_changed(plan, changed):
+        return source_of(plan), False, "new"
+    changes = _changes(plan, changed, weight)
+    if role == "delta":
+        return changes, True, role
+    columns = ", ".join(names_of(plan.columns)) + (", " if plan.columns else "")
+    w = quote_name(weight)
+    now = f"SELECT {columns}1 AS {w} FROM {source_of(plan)}" + ("" if isinstance(plan, Scan) else " AS now")
+    gone = f"SELECT {columns}-{w} FROM {changes}" + ("" if isinstance(plan, Scan) else " AS gone")
+    return f"({now} UNION ALL\n{_INDENT}{gone})", True, role
+
+
+def source_of(plan: Plan) -> str:
+    """A relation as an item of a FROM clause, without its alias, over the tables as they are now."""
+    if isinstance(plan, Scan):
+        return quote_table(plan.table)
+    if isinstance(plan, Rows):
+        return f"LATERAL {to_sql(plan.source)}"
+    assert isinstance(plan, Project | Union)
+    parts = plan.parts if isinstance(plan, Union) else (plan,)
+    query = _subquery([_select(p.items, "\n".join(whole(core_of(p.input)))) for p in parts])
+    return f"LATERAL {query}" if outside(plan) else query
+
+
+def _changes(plan: Plan, changed: Changed, weight: str) -> str:
+    if isinstance(plan, Scan):
+        return changed[plan.table]
+    parts = plan.parts if isinstance(plan, Union) else (plan,)
+    selects = []
+    for part in parts:
+        assert isinstance(part, Project)
+        for term in terms(core_of(part.input), changed, weight):
+            items = tuple(Item(i.name, substitute(i.expression, term.missing), i.type) for i in part.items)
+            column = f"{term.weight} AS {quote_name(weight)}"
+            selects.append(_select(items, "\n".join(term.lines), column))
+    return _subquery(selects)
+
+
+def _subquery(selects: Sequence[str]) -> str:
+    return "(\n" + indent("\nUNION ALL\n".join(selects), _INDENT) + "\n)"
+
+
+def _select(items: Sequence[Item], lines: str, *more: str) -> str:
+    return f"SELECT {', '.join([*(named(i.expression, i.name) for i in items), *more])}\n{lines}"
+
+
+def named(expression: Expression, name: str) -> str:
+    """An entry of a select list."""
+    plain = isinstance(expression, exp.Column) and expression.name == name
+    return to_sql(expression) if plain else f"{to_sql(expression)} AS {quote_name(name)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One relation of a join in the order of evaluation; `on` links it to those before it."""
 
-    scan: Scan
+    plan: Plan
     on: tuple[Expression, ...]
     where: tuple[Expression, ...]
 
 
-def join_order(stage: Stage, first: Scan) -> list[Step]:
-    """The relations of the stage's join, beginning at `first`; each next one is linked to those before it
-    where there is such a one, and every condition stands at the first place where it can be checked."""
-    waiting = [s for s in stage.scans if s is not first]
-    conditions = [(c, {relation for relation, _ in columns_read(c)}) for c in stage.conditions]
+def join_order(plans: Sequence[Plan], first: Plan, conditions: Sequence[Expression]) -> list[Step]:
+    """The relations of a join, beginning at `first`; each next one is linked to those before it where there
+    is such a one, and every condition stands at the first place where it can be checked."""
+    waiting = [p for p in plans if p is not first]
+    open_ = [(c, {relation for relation, _ in columns_read(c)}) for c in conditions]
     steps: list[Step] = []
     there: set[str] = set()
-    scan = first
+    plan = first
     while True:
-        there.add(scan.relation)
-        ready = [(c, relations) for c, relations in conditions if relations <= there]
-        conditions = [(c, relations) for c, relations in conditions if not relations <= there]
+        there.add(_name(plan))
+        ready = [(c, relations) for c, relations in open_ if relations <= there]
+        open_ = [(c, relations) for c, relations in open_ if not relations <= there]
         on = tuple(c for c, relations in ready if len(relations) > 1)
-        steps.append(Step(scan, on, tuple(c for c, relations in ready if len(relations) <= 1)))
+        steps.append(Step(plan, on, tuple(c for c, relations in ready if len(relations) <= 1)))
         if not waiting:
             return steps
-        linked = (s for s in waiting if any(_links(r, s.relation, there) for _, r in conditions))
-        scan = next(linked, waiting[0])
-        waiting.remove(scan)
+        free = [p for p in waiting if _reads(p) <= there]
+        linked = (p for p in free if any(_links(r, _name(p), there) for _, r in open_))
+        plan = next(linked, free[0])
+        waiting.remove(plan)
+
+
+def _reads(plan: Plan) -> set[str]:
+    """The relations whose columns a relation is computed from."""
+    return {relation for relation, _ in outside(plan)}
 
 
 def _links(relations: set[str], relation: str, there: set[str]) -> bool:
     return relation in relations and len(relations) > 1 and relations <= there | {relation}
 
 
-def join_lines(stage: Stage, reads: Mapping[str, str], first: Scan) -> tuple[str, ...]:
-    """FROM and WHERE of the stage's join, beginning at `first`."""
+def _lines(
+    relations: Sequence[_Relation], first: _Relation, conditions: list[Expression], left: Sequence[Outer]
+) -> list[str]:
+    """FROM and WHERE of a join, beginning at `first`."""
+    if isinstance(first.plan, Rows):
+        first = next((r for r in relations if not isinstance(r.plan, Rows)), first)
+    by_plan = {id(r.plan): r for r in relations}
+    there = {r.name for r in relations}
+    early = [c for c in conditions if {r for r, _ in columns_read(c)} <= there]
+    late = [c for c in conditions if {r for r, _ in columns_read(c)} - there]
     lines: list[str] = []
     where: list[Expression] = []
-    for step in join_order(stage, first):
-        aliased = _aliased(step.scan, reads)
-        if step.scan is first:
+    for step in join_order([r.plan for r in relations], first.plan, early):
+        aliased = _aliased(step.plan, by_plan[id(step.plan)].source)
+        if step.plan is first.plan:
             lines.append(f"FROM {aliased}")
         elif step.on:
-            lines.append(f"JOIN {aliased} ON {_all(step.on)}")
+            lines.append(f"JOIN {aliased} ON {all_of(step.on)}")
         else:
             lines.append(f"CROSS JOIN {aliased}")
-        lines += _copies(step.scan, stage)
+        lines += _copies(step.plan)
         where += step.where
+    for outer in left:
+        on = all_of(outer.conditions) if outer.conditions else "true"
+        lines.append(f"LEFT JOIN {_aliased(outer.input, source_of(outer.input))} ON {on}")
+    where += late
     if where:
-        lines.append(f"WHERE {_all(where)}")
-    return tuple(lines)
+        lines.append(f"WHERE {all_of(where)}")
+    return lines
 
 
-def _aliased(scan: Scan, reads: Mapping[str, str]) -> str:
-    return f"{reads[scan.relation]} AS {quote_name(scan.relation)}"
+def _aliased(plan: Plan, source: str) -> str:
+    header = plan.header if isinstance(plan, Rows) else ""
+    return f"{source} AS {quote_name(_name(plan))}{header}"
 
 
-def _copies(scan: Scan, stage: Stage) -> list[str]:
-    if scan.copies is None:
+def _copies(plan: Plan) -> list[str]:
+    if not isinstance(plan, Scan) or plan.copies is None:
         return []
-    alias = fresh(f"copies_{stage.scans.index(scan) + 1}", {s.relation for s in stage.scans})
-    count = f"{quote_name(scan.relation)}.{quote_name(scan.copies)}"
+    alias = fresh(f"copies_of_{plan.relation}", set())
+    count = f"{quote_name(plan.relation)}.{quote_name(plan.copies)}"
     return [f"CROSS JOIN generate_series(1, {count}) AS {quote_name(alias)}"]
 
 
-def _all(conditions: Sequence[Expression]) -> str:
+def all_of(conditions: Sequence[Expression]) -> str:
+    """Conditions joined by AND."""
     return " AND ".join(to_sql(c) if len(conditions) == 1 else f"({to_sql(c)})" for c in conditions)

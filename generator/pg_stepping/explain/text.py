@@ -8,9 +8,11 @@ from sqlglot import exp
 
 from pg_stepping.backend.script import Definition
 from pg_stepping.delta import SourceProgram, Stage, StageProgram
+from pg_stepping.delta.locks import joined
 from pg_stepping.delta.terms import Step, join_order, quote_table
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Index
+from pg_stepping.ir import Scan, Table
 from pg_stepping.ir.format import format_plan
 from pg_stepping.ir.nodes import columns_read
 
@@ -33,7 +35,9 @@ def explain_text(definition: Definition) -> str:
 
 def _state(stage: Stage) -> str:
     rows = {"groups": "one row a group", "total": "one row", "rows": "one row for each distinct row"}
-    lines = [f"{stage.table}: {rows[stage.kind]}, found by index {stage.name}_key ({_state_key(stage)})"]
+    kind = rows.get(stage.kind) or _computed_anew(stage)
+    found = f"found by index {stage.name}_key ({_state_key(stage)})"
+    lines = [f"{stage.table}, kept by {stage.kept_by}: {kind}, {found}"]
     for column in stage.state:
         line = f"  {column.name} {column.type.name}: {column.total()}, kept by delta"
         if column.stale != "never":
@@ -43,8 +47,14 @@ def _state(stage: Stage) -> str:
     return "\n".join(lines)
 
 
+def _computed_anew(stage: Stage) -> str:
+    if not stage.by:
+        return "one row for each distinct row, ALL of them computed anew when a row changes (there is no key)"
+    return f"one row for each distinct row, computed anew for each touched key ({', '.join(stage.by)})"
+
+
 def _state_key(stage: Stage) -> str:
-    return stage.row_key if stage.kind == "rows" else ", ".join(k.name for k in stage.keys)
+    return stage.row_key if stage.is_bag else ", ".join(k.name for k in stage.keys)
 
 
 def _source(definition: Definition, program: StageProgram, source: SourceProgram, missing: list[str]) -> str:
@@ -53,8 +63,8 @@ def _source(definition: Definition, program: StageProgram, source: SourceProgram
     for scan in stage.scans:
         if scan.table != source.table:
             continue
-        for step in join_order(stage, scan)[1:]:
-            lines.append(f"  joins {quote_table(step.scan.table)} {_access(definition, step, missing)}")
+        lines += (f"  joins {quote_table(_table(s))} {_access(definition, s, missing)}"
+                  for s in _order(stage, scan) if isinstance(s.plan, Scan))  # fmt: skip
     lines.append(f"  writes {stage.table} by index {stage.name}_key")
     lines.append(f"  waits in {source.aside} while the same statement has other changes to come")
     for i, lock in enumerate(program.locks({source.table: "change"})):
@@ -63,6 +73,8 @@ def _source(definition: Definition, program: StageProgram, source: SourceProgram
     lines.append("  on INSERT, DELETE and UPDATE, with the changed rows as the relation change:")
     lines.append(indent(program.delta(source.term), "    "))
     lines.append("  then:")
+    for name, query in program.before:
+        lines.append(f"    {name} (\n{indent(query, '        ')}\n    )")
     lines.append(indent(program.apply, "    "))
     if program.remove is not None:
         lines.append("  after DELETE and UPDATE, for the rows whose count came to zero:")
@@ -71,8 +83,14 @@ def _source(definition: Definition, program: StageProgram, source: SourceProgram
         lines.append("  and for those whose sums must be computed afresh:")
         lines.append(indent(program.refresh, "    "))
     lines.append("  on TRUNCATE:")
-    lines.append(indent(program.empty, "    "))
+    lines += (indent(step, "    ") for step in program.empty)
     return "\n".join(lines)
+
+
+def _order(stage: Stage, scan: Scan) -> list[Step]:
+    """The relations that the changed rows of `scan` are joined to, in order."""
+    of = next(j for j in joined(stage.core) if any(s is scan for s in j.scans))
+    return join_order(of.scans, scan, of.conditions)[1:]
 
 
 def _access(definition: Definition, step: Step, missing: list[str]) -> str:
@@ -84,7 +102,7 @@ def _access(definition: Definition, step: Step, missing: list[str]) -> str:
     index = next((i for i in _indexes(definition, step) if i.columns and i.columns[0] in columns), None)
     if index is not None:
         return f"by index {index.name} ({', '.join(index.columns)})"
-    table, first = quote_table(step.scan.table), ", ".join(quote_name(c) for c in columns)
+    table, first = quote_table(_table(step)), ", ".join(quote_name(c) for c in columns)
     missing.append(f"CREATE INDEX ON {table} ({first});")
     return f"as a whole: WARNING, no index on {table} ({first})"
 
@@ -96,15 +114,25 @@ def _equated(step: Step) -> list[str]:
         if not isinstance(condition, exp.EQ):
             continue
         for side, other in ((condition.this, condition.expression), (condition.expression, condition.this)):
-            mine = isinstance(side, exp.Column) and side.table == step.scan.relation
-            if mine and all(relation != step.scan.relation for relation, _ in columns_read(other)):
+            mine = isinstance(side, exp.Column) and side.table == _relation(step)
+            if mine and all(relation != _relation(step) for relation, _ in columns_read(other)):
                 found.append(side.name)
     return list(dict.fromkeys(found))
 
 
 def _indexes(definition: Definition, step: Step) -> tuple[Index, ...]:
-    table = step.scan.table
+    table = _table(step)
     if table in definition.query.tables:
         return definition.query.tables[table].indexes
     stage = next(p.stage for p in definition.programs if p.stage.table == table)
     return (Index(f"{stage.name}_key", tuple(k.name for k in stage.keys)),)
+
+
+def _table(step: Step) -> Table:
+    assert isinstance(step.plan, Scan)
+    return step.plan.table
+
+
+def _relation(step: Step) -> str:
+    assert isinstance(step.plan, Scan)
+    return step.plan.relation

@@ -135,6 +135,10 @@ class Worded(exp.Expression):
     arg_types: ClassVar = {"this": True, "expressions": True}
 
 
+class WithOrdinality(exp.Unary):
+    """`<call> WITH ORDINALITY`, as an item of FROM."""
+
+
 class Canonical(Postgres):
     """Postgres as pg_get_viewdef prints it."""
 
@@ -222,6 +226,7 @@ class Canonical(Postgres):
             Prefix: lambda self, e: f"{e.text('operator')} {self.sql(e, 'this')}",
             Test: lambda self, e: f"{self.sql(e, 'this')} IS {e.args['words']}",
             Worded: lambda self, e: self.worded_sql(e),
+            WithOrdinality: lambda self, e: f"{self.sql(e, 'this')} WITH ORDINALITY",
             exp.Pow: lambda self, e: self.binary(e, "^"),
             exp.Slice: lambda self, e: f"{self.sql(e, 'this')} : {self.sql(e, 'expression')}",
         }

@@ -1,96 +1,257 @@
-"""GROUP BY and aggregates: the part of the SQL front end that makes an Aggregate."""
+"""GROUP BY and aggregates: the part of the SQL front end that makes groups."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import to_sql
-from pg_stepping.frontend.postgres import Connection, Output, describe, qualified_names
-from pg_stepping.frontend.trees import argument_of, bare, called, calls_in, read_grouped, ungrouped
-from pg_stepping.ir import Aggregate, Call, Item, Plan
+from pg_stepping.frontend.dialect import cast_to, to_sql
+from pg_stepping.frontend.recompute import determined
+from pg_stepping.frontend.trees import argument_of, bare, called, name_of, read_grouped
+from pg_stepping.ir import Aggregate, Call, Column, Filter, Item, Partition, Plan, Project, Type, Union
+from pg_stepping.ir.nodes import EXTREMES, Expression
+from pg_stepping.ir.rewrite import renamed, substitute
 from pg_stepping.ir.types import fresh, reference
 
 Scope = dict[str, dict[str, exp.Expression]]
-Resolve = Callable[[exp.Expression, Scope], exp.Expression]
+TypeOf = Callable[[Sequence[Column], Sequence[Expression]], list[Type]]
+
+# Aggregates that have a delta, of their own or by their sums.
+DELTA = ("count", "sum", "avg", *EXTREMES)
+_INTEGER = Type.of("integer")
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """A plan of groups, and how expressions over what was grouped are read from it."""
+
+    plan: Plan
+    outputs: dict[Expression, Expression]
+
+    def read(self, expression: Expression) -> Expression:
+        return read_grouped(expression, self.outputs)
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """A SELECT's grouping: what it reads, and the exact types of its keys, calls and arguments."""
+    """The keys and calls of a SELECT, over the columns of `plan`, with their types."""
 
-    keys: tuple[exp.Expression, ...]
-    calls: tuple[exp.Expression, ...]
-    types: dict[exp.Expression, Output]
+    plan: Plan
+    keys: tuple[Expression, ...]
+    calls: tuple[Expression, ...]
+    types: dict[Expression, Type]
+    names: set[str]
+    labels: dict[Expression, str]
 
-    def aggregate(self, plan: Plan, relation: str, labels: dict[exp.Expression, str]) -> Aggregate:
-        """The operator; keys are named as in `labels` where they are outputs."""
+    def by(self, kept: Sequence[Expression]) -> Grouped:
+        """The groups by some of the keys."""
+        plain = all(_has_delta(c) for c in self.calls)
+        plan = self._aggregate(kept) if plain else self._partition(kept)
+        columns = plan.columns
+        named = zip((*kept, *self.calls), columns, strict=True)
+        return Grouped(plan, {e: c.ref for e, c in named})
+
+    def by_sets(self, sets: Sequence[Sequence[Expression]], asked: Sequence[Expression]) -> Grouped:
+        """The groups of several groupings together; `asked` are the calls of GROUPING()."""
         taken: set[str] = set()
-        keys = tuple(self._key(k, labels, taken) for k in self.keys)
-        calls = tuple(self._call(c, taken) for c in self.calls)
-        return Aggregate(plan, relation, keys, calls)
+        names = {e: fresh(_label(e, self.labels), taken) for e in (*self.keys, *self.calls, *asked)}
+        parts = []
+        for kept in sets:
+            copy, columns = renamed(self.plan, self.names)
+            moved = {e: substitute(e, columns) for e in (*self.keys, *self.calls)}
+            of_copy = replace(
+                self,
+                plan=copy,
+                keys=tuple(moved[k] for k in self.keys),
+                calls=tuple(moved[c] for c in self.calls),
+                types={substitute(e, columns): t for e, t in self.types.items()},
+                labels={},
+            )
+            grouped = of_copy.by([moved[k] for k in kept])
+            items = []
+            for e in (*self.keys, *self.calls):
+                there = e in self.calls or e in kept
+                value = grouped.outputs[moved[e]] if there else cast_to(exp.Null(), self.types[e].name)
+                items.append(Item(names[e], value, self.types[e]))
+            items += [Item(names[a], _grouping(a, kept), _INTEGER) for a in asked]
+            parts.append(Project(grouped.plan, fresh("grouping", self.names), tuple(items)))
+        relation = fresh("groupings", self.names)
+        return Grouped(Union(tuple(parts), relation), {e: reference(relation, n) for e, n in names.items()})
 
-    def reader(self, aggregate: Aggregate) -> Callable[[exp.Expression], exp.Expression]:
-        """Rewrites an expression of the SELECT, over the grouping's input, into one over its output."""
-        columns = aggregate.columns  # keys first, then calls
-        named = zip((*self.keys, *self.calls), columns, strict=True)
-        outputs = {expression: column.name for expression, column in named}
-        return lambda expression: read_grouped(expression, outputs, aggregate.relation)
-
-    def _key(self, key: exp.Expression, labels: dict[exp.Expression, str], taken: set[str]) -> Item:
-        name = labels.get(key) or (key.name if isinstance(key, exp.Column) else "key")
-        return Item(fresh(name, taken), key, self.types[key].type)
-
-    def _call(self, call: exp.Expression, taken: set[str]) -> Call:
-        function, argument = called(call).name, argument_of(call)
-        return Call(
-            name=fresh(function, taken),
-            function=function,
-            argument=argument,
-            argument_type=self.types[argument].type if argument is not None else None,
-            condition=bare(call.expression.this) if isinstance(call, exp.Filter) else None,
-            type=self.types[call].type,
+    def _partition(self, kept: Sequence[Expression]) -> Partition:
+        """Groups that are computed anew, by Postgres's own aggregates."""
+        taken: set[str] = set()
+        keys = tuple(self._item(k, taken) for k in kept)
+        calls = tuple(
+            Item(fresh(name_of(c), taken), determined(c, self.types), self.types[c]) for c in self.calls
         )
+        relation = fresh("grouped", self.names)
+        return Partition(self.plan, relation, keys, (*keys, *calls), group=tuple(kept))
+
+    def _aggregate(self, kept: Sequence[Expression]) -> Aggregate:
+        distinct = [c for c in self.calls if _is_distinct(c)]
+        if not distinct:
+            taken: set[str] = set()
+            keys = tuple(self._item(k, taken) for k in kept)
+            calls = tuple(self._call(c, argument_of(c), _filter_of(c), taken) for c in self.calls)
+            return Aggregate(self.plan, fresh("grouped", self.names), keys, calls)
+        return self._over_distinct(kept, distinct)
+
+    def _over_distinct(self, kept: Sequence[Expression], distinct: Sequence[Expression]) -> Aggregate:
+        """Aggregates of distinct values are aggregates over groups by these values; with others beside them,
+        over both together."""
+        keys = [Item(f"key_{i}", k, self.types[k]) for i, k in enumerate(kept)]
+        sources: list[tuple[str, Expression | None, Expression | None]] = [("all", None, None)]
+        for call in distinct:
+            if (w := ("one", argument_of(call), _filter_of(call))) not in sources:
+                sources.append(w)
+        read = {
+            e
+            for c in self.calls
+            if c not in distinct
+            for e in (argument_of(c), _filter_of(c))
+            if e is not None
+        }
+        values = sorted(read, key=to_sql)
+        value_types = self._types_of(values)
+        argument_types = {a: self.types[a] for _, a, _ in sources if a is not None}
+        parts = []
+        for place, (_, argument, condition) in enumerate(sources):
+            copy, columns = renamed(self.plan, self.names)
+            own_keys = tuple(replace(k, expression=substitute(k.expression, columns)) for k in keys)
+            if argument is None:
+                plan, from_ = copy, {e: substitute(e, columns) for e in values}
+                of_keys = {k.name: k.expression for k in own_keys}
+            else:
+                kept_rows = Filter(copy, (substitute(condition, columns),)) if condition is not None else copy
+                item = Item("value", substitute(argument, columns), argument_types[argument])
+                plan = Aggregate(kept_rows, fresh("values", self.names), (*own_keys, item), ())
+                from_ = {argument: reference(plan.relation, "value")}
+                of_keys = {k.name: reference(plan.relation, k.name) for k in own_keys}
+            items = [Item(k.name, of_keys[k.name], k.type) for k in keys]
+            for i, e in enumerate(values):
+                mine = argument is None
+                items.append(Item(f"value_{i}", from_[e] if mine else _null(value_types[i]), value_types[i]))
+            for i, (_, a, _) in enumerate(sources[1:], 1):
+                assert a is not None
+                items.append(
+                    Item(
+                        f"distinct_{i}",
+                        from_[a] if i == place else _null(argument_types[a]),
+                        argument_types[a],
+                    )
+                )
+            items.append(Item("source", exp.Literal.number(place), _INTEGER))
+            parts.append(Project(plan, fresh("part", self.names), tuple(items)))
+        both = Union(tuple(parts), fresh("values", self.names))
+        taken: set[str] = set()
+        out = tuple(
+            Item(fresh(_label(e, self.labels), taken), reference(both.relation, k.name), k.type)
+            for e, k in zip(kept, keys, strict=True)
+        )
+        calls = []
+        for call in self.calls:
+            own, condition, place = argument_of(call), _filter_of(call), 0
+            names = {e: f"value_{i}" for i, e in enumerate(values)}
+            if call in distinct:
+                place = sources.index(("one", own, condition))
+                condition, names = None, {own: f"distinct_{place}"} if own is not None else {}
+            argument = reference(both.relation, names[own]) if own is not None else None
+            argument_type = self.types[own] if own is not None else None
+            more = reference(both.relation, names[condition]) if condition is not None else None
+            test: Expression = exp.EQ(
+                this=reference(both.relation, "source"), expression=exp.Literal.number(place)
+            )
+            test = test if more is None else exp.And(this=test, expression=more)
+            name = fresh(name_of(call), taken)
+            calls.append(Call(name, name_of(call), argument, argument_type, test, self.types[call]))
+        return Aggregate(both, fresh("grouped", self.names), out, tuple(calls))
+
+    def _types_of(self, values: Sequence[Expression]) -> list[Type]:
+        return [self.types.get(v, Type.of("boolean")) for v in values]
+
+    def _item(self, key: Expression, taken: set[str]) -> Item:
+        return Item(fresh(_label(key, self.labels), taken), key, self.types[key])
+
+    def _call(
+        self, call: Expression, argument: Expression | None, condition: Expression | None, taken: set[str]
+    ) -> Call:
+        type_ = self.types[argument] if argument is not None else None
+        return Call(fresh(name_of(call), taken), name_of(call), argument, type_, condition, self.types[call])
 
 
-def is_grouped(select: exp.Select, expressions: Iterable[exp.Expression]) -> bool:
-    """Whether the SELECT has one row a group: by its clauses, or by an aggregate it reads."""
-    clauses = select.args.get("group") is not None or select.args.get("having") is not None
-    return clauses or any(calls_in(e) for e in expressions)
+def _null(type_: Type) -> Expression:
+    return cast_to(exp.Null(), type_.name)
 
 
-def grouping_of(
-    conn: Connection, select: exp.Select, scope: Scope, resolve: Resolve, read: tuple[exp.Expression, ...]
-) -> Grouping:
-    """The grouping of a SELECT whose outputs and HAVING, resolved, are `read`.
-
-    A column that the keys determine (by a primary key) may be read ungrouped: it becomes one more key.
-    """
-    group = select.args.get("group")
-    keys = dict.fromkeys(resolve(k, scope) for k in (group.expressions if group is not None else []))
-    for expression in read:
-        keys.update(dict.fromkeys(ungrouped(expression, keys.keys())))
-    calls = dict.fromkeys(c for e in read for c in calls_in(e))
-    arguments = [a for a in map(argument_of, calls) if a is not None]
-    types: dict[exp.Expression, Output] = {}
-    for expressions in ([*keys, *arguments], list(calls)):
-        types.update(_types(conn, select, scope, expressions))
-    return Grouping(tuple(keys), tuple(calls), types)
+def _label(key: Expression, labels: dict[Expression, str]) -> str:
+    return labels.get(key) or (key.name if isinstance(key, exp.Column) else "key")
 
 
-def _types(
-    conn: Connection, select: exp.Select, scope: Scope, expressions: list[exp.Expression]
-) -> dict[exp.Expression, Output]:
-    """The exact types of expressions over the SELECT's FROM."""
-    if not expressions:
-        return {}
-    back = {read: reference(a, name) for a, fields in scope.items() for name, read in fields.items()}
-    probe = select.copy()
-    for clause in ("having", "group", "where"):
-        probe.set(clause, None)
-    original = [e.transform(lambda n: back[n].copy() if n in back else n) for e in expressions]
-    probe.set("expressions", [exp.alias_(e, f"c{i}", quoted=True) for i, e in enumerate(original)])
-    with qualified_names(conn):
-        return dict(zip(expressions, describe(conn, to_sql(probe)).outputs, strict=True))
+def _has_delta(call: Expression) -> bool:
+    inner = called(call)
+    if not isinstance(inner, exp.Anonymous) or name_of(call) not in DELTA:
+        return False
+    arguments = inner.expressions
+    if any(isinstance(a, exp.Order) for a in arguments) or len(arguments) != 1:
+        return False
+    return not isinstance(arguments[0], exp.Distinct) or len(arguments[0].expressions) == 1
+
+
+def _is_distinct(call: Expression) -> bool:
+    first = called(call).expressions[0]
+    return isinstance(first, exp.Distinct) and name_of(call) not in EXTREMES
+
+
+def _filter_of(call: Expression) -> Expression | None:
+    return bare(call.expression.this) if isinstance(call, exp.Filter) else None
+
+
+def types_of(
+    plan: Plan, expressions: Sequence[Expression], calls: Sequence[Expression], type_of: TypeOf
+) -> dict[Expression, Type]:
+    """The exact types of keys and arguments, and of calls, over the columns of a plan."""
+    found = dict(zip(expressions, type_of(plan.columns, expressions), strict=True)) if expressions else {}
+    return found | (dict(zip(calls, type_of(plan.columns, calls), strict=True)) if calls else {})
+
+
+def grouping_sets(
+    group: exp.Group, resolve: Callable[[Expression], Expression]
+) -> list[list[Expression]] | None:
+    """The keys of each grouping that GROUP BY asks for, None if it is a plain one."""
+    if not group.find(exp.GroupingSets, exp.Rollup, exp.Cube) and not any(map(_is_empty, group.expressions)):
+        return None
+    choices = [list(_sets(e, resolve)) for e in group.expressions]
+    return [list(dict.fromkeys(k for s in sets for k in s)) for sets in product(*choices)]
+
+
+def _is_empty(key: Expression) -> bool:
+    return isinstance(key, exp.Tuple) and not key.expressions
+
+
+def _sets(element: Expression, resolve: Callable[[Expression], Expression]) -> Iterator[list[Expression]]:
+    def keys(e: Expression) -> list[Expression]:
+        return [resolve(k) for k in e.expressions] if isinstance(e, exp.Tuple) else [resolve(e)]
+
+    if isinstance(element, exp.GroupingSets):
+        for inner in element.expressions:
+            yield from _sets(inner, resolve)
+    elif isinstance(element, exp.Rollup):
+        lists = [keys(e) for e in element.expressions]
+        for size in range(len(lists), -1, -1):
+            yield [k for part in lists[:size] for k in part]
+    elif isinstance(element, exp.Cube):
+        lists = [keys(e) for e in element.expressions]
+        for size in range(len(lists), -1, -1):
+            yield from ([k for part in chosen for k in part] for chosen in combinations(lists, size))
+    else:
+        yield keys(element)
+
+
+def _grouping(asked: Expression, kept: Sequence[Expression]) -> Expression:
+    """What GROUPING() is: a bit for each argument, set if it is not among the keys."""
+    bits = "".join("0" if bare(a) in kept else "1" for a in asked.expressions)
+    return exp.Literal.number(int(bits, 2))

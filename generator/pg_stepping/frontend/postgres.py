@@ -68,6 +68,11 @@ class Function:
     argument_count: int
     operators: tuple[str, ...]
 
+    @property
+    def called(self) -> str:
+        """The name by which canonical text calls it."""
+        return self.name if self.schema == "pg_catalog" else f"{self.schema}.{self.name}"
+
     def places(self) -> tuple[str, ...]:
         """Where a query's text may call it, as patterns for Source."""
         call = f"{self.name} ("
@@ -351,6 +356,33 @@ def _plain_prefix(columns: list[str | None]) -> tuple[str, ...]:
     return tuple(c for c in columns[:cut] if c is not None)
 
 
+def _typed_nulls(columns: Sequence[Column]) -> str:
+    """Relations with these columns, as a FROM list."""
+    listed: dict[str, list[str]] = {}
+    for c in columns:
+        collate = f" COLLATE {c.type.collation}" if c.type.collation else ""
+        listed.setdefault(c.relation, []).append(f"NULL::{c.type.name}{collate} AS {quote_name(c.name)}")
+    return ", ".join(f"(SELECT {', '.join(t)}) AS {quote_name(r)}" for r, t in listed.items())
+
+
+def typed(conn: Connection, columns: Sequence[Column], expressions: Sequence[Expression]) -> list[Type]:
+    """The types of expressions over some columns."""
+    with qualified_names(conn):
+        outputs = [f"{to_sql(e)} AS c{i}" for i, e in enumerate(expressions)]
+        from_ = f" FROM {_typed_nulls(columns)}" if columns else ""
+        return [o.type for o in describe(conn, f"SELECT {', '.join(outputs)}{from_}").outputs]
+
+
+def rows_of(
+    conn: Connection, columns: Sequence[Column], source: str, alias: str, header: str
+) -> tuple[Output, ...]:
+    """The columns of an item of FROM that may read these columns."""
+    name = quote_name(alias)
+    before = f"{_typed_nulls(columns)}, " if columns else ""
+    with qualified_names(conn):
+        return describe(conn, f"SELECT {name}.* FROM {before}LATERAL {source} AS {name}{header}").outputs
+
+
 def hashable(
     conn: Connection, columns: Sequence[Column], pairs: Sequence[tuple[Expression, Expression]]
 ) -> list[bool]:
@@ -361,15 +393,16 @@ def hashable(
     """
     if not pairs:
         return []
-    typed: dict[str, list[str]] = {}
-    for c in columns:
-        collate = f" COLLATE {c.type.collation}" if c.type.collation else ""
-        typed.setdefault(c.relation, []).append(f"NULL::{c.type.name}{collate} AS {quote_name(c.name)}")
-    relations = ", ".join(f"(SELECT {', '.join(t)}) AS {quote_name(r)}" for r, t in typed.items())
+    relations = _typed_nulls(columns)
     sides = ", ".join(to_sql(side) for pair in pairs for side in pair)
     collations = [c.type.collation for c in columns if c.type.collation]
     with qualified_names(conn):
-        described = execute(conn, f"SELECT {sides} FROM {relations} LIMIT 0").description or []
+        described = (
+            execute(
+                conn, f"SELECT {sides} FROM {relations} LIMIT 0" if relations else f"SELECT {sides}"
+            ).description
+            or []
+        )
         types = [d.type_code for d in described]
         family = dict(execute(conn, _HASH_FAMILY, [types]).fetchall())
         loose = execute(conn, _LOOSE_COLLATION, [collations]).fetchone()

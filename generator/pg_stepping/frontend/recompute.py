@@ -1,42 +1,102 @@
-"""The query as a view is compared with: its text, with sums of floats in the exact arithmetic of the view."""
+"""The query as a view is compared with: its text, with what Postgres leaves open decided as the view does.
+
+A sum of floats depends on the order of its rows: it is taken in the exact arithmetic of the view. Other
+aggregates of floats, and arrays or texts that are gathered in no order, are taken in the order of their
+values; LIMIT and DISTINCT ON among equals take the rows that come first by all their columns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import cast_to, to_sql
+from pg_stepping.frontend.trees import called, name_of
 from pg_stepping.ir import Type
+from pg_stepping.ir.types import NO_EQUALITY
 
 _FLOATS = ("real", "double precision")
+# Aggregates of which the order of the rows cannot change the result, by themselves or for lack of floats.
+_ORDERLESS = frozenset(
+    """count sum avg min max bool_and bool_or every bit_and bit_or bit_xor mode percentile_cont
+    percentile_disc rank dense_rank percent_rank cume_dist range_agg range_intersect_agg regr_count""".split()
+)
+_STATISTICS = frozenset(
+    """stddev stddev_pop stddev_samp variance var_pop var_samp corr covar_pop covar_samp regr_avgx regr_avgy
+    regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy""".split()
+)
 
 
-def recomputed(tree: exp.Expression, calls: Iterable[tuple[exp.Expression, Type]]) -> str:
-    """The SQL of `tree`; `calls` are its sum and avg calls (with their FILTER, if any) and result types.
-
-    Only those that give a float are changed, so all else is checked against Postgres's own aggregates.
-    """
-    for call, type_ in calls:
-        if type_.base in _FLOATS:
-            call.replace(_exact(call, type_))
+def recomputed(tree: exp.Expression, calls: Iterable[tuple[exp.Expression, exp.Expression]]) -> str:
+    """The SQL of `tree`, in which each call is replaced by its decided form."""
+    for call, decided in calls:
+        if call is not decided:
+            call.replace(decided)
     return to_sql(tree)
 
 
+def determined(
+    call: exp.Expression, types: Mapping[exp.Expression, Type], arguments: list[Type] | None = None
+) -> exp.Expression:
+    """An aggregate call (with its FILTER, if any) in a form that gives one result for a bag of rows."""
+    name, type_ = name_of(call), types[call]
+    if name in ("sum", "avg"):
+        return _exact(call, type_) if type_.base in _FLOATS else call
+    if name in _ORDERLESS or isinstance(called(call), exp.WithinGroup):
+        return call
+    if name in _STATISTICS and type_.base not in _FLOATS:
+        return call
+    return _ordered(call, types)
+
+
+def _ordered(call: exp.Expression, types: Mapping[exp.Expression, Type]) -> exp.Expression:
+    """The call with all its arguments as the last of its ORDER BY."""
+    copy = call.copy()
+    inner = called(copy)
+    while isinstance(inner, exp.Dot):
+        inner = inner.expression
+    arguments = list(inner.expressions)
+    if not arguments or isinstance(arguments[0], exp.Distinct | exp.Star):
+        return call
+    order: list[exp.Expression] = []
+    last = arguments[-1]
+    if isinstance(last, exp.Order):
+        order = list(last.expressions)
+        arguments[-1] = last.this
+    listed = {to_sql(o.this) for o in order}
+    for argument in arguments:
+        type_ = types.get(argument)
+        value = argument.copy()
+        if type_ is None or type_.base in NO_EQUALITY:
+            value = cast_to(exp.Paren(this=value), "text")
+        if to_sql(value) not in listed and not isinstance(argument, exp.Literal):
+            order.append(exp.Ordered(this=value, desc=False, nulls_first=False))
+    if order:
+        arguments[-1] = exp.Order(this=arguments[-1], expressions=order)
+    inner.set("expressions", arguments)
+    return copy
+
+
 def _exact(call: exp.Expression, type_: Type) -> exp.Expression:
-    inner = call.this if isinstance(call, exp.Filter) else call
-    argument: exp.Expression = exp.Paren(this=inner.expressions[0].copy())
+    inner = called(call)
+    argument = inner.expressions[0]
+    distinct = isinstance(argument, exp.Distinct)
+    if distinct:
+        argument = argument.expressions[0]
+    value: exp.Expression = exp.Paren(this=argument.copy())
     result = type_.base if inner.name == "sum" else "double precision"
 
     def aggregate(name: str, value: exp.Expression) -> exp.Expression:
+        value = exp.Distinct(expressions=[value]) if distinct else value
         made = exp.Anonymous(this=name, expressions=[value])
         return exp.Filter(this=made, expression=call.expression.copy()) if call is not inner else made
 
     if inner.name == "avg":  # adds doubles, also for reals
-        argument = cast_to(argument, "double precision")
-    exact = cast_to(exp.Paren(this=aggregate("sum", cast_to(cast_to(argument, "text"), "numeric"))), result)
+        value = cast_to(value, "double precision")
+    exact = cast_to(exp.Paren(this=aggregate("sum", cast_to(cast_to(value, "text"), "numeric"))), result)
     if inner.name == "sum":
         return exact
-    count = aggregate("count", inner.expressions[0].copy())
+    count = aggregate("count", argument.copy())
     divisor = exp.Anonymous(this="nullif", expressions=[count, exp.Literal.number(0)])
     return exp.Paren(this=exp.Div(this=exact, expression=cast_to(divisor, "double precision")))

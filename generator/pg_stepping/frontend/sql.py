@@ -7,7 +7,7 @@ from Postgres as the very same canonical text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -15,8 +15,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from pg_stepping.errors import SteppingError
-from pg_stepping.frontend.dialect import parse, to_sql
-from pg_stepping.frontend.grouping import Grouping, Scope, grouping_of, is_grouped
+from pg_stepping.frontend.dialect import WithOrdinality, cast_to, parse, quote_name, to_sql
+from pg_stepping.frontend.grouping import Grouping, Scope, grouping_sets, types_of
 from pg_stepping.frontend.postgres import (
     Connection,
     Described,
@@ -27,32 +27,56 @@ from pg_stepping.frontend.postgres import (
     implicit_schema,
     qualified_names,
     relation,
+    rows_of,
+    typed,
 )
 from pg_stepping.frontend.purity import PINNED_SETTINGS, check_functions
-from pg_stepping.frontend.recompute import recomputed
+from pg_stepping.frontend.recompute import determined, recomputed
 from pg_stepping.frontend.refuse import Source
+from pg_stepping.frontend.subqueries import Pending, Subquery, Unnester
 from pg_stepping.frontend.support import (
     check_clock_words,
     check_expression,
-    check_functions_kind,
-    check_join,
     check_relation,
     check_select,
+    check_set_operation,
 )
 from pg_stepping.frontend.trees import (
     bare,
     called,
     calls_in,
     conjuncts,
+    is_call,
+    read_grouped,
     unaliased,
+    ungrouped,
     with_unique_names,
     without_joins,
     without_parentheses,
     without_percent,
 )
-from pg_stepping.ir import Column, Filter, Item, Join, Plan, Project, Scan, Table, Type
+from pg_stepping.frontend.windows import first_of_each, limited, named_windows, windowed
+from pg_stepping.ir import (
+    Aggregate,
+    Call,
+    Column,
+    Filter,
+    Item,
+    Join,
+    Outer,
+    Plan,
+    Project,
+    Rows,
+    Scan,
+    Table,
+    Type,
+    Union,
+)
+from pg_stepping.ir.nodes import CORRELATED, columns_read
+from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
 from pg_stepping.ir.types import fresh, reference
 
+_TRUE = exp.Boolean(this=True)
 Side = tuple[exp.Select, Scope]  # of a join: the items in it, to be selected from, and their columns
 
 
@@ -86,15 +110,19 @@ def read_query(conn: Connection, text: str) -> Query:
     depends = check_functions(described, source)
     ast = _faithful(conn, described, source)
     _inline_ctes(ast, source)
+    _order_arrays(ast)
     check_clock_words(ast, source)
-    reader = _Reader(conn, source)
-    plan = reader.select(ast)
-    check_functions_kind(described, source)
+    reader = _Reader(conn, source, described)
+    token = CORRELATED.set(True)
+    try:
+        plan = reader.query(ast)
+    finally:
+        CORRELATED.reset(token)
     if not reader.tables:
         raise source.unsupported("no table", "select", hint="a query without tables never changes")
     return Query(
         text=described.text,
-        recompute=recomputed(ast, reader.sums),
+        recompute=recomputed(ast, reader.decided),
         outputs=described.outputs,
         plan=plan,
         tables=reader.tables,
@@ -147,6 +175,15 @@ def _inline_ctes(ast: exp.Expression, source: Source) -> None:
                 _replace_table(reader, cte)
 
 
+def _order_arrays(ast: exp.Expression) -> None:
+    """Give ARRAY(SELECT ...) without an order that of its values: Postgres leaves it open."""
+    for array in ast.find_all(exp.Anonymous):
+        query = array.expressions[0] if array.name == "ARRAY" and array.expressions else None
+        if isinstance(query, exp.Select) and not query.args.get("order"):
+            value = exp.Ordered(this=unaliased(query.expressions[0]).copy(), desc=False, nulls_first=False)
+            query.set("order", exp.Order(expressions=[value]))
+
+
 def _replace_table(reader: exp.Expression, cte: exp.Expression) -> None:
     for table in list(reader.find_all(exp.Table)):
         if table.db or table.name != cte.alias:
@@ -160,45 +197,168 @@ def _replace_table(reader: exp.Expression, cte: exp.Expression) -> None:
 class _Reader:
     """Builds the plan of one query; gives every relation in it a name of its own."""
 
-    def __init__(self, conn: Connection, source: Source) -> None:
+    def __init__(self, conn: Connection, source: Source, described: Described) -> None:
         self.conn = conn
         self.source = source
         self.tables: dict[Table, Relation] = {}
         self.views: set[Table] = set()
-        self.sums: list[tuple[exp.Expression, Type]] = []
+        self.decided: list[tuple[exp.Expression, exp.Expression]] = []
         self._names: set[str] = set()
         self._published = False
+        self._known: dict[tuple[str, str], Column] = {}
+        self._outer: list[Scope] = []
+        self._pending: list[Subquery] = []
+        self._functions = described.functions
+        self._unnest = Unnester(self._names, self._types, source)
+
+    @property
+    def _aggregates(self) -> frozenset[str]:
+        """The names of the aggregates that the query calls, and of the one that ARRAY(...) stands for."""
+        return frozenset(("array_agg", *(f.called for f in self._functions if f.kind == "a")))
+
+    def _types(self, columns: Sequence[Column], expressions: Sequence[exp.Expression]) -> list[Type]:
+        """The types of expressions over these columns and those of the queries around."""
+        there = self._known | {(c.relation, c.name): c for c in columns}
+        read = dict.fromkeys(columns_read(*expressions))
+        return typed(self.conn, [there[key] for key in read], expressions)
+
+    def _know(self, columns: Iterable[Column]) -> None:
+        self._known |= {(c.relation, c.name): c for c in columns}
 
     # --- FROM -------------------------------------------------------------------------------------
 
     def _from(self, select: exp.Select) -> tuple[Plan, Scope]:
         from_ = select.args.get("from_")
         if from_ is None:
-            raise self.source.without_from(hint="read from a table")
+            row = exp.Values(expressions=[exp.Tuple(expressions=[exp.Boolean(this=True)])])
+            name = fresh("one_row", self._names)
+            one = Rows(
+                name, exp.Paren(this=row), "(there)", (Column(name, "there", Type.of("boolean"), True),)
+            )
+            return one, {}
         return self._joined(from_.this, select.args.get("joins") or [])
 
     def _joined(self, first: exp.Expression, joins: Iterable[exp.Join]) -> tuple[Plan, Scope]:
         plan, scope = self._item(first)
         before = exp.Select(from_=exp.From(this=first.copy()))
         for join in joins:
-            check_join(join, self.source)
             if self._published and isinstance(join.this.this, exp.Anonymous):
-                assert isinstance(plan, Scan)  # a published bag: CROSS JOIN generate_series(1, n)
-                plan = replace(plan, copies=join.this.this.expressions[1].name)
+                plan = _with_copies(plan, join.this.this.expressions[1])
                 continue
-            right, more = self._item(join.this)
-            sides = ((before, scope), (exp.Select(from_=exp.From(this=join.this.copy())), more))
-            scope = {**scope, **more}
-            conditions = tuple(self._resolve(c, scope) for c in self._conditions(join, *sides))
-            plan = Join((plan, right), conditions)
+            plan, scope = self._join(join, before, plan, scope)
             before.append("joins", join.copy())
         return plan, scope
+
+    def _join(self, join: exp.Join, before: exp.Select, plan: Plan, scope: Scope) -> tuple[Plan, Scope]:
+        side = join.side or ""
+        if _is_lateral(join.this):
+            return self._lateral(join, plan, scope)
+        right, more = self._item(join.this)
+        sides = ((before, scope), (exp.Select(from_=exp.From(this=join.this.copy())), more))
+        both = {**scope, **more}
+        conditions = tuple(self._resolve(c, both) for c in self._conditions(join, *sides))
+        if side == "FULL":
+            return self._full_join(plan, right, conditions, both)
+        if not side:
+            plan = Join((plan, right), tuple(c for c in conditions if not c.find(Pending)))
+            for condition in conditions:
+                plan = self._filter(plan, condition) if condition.find(Pending) else plan
+            return plan, both
+        if any(c.find(Pending) for c in conditions):
+            hint = "move it into a subquery of the optional side"
+            raise self.source.unsupported(
+                "a subquery in the condition of an outer join", "( select", hint=hint
+            )
+        if side == "RIGHT":
+            return Join((right,), (), (Outer(plan, conditions),)), both
+        return Join((plan,), (), (Outer(right, conditions),)), both
+
+    def _full_join(
+        self, left: Plan, right: Plan, conditions: tuple[exp.Expression, ...], scope: Scope
+    ) -> tuple[Plan, Scope]:
+        """A FULL JOIN: the left join, and with it the rows of the right side that have no partner."""
+        first = Join((left,), (), (Outer(right, conditions),))
+        (mine, columns), (other, more) = renamed(left, self._names), renamed(right, self._names)
+        columns |= more
+        met = Filter(mine, tuple(substitute(c, columns) for c in conditions)) if conditions else mine
+        there = Project(met, fresh("met", self._names), (Item("present", _TRUE, Type.of("boolean")),))
+        alone = self._unnest.filtered(other, Subquery("exists", there), negated=True)
+        taken: set[str] = set()
+        named = [(c, fresh(c.name, taken)) for c in first.columns]
+        both = tuple(Item(n, c.ref, c.type) for c, n in named)
+        right_only = tuple(
+            Item(n, more.get((c.relation, c.name)) or cast_to(exp.Null(), c.type.name), c.type)
+            for c, n in named
+        )
+        relation = fresh("full", self._names)
+        parts = (Project(first, fresh("left", self._names), both),
+                 Project(alone, fresh("right", self._names), right_only))  # fmt: skip
+        read = {(c.relation, c.name): reference(relation, n) for c, n in named}
+        moved = {a: {n: substitute(e, read) for n, e in fields.items()} for a, fields in scope.items()}
+        union = Union(parts, relation)
+        self._know(union.columns)
+        return union, moved
+
+    def _lateral(self, join: exp.Join, plan: Plan, scope: Scope) -> tuple[Plan, Scope]:
+        """A subquery, or a set-returning function, that may read what stands before it."""
+        item = join.this
+        on = (
+            [c for c in conjuncts(join.args["on"]) if to_sql(c).lower() != "true"]
+            if join.args.get("on")
+            else []
+        )
+        if join.side not in ("", "LEFT"):
+            raise self.source.unsupported(
+                f"{join.side} JOIN LATERAL", "lateral", hint="use LEFT JOIN LATERAL"
+            )
+        self._outer.append(scope)
+        try:
+            inner = item.this if isinstance(item, exp.Lateral) else item
+            if isinstance(inner, exp.Subquery):
+                right = self.query(cast(exp.Expression, inner.this))
+                self._know(right.columns)
+                more = self._scope(item, right.relation, [c.name for c in right.columns])
+            else:
+                rows, more = self._rows(item)
+                right = None
+        finally:
+            self._outer.pop()
+        both = {**scope, **more}
+        conditions = tuple(self._resolve(c, both) for c in on)
+        if right is None:
+            if join.side:
+                return Join((plan,), (), (Outer(rows, conditions),)), both
+            return Join((plan, rows), conditions), both
+        plan, read = self._unnest.lateral(plan, right, conditions if join.side else None)
+        values = {(right.relation, i.name): e for i, e in zip(right.items, read, strict=True)}
+        more = {a: {n: substitute(e, values) for n, e in f.items()} for a, f in more.items()}
+        if not join.side and conditions:
+            plan = Filter(plan, tuple(substitute(c, values) for c in conditions))
+        return plan, {**scope, **more}
+
+    def _rows(self, item: exp.Expression) -> tuple[Rows, Scope]:
+        """VALUES, or a set-returning function, as an item of FROM."""
+        source = self._resolve(_source_of_rows(item), {})
+        source = exp.Paren(this=source) if isinstance(source, exp.Values) else source
+        given = _columns_of_rows(item)
+        header = f"({', '.join(map(to_sql, given))})" if given else ""
+        read = set(columns_read(source))
+        columns = [self._known[key] for key in read]
+        fields = rows_of(self.conn, columns, to_sql(source), item.alias or "rows", header)
+        names = [f.name for f in fields]
+        if not any(isinstance(c, exp.ColumnDef) for c in given):
+            header = f"({', '.join(map(quote_name, names))})"
+        name = fresh(item.alias or "rows", self._names)
+        rows = Rows(name, source, header, tuple(Column(name, f.name, f.type) for f in fields))
+        self._know(rows.fields)
+        scope = {item.alias_or_name: {n: cast(exp.Expression, reference(name, n)) for n in names}}
+        return rows, scope
 
     def _conditions(self, join: exp.Join, left: Side, right: Side) -> list[exp.Expression]:
         on = join.args.get("on")
         if on is not None:
             check_expression(on, self.source)
-            return conjuncts(on)
+            return [c for c in conjuncts(on) if not _is_true(c)]
         names = [name.name for name in join.args.get("using") or []]
         return [exp.EQ(this=self._common(n, *left), expression=self._common(n, *right)) for n in names]
 
@@ -222,14 +382,12 @@ class _Reader:
             plan, scope = self._item(item.this)
             return plan, self._renamed_join(item, scope) if item.alias else scope
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Query):
-            project = self.select(cast(exp.Expression, item.this))
+            project = self.query(cast(exp.Expression, item.this))
+            self._know(project.columns)
             return project, self._scope(item, project.relation, [c.name for c in project.columns])
         if isinstance(item, exp.Table) and isinstance(item.this, exp.Identifier):
             return self._table(item)
-        call = item.find(exp.Unnest, exp.Anonymous)
-        word = type(item).__name__ if call is None else call.name or "unnest"
-        name = f"{word.upper()} in FROM" if call is None else f"the function {word}() in FROM"
-        raise self.source.unsupported(name, word, "from", hint="put its rows into a table and join that")
+        return self._rows(item)
 
     def _renamed_join(self, item: exp.Subquery, scope: Scope) -> Scope:
         """The scope of `(a JOIN b ON ...) AS j (x, y ...)`."""
@@ -261,6 +419,7 @@ class _Reader:
         self.tables[table] = found
         name = fresh(item.alias_or_name, self._names)
         fields = tuple(Column(name, f.name, f.type, f.not_null) for f in found.fields)
+        self._know(fields)
         return Scan(table, name, fields), self._scope(item, name, [f.name for f in found.fields])
 
     def _is_maintained(self, table: Table) -> bool:
@@ -283,57 +442,551 @@ class _Reader:
         assert row is not None
         self.views.add(view)
         before, self._published = self._published, True
-        project = self.select(parse(row[0].strip().rstrip(";")))
-        self._published = before
+        outer, self._outer = self._outer, []
+        project = self.query(parse(row[0].strip().rstrip(";")))
+        self._published, self._outer = before, outer
+        self._know(project.columns)
         return project, self._scope(item, project.relation, [c.name for c in project.columns])
 
     # --- SELECT -----------------------------------------------------------------------------------
 
+    def query(self, ast: exp.Expression) -> Project:
+        """The plan of a SELECT, of several combined, or of VALUES."""
+        if isinstance(ast, exp.Subquery):
+            return self.query(ast.this)
+        if isinstance(ast, exp.SetOperation):
+            return self._combined(ast)
+        if isinstance(ast, exp.Values):
+            rows, _ = self._rows(ast)
+            items = tuple(Item(c.name, c.ref, c.type) for c in rows.fields)
+            return Project(rows, fresh("result", self._names), items)
+        return self.select(ast)
+
+    def _combined(self, ast: exp.SetOperation) -> Project:
+        """UNION, INTERSECT and EXCEPT: groups of equal rows, by how often each side has them."""
+        check_set_operation(ast, self.source)
+        left, right = self.query(ast.this), self.query(ast.expression)
+        if self._outer:
+            types = [i.type for i in left.items]
+        else:
+            plain = ast.copy()
+            for key in ("order", "limit", "offset"):
+                plain.set(key, None)
+            with qualified_names(self.conn):
+                types = [o.type for o in describe(self.conn, to_sql(plain)).outputs]
+        distinct = bool(ast.args.get("distinct"))
+        sides = [_aligned(p, left, types) for p in (left, right)]
+        relation = fresh("combined", self._names)
+        if isinstance(ast, exp.Union):
+            below: Plan = Union((sides[0], sides[1]), relation)
+            if distinct:
+                keys = tuple(Item(c.name, c.ref, c.type) for c in below.columns)
+                below = Aggregate(below, fresh("distinct", self._names), keys, ())
+        else:
+            below = self._counted_sides(ast, sides, relation, distinct=distinct)
+        outputs = below.columns[: len(types)]
+        if isinstance(below, Filter | Join):
+            outputs = tuple(c for c in below.columns if c.name in {i.name for i in left.items})
+        items = tuple(Item(c.name, c.ref, c.type) for c in outputs)
+        project = Project(below, fresh("result", self._names), items)
+        return self._cut_off(ast, project, [])
+
+    def _counted_sides(
+        self, ast: exp.SetOperation, sides: list[Project], relation: str, *, distinct: bool
+    ) -> Plan:
+        taken = {i.name for i in sides[0].items}
+        side, first, second = (fresh(n, taken) for n in ("side", "first_side", "second_side"))
+        integer, bigint = Type.of("integer"), Type.of("bigint")
+        parts = tuple(
+            replace(p, items=(*p.items, Item(side, exp.Literal.number(i + 1), integer)))
+            for i, p in enumerate(sides)
+        )
+        both = Union(parts, relation)
+        keys = tuple(Item(c.name, c.ref, c.type) for c in both.columns[:-1])
+        calls = tuple(
+            Call(
+                name,
+                "count",
+                None,
+                None,
+                exp.EQ(this=reference(relation, side), expression=exp.Literal.number(i + 1)),
+                bigint,
+            )
+            for i, name in enumerate((first, second))
+        )
+        groups = Aggregate(both, fresh("combined", self._names), keys, calls)
+        a, b = (reference(groups.relation, n) for n in (first, second))
+        zero = exp.Literal.number(0)
+        if distinct:
+            there = (
+                exp.GT(this=b, expression=zero)
+                if isinstance(ast, exp.Intersect)
+                else exp.EQ(this=b, expression=zero)
+            )
+            return Filter(groups, (exp.GT(this=a, expression=zero), there))
+        times: exp.Expression = exp.Anonymous(this="LEAST", expressions=[a, b])
+        if isinstance(ast, exp.Except):
+            times = exp.Sub(this=a, expression=b)
+        series = exp.Anonymous(this="generate_series", expressions=[exp.Literal.number(1), times])
+        name = fresh("copies", self._names)
+        copies = Rows(name, series, "(copy)", (Column(name, fresh("copy", taken), bigint),))
+        copies = replace(copies, header=f"({quote_name(copies.fields[0].name)})")
+        return Join((groups, copies), ())
+
     def select(self, ast: exp.Expression) -> Project:
         """The plan of one SELECT, with its subqueries."""
         select = check_select(ast, self.source)
+        named_windows(select)
         kept = with_unique_names(select)
-        with qualified_names(self.conn):
-            outputs = describe(self.conn, to_sql(kept)).outputs
+        outputs: tuple[Output, ...] | None = None
+        if not self._outer:
+            with qualified_names(self.conn):
+                outputs = describe(self.conn, to_sql(kept)).outputs
         plan, scope = self._from(select)
         where, having = select.args.get("where"), select.args.get("having")
-        if where is not None:
-            plan = Filter(plan, tuple(self._resolve(c, scope) for c in conjuncts(where.this)))
+        for condition in conjuncts(where.this) if where is not None else []:
+            plan = self._filter(plan, self._resolve(condition, scope))
+        ordered = _order_of(select)
+        distinct = select.args.get("distinct")
+        on = list(distinct.args["on"].expressions) if distinct is not None and distinct.args.get("on") else []
+        names = [e.alias_or_name for e in kept.expressions]
         items = [self._resolve(unaliased(e), scope) for e in kept.expressions]
+        more = [self._resolve(_by_number(e, kept), scope) for e in (*(o.this for o in ordered), *on)]
         conditions = [self._resolve(c, scope) for c in conjuncts(having.this)] if having is not None else []
-        if is_grouped(select, items):
-            read = (*items, *conditions)
-            grouping = grouping_of(self.conn, select, scope, self._resolve, read)
-            self._note_sums(select, scope, grouping)
-            labels = {e: o.name for e, o in reversed(list(zip(items, outputs, strict=True)))}
-            plan = aggregate = grouping.aggregate(plan, fresh("grouped", self._names), labels)
-            over_groups = grouping.reader(aggregate)
-            items = [over_groups(e) for e in items]
-            if conditions:
-                plan = Filter(plan, tuple(over_groups(c) for c in conditions))
-        named = tuple(Item(o.name, e, o.type) for o, e in zip(outputs, items, strict=True))
-        return Project(plan, fresh("result", self._names), named)
+        plan, read = self._multiplied(plan, [*items, *more, *conditions])
+        group = select.args.get("group")
+        if group is not None or having is not None or any(calls_in(e, self._aggregates) for e in read):
+            labels = dict(reversed(list(zip(items, names, strict=True))))
+            plan, read = self._grouped(select, plan, scope, read, labels)
+            for condition in read[len(items) + len(more) :]:
+                plan = self._filter(plan, condition)
+            read = read[: len(items) + len(more)]
+        plan, read = self._joined_subqueries(plan, read)
+        plan, read = windowed(plan, read, self._names, self._types)
+        types = (
+            [o.type for o in outputs]
+            if outputs is not None
+            else self._types(plan.columns, read[: len(items)])
+        )
+        taken: set[str] = set()
+        out_names = (
+            [o.name for o in outputs] if outputs is not None else [fresh(n or "column", taken) for n in names]
+        )
+        named = tuple(Item(n, e, t) for n, e, t in zip(out_names, read, types, strict=False))
+        project = Project(plan, fresh("result", self._names), named)
+        return self._finished(select, project, read[len(items) :], ordered, len(on))
 
-    def _note_sums(self, select: exp.Select, scope: Scope, grouping: Grouping) -> None:
-        """Remember the sums and averages of the query's own text, with their types, to recompute it."""
-        having = select.args.get("having")
-        for part in (*select.expressions, *([having] if having is not None else [])):
-            for call in calls_in(part):
-                if called(call).name != "count" and not self._published:
-                    self.sums.append((call, grouping.types[self._resolve(call, scope)].type))
+    def _multiplied(self, plan: Plan, read: list[exp.Expression]) -> tuple[Plan, list[exp.Expression]]:
+        """Set-returning functions among the outputs, as rows that are joined: side by side, as long as the
+        longest."""
+        calls = list(
+            dict.fromkeys(n for e in read for n in e.find_all(exp.Anonymous, exp.Dot) if self._is_set(n))
+        )
+        if not calls:
+            return plan, read
+        if any(calls_in(e, self._aggregates) or e.find(exp.Window) for e in read):
+            hint = "put the function into FROM"
+            raise self.source.unsupported(
+                "a set-returning function beside an aggregate", calls[0].name, hint=hint
+            )
+        taken: set[str] = set()
+        types = self._types(plan.columns, calls)
+        name = fresh("rows", self._names)
+        fields = tuple(Column(name, fresh("value", taken), t) for t in types)
+        source = calls[0] if len(calls) == 1 else exp.Anonymous(this="ROWS FROM", expressions=calls)
+        header = f"({', '.join(quote_name(f.name) for f in fields)})"
+        self._know(fields)
+        outputs = {c: cast(exp.Expression, f.ref) for c, f in zip(calls, fields, strict=True)}
+        joined = Join((plan, Rows(name, source.copy(), header, fields)), ())
+        return joined, [read_grouped(e, outputs) for e in read]
+
+    def _is_set(self, node: exp.Expression) -> bool:
+        sets = {
+            f.name if f.schema == "pg_catalog" else f"{f.schema}.{f.name}"
+            for f in self._functions
+            if f.returns_set
+        }
+        return is_call(node, sets)
+
+    def _finished(
+        self,
+        select: exp.Select,
+        project: Project,
+        more: list[exp.Expression],
+        ordered: list[exp.Ordered],
+        on: int,
+    ) -> Project:
+        """DISTINCT, ORDER BY and LIMIT, over the projection; `more` are what it orders and is distinct by."""
+        outputs = project.items
+        by_expression = {i.expression: i for i in reversed(outputs)}
+        taken = {i.name for i in outputs}
+        new = [e for e in dict.fromkeys(more) if e not in by_expression]
+        types = self._types(project.input.columns, new) if new else []
+        hidden = [Item(fresh("order", taken), e, t) for e, t in zip(new, types, strict=True)]
+        by_expression |= {i.expression: i for i in hidden}
+        wide = replace(project, items=(*outputs, *hidden))
+        read = [by_expression[e] for e in more]
+        order = [_reordered(o, reference(wide.relation, i.name)) for o, i in zip(ordered, read, strict=False)]
+        distinct = select.args.get("distinct")
+        if distinct is not None and not on:
+            keys = tuple(Item(i.name, i.expression, i.type) for i in outputs)
+            groups = Aggregate(project.input, fresh("distinct", self._names), keys, ())
+            project = Project(
+                groups,
+                fresh("result", self._names),
+                tuple(Item(c.name, c.ref, c.type) for c in groups.columns),
+            )
+            moved = {(wide.relation, i.name): reference(project.relation, i.name) for i in outputs}
+            order = [cast(exp.Ordered, substitute(o, moved)) for o in order]
+            return self._cut_off(select, project, order)
+        if on:
+            first = first_of_each(wide, read[len(ordered) :], order, self._names)
+            project = replace(first, items=first.items[: len(outputs)])
+            self._decide(select)
+            moved = {(wide.relation, i.name): reference(project.relation, i.name) for i in outputs}
+            return self._cut_off(select, project, [cast(exp.Ordered, substitute(o, moved)) for o in order])
+        limited_ = self._cut_off(select, wide, order)
+        return replace(limited_, items=limited_.items[: len(outputs)])
+
+    def _cut_off(self, ast: exp.Expression, project: Project, order: list[exp.Ordered]) -> Project:
+        """LIMIT and OFFSET."""
+        limit, offset = ast.args.get("limit"), ast.args.get("offset")
+        if limit is None and offset is None:
+            return project
+        if isinstance(ast, exp.SetOperation):
+            names = [i.name for i in project.items]
+            order = [
+                _reordered(o, reference(project.relation, _output_name(o.this, names)))
+                for o in _order_of(ast)
+            ]
+        ties = False
+        count: int | None = None
+        if isinstance(limit, exp.Fetch):
+            ties = bool(limit.args.get("limit_options") and limit.args["limit_options"].args.get("with_ties"))
+            count = _whole_number(limit.args.get("count") or exp.Literal.number(1), self.source)
+        elif limit is not None and not _is_all(limit.expression):
+            count = _whole_number(limit.expression, self.source)
+        skipped = _whole_number(offset.expression, self.source) if offset is not None else None
+        if not ties:
+            self._decide(ast)
+        return limited(project, order, count, skipped, self._names, ties=ties)
+
+    def _decide(self, ast: exp.Expression) -> None:
+        """Order the rows of the query's own text by all their columns: it takes the same as the view."""
+        if self._published:
+            return
+        selects = cast(list[exp.Expression], cast(exp.Query, ast).selects)
+        order = ast.args.get("order")
+        listed = list(order.expressions) if order is not None else []
+        there = {to_sql(o.this) for o in listed}
+        for place, select in enumerate(selects, 1):
+            if isinstance(ast, exp.Select):
+                value = unaliased(select).copy()
+                if isinstance(value, exp.Literal | exp.Boolean | exp.Null):
+                    continue
+            else:
+                value = exp.Literal.number(place)
+            if to_sql(value) not in there:
+                listed.append(exp.Ordered(this=value, desc=False, nulls_first=False))
+        ast.set("order", exp.Order(expressions=listed))
+
+    def _grouped(
+        self,
+        select: exp.Select,
+        plan: Plan,
+        scope: Scope,
+        read: list[exp.Expression],
+        labels: dict[exp.Expression, str],
+    ) -> tuple[Plan, list[exp.Expression]]:
+        """The groups of a SELECT, and what it reads, over them.
+
+        A column that the keys determine (by a primary key) may be read ungrouped: it becomes one more key.
+        """
+        aggregates = self._aggregates
+        plan, read = self._joined_subqueries(plan, read, within=aggregates)
+        group = select.args.get("group")
+
+        def resolve(key: exp.Expression) -> exp.Expression:
+            return self._resolve(_by_number(key, select), scope)
+
+        sets = grouping_sets(group, resolve) if group is not None else None
+        keys = [k for s in sets for k in s] if sets is not None else []
+        if group is not None and sets is None:
+            plan, keys = self._joined_subqueries(plan, [resolve(k) for k in group.expressions])
+        calls = list(dict.fromkeys(c for e in read for c in calls_in(e, aggregates)))
+        asked = list(
+            dict.fromkeys(n for e in read for n in e.find_all(exp.Anonymous) if n.name == "GROUPING")
+        )
+        free: list[exp.Expression] = [
+            reference(*c) for p in self._pending_in(read) for c in sorted(outside(p.plan))
+        ]
+        free += [e for p in self._pending_in(read) for e in p.left]
+        there = {(c.relation, c.name) for c in plan.columns}
+        determined_by: dict[exp.Expression, None] = dict.fromkeys(keys)
+        for expression in (*read, *free):
+            for column in ungrouped(expression, {*determined_by, *calls, *asked}):
+                if next(columns_read(column)) in there:
+                    determined_by[column] = None
+        keys = list(determined_by)
+        arguments = [a for c in calls for a in _arguments(c)]
+        types = types_of(plan, list(dict.fromkeys([*keys, *arguments])), calls, self._types)
+        grouping = Grouping(plan, tuple(keys), tuple(calls), types, self._names, labels)
+        self._note_calls(select, scope, types)
+        grouped = grouping.by(keys) if sets is None else grouping.by_sets(sets, asked)
+        for place, subquery in enumerate(self._pending):
+            if any(p is subquery for p in self._pending_in(read)):
+                self._pending[place] = replace(
+                    subquery,
+                    plan=cast(Project, _over(subquery.plan, grouped.outputs)),
+                    left=tuple(map(grouped.read, subquery.left)),
+                )
+        return grouped.plan, [grouped.read(e) for e in read]
+
+    def _note_calls(self, select: exp.Select, scope: Scope, types: dict[exp.Expression, Type]) -> None:
+        """Remember how the calls of the query's own text are decided, to recompute it."""
+        if self._published:
+            return
+        parts = [*select.expressions, *(select.args[k] for k in ("having", "order") if select.args.get(k))]
+        for part in parts:
+            for call in calls_in(part, self._aggregates):
+                resolved = self._resolve(call, scope)
+                if resolved not in types:
+                    continue
+                own = {
+                    a: types[self._resolve(a, scope)]
+                    for a in _arguments(call)
+                    if self._resolve(a, scope) in types
+                }
+                self.decided.append((call, determined(call, own | {call: types[resolved]})))
+
+    # --- subqueries in expressions ----------------------------------------------------------------
+
+    def _filter(self, plan: Plan, condition: exp.Expression) -> Plan:
+        """The rows for which a condition, perhaps with subqueries, is true."""
+        inner, negated = bare(condition), False
+        if isinstance(inner, exp.Not):
+            inner, negated = bare(inner.this), True
+        if isinstance(inner, Pending):
+            subquery = self._pending[inner.this]
+            if subquery.kind == "in" or (subquery.kind == "exists" and not _is_total(subquery.plan)):
+                return self._unnest.filtered(plan, subquery, negated=negated)
+        plan, (joined,) = self._joined_subqueries(plan, [condition])
+        return Filter(plan, (joined,))
+
+    def _joined_subqueries(
+        self, plan: Plan, expressions: list[exp.Expression], within: frozenset[str] | None = None
+    ) -> tuple[Plan, list[exp.Expression]]:
+        """The plan with the subqueries of some expressions joined to it, and the expressions that read them;
+        with `within`, only the subqueries inside the calls of these aggregates."""
+        values: dict[int, exp.Expression] = {}
+        for expression in expressions:
+            places = [expression] if within is None else calls_in(expression, within)
+            for pending in [p for e in places for p in e.find_all(Pending)]:
+                if pending.this not in values:
+                    plan, values[pending.this] = self._unnest.value(plan, self._pending[pending.this])
+
+        def put(node: exp.Expression) -> exp.Expression:
+            return values[node.this].copy() if isinstance(node, Pending) and node.this in values else node
+
+        return plan, [e.transform(put) if values else e for e in expressions]
+
+    def _pending_in(self, expressions: Iterable[exp.Expression]) -> list[Subquery]:
+        return [self._pending[p.this] for e in expressions for p in e.find_all(Pending)]
 
     def _resolve(self, expression: exp.Expression, scope: Scope) -> exp.Expression:
         """The expression with every column read from the plan's relations, ready to be printed anywhere."""
 
         def one(node: exp.Expression) -> exp.Expression:
             if isinstance(node, exp.Column):
-                aliases = [node.table] if node.table else list(scope)
-                for alias in aliases:
-                    if node.name in scope.get(alias, {}):
-                        return scope[alias][node.name].copy()
-                raise self.source.unsupported(
-                    f"the column {node.name}", node.name, hint="a system column does not follow its row"
-                )
-            return node
+                return self._column(node, scope)
+            subquery = self._subquery(node, scope)
+            return node if subquery is None else self._put_off(subquery)
 
         return without_percent(without_parentheses(bare(expression.copy().transform(one))))
+
+    def _column(self, column: exp.Column, scope: Scope) -> exp.Expression:
+        for scope_ in (scope, *reversed(self._outer)):
+            for alias in [column.table] if column.table else list(scope_):
+                if column.name in scope_.get(alias, {}):
+                    return scope_[alias][column.name].copy()
+        hint = "a system column does not follow its row"
+        raise self.source.unsupported(f"the column {column.name}", column.name, hint=hint)
+
+    def _put_off(self, subquery: Subquery) -> Pending:
+        self._pending.append(subquery)
+        return Pending(this=len(self._pending) - 1)
+
+    def _subquery(self, node: exp.Expression, scope: Scope) -> Subquery | None:
+        """The subquery that an expression's node is, if it is one."""
+        if (
+            isinstance(node, exp.Anonymous)
+            and node.name == "ARRAY"
+            and isinstance(node.expressions[0], exp.Query)
+        ):
+            return Subquery("array", self._inner(_gathered(cast(exp.Expression, node.expressions[0])), scope))
+        if isinstance(node, exp.Exists):
+            return Subquery("exists", self._inner(node.this, scope))
+        if isinstance(node, exp.In) and node.args.get("query"):
+            return Subquery("in", self._inner(node.args["query"], scope), self._row(node.this, scope))
+        if isinstance(node, exp.Binary) and isinstance(node.expression, exp.Any | exp.All):
+            inner = bare(node.expression.this)
+            if isinstance(inner, exp.Query):
+                kind = "any" if isinstance(node.expression, exp.Any) else "all"
+                return Subquery(kind, self._inner(inner, scope), self._row(node.this, scope), type(node))
+        if isinstance(node, exp.Subquery) or (isinstance(node, exp.Select) and node.parent is not None):
+            return Subquery("scalar", self._inner(node, scope))
+        return None
+
+    def _row(self, expression: exp.Expression, scope: Scope) -> tuple[exp.Expression, ...]:
+        inner = bare(expression)
+        parts = inner.expressions if isinstance(inner, exp.Tuple) else [inner]
+        return tuple(self._resolve(p, scope) for p in parts)
+
+    def _inner(self, query: exp.Expression, scope: Scope) -> Project:
+        """The plan of a subquery, which may read the columns of the queries around it."""
+        self._outer.append(scope)
+        try:
+            return self.query(bare(query))
+        finally:
+            self._outer.pop()
+
+
+def _gathered(query: exp.Expression) -> exp.Select:
+    """ARRAY(query) as an aggregate over the query; without a LIMIT its ORDER BY goes into the aggregate."""
+    inner = query.copy()
+    selects = cast(list[exp.Expression], cast(exp.Query, inner).selects)
+    name = selects[0].alias_or_name or "value"
+    value: exp.Expression = exp.column(name, table="gathered", quoted=True)
+    if not isinstance(inner, exp.Select):
+        hidden: list[exp.Ordered] = []
+    else:
+        hidden = list(_order_of(inner))
+        inner.set("expressions", [exp.alias_(unaliased(selects[0]), name, quoted=True)])
+        for i, ordered in enumerate(hidden):
+            inner.append(
+                "expressions", exp.alias_(_by_number(ordered.this, inner).copy(), f"order_{i}", quoted=True)
+            )
+    if hidden:
+        order = [
+            _reordered(o, exp.column(f"order_{i}", table="gathered", quoted=True))
+            for i, o in enumerate(hidden)
+        ]
+        value = exp.Order(this=value, expressions=order)
+    call = exp.Anonymous(this="array_agg", expressions=[value])
+    alias = exp.TableAlias(this=exp.to_identifier("gathered", quoted=True))
+    return exp.Select(expressions=[call], from_=exp.From(this=exp.Subquery(this=inner, alias=alias)))
+
+
+def _with_copies(plan: Plan, count: exp.Expression) -> Plan:
+    """The scan of a published bag: each row as often as one of its columns says."""
+    assert isinstance(plan, Scan)
+    return replace(plan, copies=count.name)
+
+
+def _is_lateral(item: exp.Expression) -> bool:
+    """Whether a FROM item is computed from what stands before it, or is a function's rows."""
+    function = isinstance(item, exp.Table) and not isinstance(item.this, exp.Identifier)
+    return function or isinstance(item, exp.Lateral | exp.Unnest)
+
+
+def _source_of_rows(item: exp.Expression) -> exp.Expression:
+    """VALUES or the call of a function, without alias and LATERAL."""
+    inner = item.this if isinstance(item, exp.Lateral | exp.Table) and item.this is not None else item
+    source = inner.copy()
+    ordinality = item.args.get("ordinality")
+    if isinstance(inner, exp.Unnest):
+        ordinality = inner.args.get("offset")
+        source = exp.Anonymous(this="unnest", expressions=[e.copy() for e in inner.expressions])
+    if item.args.get("rows_from"):
+        calls = [_source_of_rows(r) for r in item.args["rows_from"]]
+        source = exp.Anonymous(this="ROWS FROM", expressions=calls)
+    source.set("alias", None)
+    return WithOrdinality(this=source) if ordinality else source
+
+
+def _columns_of_rows(item: exp.Expression) -> list[exp.Expression]:
+    inner = item.this if isinstance(item, exp.Lateral) else item
+    offset = inner.args.get("offset") if isinstance(inner, exp.Unnest) else None
+    alias = item.args.get("alias")
+    named = [*(alias.args.get("columns") or [])] if alias is not None else []
+    return [*named, offset] if isinstance(offset, exp.Identifier) else named
+
+
+def _is_true(condition: exp.Expression) -> bool:
+    inner = bare(condition)
+    return isinstance(inner, exp.Boolean) and bool(inner.this)
+
+
+def _is_total(project: Project) -> bool:
+    """Whether a query has one row, whatever its tables hold."""
+    return isinstance(project.input, Aggregate) and not project.input.keys
+
+
+def _aligned(project: Project, like: Project, types: Sequence[Type]) -> Project:
+    """The projection with the column names of another, and the types that both have in common."""
+    items = tuple(
+        Item(name.name, i.expression if i.type == t else cast_to(exp.Paren(this=i.expression), t.name), t)
+        for i, name, t in zip(project.items, like.items, types, strict=True)
+    )
+    return replace(project, items=items)
+
+
+def _order_of(ast: exp.Expression) -> list[exp.Ordered]:
+    order = ast.args.get("order")
+    return list(order.expressions) if order is not None else []
+
+
+def _by_number(expression: exp.Expression, select: exp.Select) -> exp.Expression:
+    """The output that a number in ORDER BY or GROUP BY stands for."""
+    inner = bare(expression)
+    if isinstance(inner, exp.Literal) and not inner.is_string and str(inner.name).isdigit():
+        return unaliased(select.expressions[int(inner.name) - 1])
+    return expression
+
+
+def _output_name(expression: exp.Expression, names: Sequence[str]) -> str:
+    inner = bare(expression)
+    return names[int(inner.name) - 1] if isinstance(inner, exp.Literal) else str(inner.name)
+
+
+def _reordered(ordered: exp.Ordered, by: exp.Expression) -> exp.Ordered:
+    copy = ordered.copy()
+    copy.set("this", by)
+    return copy
+
+
+def _is_all(limit: exp.Expression | None) -> bool:
+    inner = bare(limit) if limit is not None else None
+    inner = inner.this if isinstance(inner, exp.Cast) else inner
+    return inner is None or isinstance(inner, exp.Null) or inner.name.upper() == "ALL"
+
+
+def _whole_number(expression: exp.Expression, source: Source) -> int:
+    inner = bare(expression)
+    while isinstance(inner, exp.Cast | exp.Paren):
+        inner = inner.this
+    if not isinstance(inner, exp.Literal) or not str(inner.name).isdigit():
+        hint = "write the number itself"
+        raise source.unsupported("a LIMIT or OFFSET that is no number", "limit", "fetch", "offset", hint=hint)
+    return int(inner.name)
+
+
+def _over(plan: Plan, outputs: Mapping[exp.Expression, exp.Expression]) -> Plan:
+    """A subquery's plan that reads groups in place of what was grouped."""
+    columns = {(e.table, e.name): o for e, o in outputs.items() if isinstance(e, exp.Column)}
+    return rebuild(plan, tuple(_over(i, outputs) for i in plan.inputs), lambda e: substitute(e, columns))
+
+
+def _arguments(call: exp.Expression) -> list[exp.Expression]:
+    """The arguments of an aggregate call."""
+    inner = called(call)
+    inner = inner.this if isinstance(inner, exp.WithinGroup) else inner
+    while isinstance(inner, exp.Dot):
+        inner = inner.expression
+    found: list[exp.Expression] = []
+    for argument in inner.expressions:
+        if isinstance(argument, exp.Order):
+            argument = argument.this
+        parts = argument.expressions if isinstance(argument, exp.Distinct) else [argument]
+        found += [bare(p) for p in parts if not isinstance(p, exp.Star)]
+    return found

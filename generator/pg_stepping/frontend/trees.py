@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TypeGuard
 
 from sqlglot import exp
 
-from pg_stepping.frontend.support import AGGREGATES
-from pg_stepping.ir.types import fresh, reference
+from pg_stepping.ir.types import fresh
 
 # What needs the parentheses around its operand.
 _PARENTHESISED = (exp.Dot, exp.Bracket, exp.Any, exp.All)
@@ -73,17 +71,38 @@ def unaliased(expression: exp.Expression) -> exp.Expression:
     return expression.this if isinstance(expression, exp.Alias) else expression
 
 
-def is_call(node: exp.Expression) -> TypeGuard[exp.Anonymous]:
-    """Whether the node calls one of Postgres's own aggregates (a user's would carry its schema)."""
+def name_of(call: exp.Expression) -> str:
+    """The name of the aggregate that is called, with its schema where it has one."""
+    inner = called(call)
+    if isinstance(inner, exp.WithinGroup):
+        inner = inner.this
+    if isinstance(inner, exp.Dot):
+        return f"{inner.this.name}.{inner.expression.name}"
+    return str(inner.name)
+
+
+def is_call(node: exp.Expression, aggregates: Collection[str]) -> bool:
+    """Whether the node, without its FILTER and WITHIN GROUP, calls one of the aggregates (by name_of)."""
+    if isinstance(node, exp.Dot):
+        called_ = isinstance(node.expression, exp.Anonymous) and isinstance(node.this, exp.Identifier)
+        return called_ and f"{node.this.name}.{node.expression.name}" in aggregates
     if not isinstance(node, exp.Anonymous) or isinstance(node.parent, exp.Dot):
         return False
-    return isinstance(node.this, str) and node.this in AGGREGATES
+    return node.name in aggregates
 
 
-def calls_in(expression: exp.Expression) -> list[exp.Expression]:
-    """The aggregate calls in `expression`, each with its FILTER."""
-    found = [n for n in expression.find_all(exp.Anonymous) if is_call(n)]
-    return [n.parent if isinstance(n.parent, exp.Filter) else n for n in found]
+def calls_in(expression: exp.Expression, aggregates: Collection[str]) -> list[exp.Expression]:
+    """The aggregate calls in `expression`, each with its FILTER; none that is a window's."""
+    found = []
+    for node in expression.find_all(exp.Anonymous, exp.Dot):
+        if not is_call(node, aggregates):
+            continue
+        whole: exp.Expression = node
+        while isinstance(whole.parent, exp.Filter | exp.WithinGroup) and whole.arg_key == "this":
+            whole = whole.parent
+        if not isinstance(whole.parent, exp.Window):
+            found.append(whole)
+    return found
 
 
 def called(call: exp.Expression) -> exp.Expression:
@@ -94,27 +113,27 @@ def called(call: exp.Expression) -> exp.Expression:
 def argument_of(call: exp.Expression) -> exp.Expression | None:
     """What is aggregated; None for `count(*)`."""
     argument = called(call).expressions[0]
+    if isinstance(argument, exp.Distinct):
+        argument = argument.expressions[0]
     return None if isinstance(argument, exp.Star) else bare(argument)
 
 
-def ungrouped(expression: exp.Expression, keys: Collection[exp.Expression]) -> list[exp.Expression]:
-    """The columns that are read outside of aggregates and of grouping keys."""
-    if expression in keys or is_call(expression):
-        return []
-    if isinstance(expression, exp.Filter) and is_call(expression.this):
+def ungrouped(expression: exp.Expression, grouped: Collection[exp.Expression]) -> list[exp.Expression]:
+    """The columns that are read outside of what is grouped: keys and calls."""
+    if expression in grouped:
         return []
     if isinstance(expression, exp.Column):
         return [expression]
-    return [column for child in expression.iter_expressions() for column in ungrouped(child, keys)]
+    return [column for child in expression.iter_expressions() for column in ungrouped(child, grouped)]
 
 
 def read_grouped(
-    expression: exp.Expression, outputs: Mapping[exp.Expression, str], relation: str
+    expression: exp.Expression, outputs: Mapping[exp.Expression, exp.Expression]
 ) -> exp.Expression:
-    """An expression over a grouping's input as one over its output; `outputs` names keys and calls."""
+    """An expression over what was grouped as one over the groups; `outputs` says how these are read."""
     if expression in outputs:
-        return reference(relation, outputs[expression])
+        return outputs[expression].copy()
     copy = expression.copy()
     for child in list(copy.iter_expressions()):
-        child.replace(read_grouped(child, outputs, relation))
+        child.replace(read_grouped(child, outputs))
     return copy

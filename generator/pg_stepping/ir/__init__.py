@@ -1,6 +1,19 @@
 """The plan: a relational tree of frozen nodes that cannot be ill-formed."""
 
-from pg_stepping.ir.nodes import Aggregate, Call, Filter, Item, Join, Plan, Project, Scan
+from pg_stepping.ir.nodes import (
+    Aggregate,
+    Call,
+    Filter,
+    Item,
+    Join,
+    Outer,
+    Partition,
+    Plan,
+    Project,
+    Rows,
+    Scan,
+    Union,
+)
 from pg_stepping.ir.types import Column, Table, Type
 
 __all__ = [
@@ -10,9 +23,13 @@ __all__ = [
     "Filter",
     "Item",
     "Join",
+    "Outer",
+    "Partition",
     "Plan",
     "Project",
+    "Rows",
     "Scan",
     "Table",
     "Type",
+    "Union",
 ]

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from pg_stepping.frontend.dialect import to_sql
-from pg_stepping.ir.nodes import Aggregate, Call, Filter, Item, Join, Plan, Project, Scan
+from pg_stepping.ir.nodes import (
+    Aggregate,
+    Call,
+    Filter,
+    Item,
+    Join,
+    Outer,
+    Partition,
+    Plan,
+    Project,
+    Rows,
+    Scan,
+    Union,
+)
 
 
 def format_plan(plan: Plan, indent: int = 0) -> str:
@@ -24,12 +37,28 @@ def describe_node(plan: Plan) -> str:
         case Filter():
             return f"Filter {_all(plan.conditions)}"
         case Join():
-            return f"Join {_all(plan.conditions)}" if plan.conditions else "Join (every combination)"
+            on = f"Join {_all(plan.conditions)}" if plan.conditions else "Join (every combination)"
+            return "; ".join([on, *map(_outer, plan.outers)])
+        case Rows():
+            return f"Rows of {to_sql(plan.source)} as {plan.relation}{plan.header}"
+        case Union():
+            return f"Union all as {plan.relation}"
+        case Partition():
+            by = f" by {', '.join(map(_item, plan.keys))}" if plan.keys else " of all rows"
+            group = f" grouped by {', '.join(map(to_sql, plan.group))}" if plan.group else ""
+            ranks = f" with {', '.join(map(_item, plan.ranks))}" if plan.ranks else ""
+            where = f" where {_all(plan.conditions)}" if plan.conditions else ""
+            return f"Partition{by}: {', '.join(map(_item, plan.items))}{group}{ranks}{where}"
         case Project():
             return "Project " + ", ".join(map(_item, plan.items))
         case Aggregate():
             by = f" by {', '.join(map(_item, plan.keys))}" if plan.keys else " over all rows"
             return f"Aggregate {', '.join(map(_call, plan.calls)) or 'no values'}{by}"
+
+
+def _outer(outer: Outer) -> str:
+    names = dict.fromkeys(c.relation for c in outer.input.columns)
+    return f"left {', '.join(names)} on {_all(outer.conditions) or 'true'}"
 
 
 def _all(conditions: tuple) -> str:  # type: ignore[type-arg]
@@ -43,4 +72,5 @@ def _item(item: Item) -> str:
 def _call(call: Call) -> str:
     argument = to_sql(call.argument) if call.argument is not None else "*"
     condition = f" where {to_sql(call.condition)}" if call.condition is not None else ""
-    return f"{call.name} {call.type.sql} = {call.function}({argument}){condition}"
+    distinct = "distinct " if call.distinct else ""
+    return f"{call.name} {call.type.sql} = {call.function}({distinct}{argument}){condition}"

@@ -1,14 +1,15 @@
 """The operators of a plan.
 
 Every node is frozen, knows its output columns, and checks when it is made that each expression reads
-only columns of its input. Inner joins are one n-ary node, since their order carries no meaning.
+only columns of its input. Joins are one n-ary node: inner ones in no order, then outer ones in theirs.
 `linear`, `bilinear` and `stateful` say what delta an operator has (Budiu et al., DBSP, VLDB 2023, section 4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sqlglot import exp
@@ -16,6 +17,12 @@ from sqlglot import exp
 from pg_stepping.ir.types import Column, Table, Type
 
 Expression = exp.Expression
+
+# Aggregates that an insert only moves one way, and how two of their values make one.
+EXTREMES = {"min": "LEAST", "max": "GREATEST", "bool_and": "LEAST", "every": "LEAST", "bool_or": "GREATEST"}
+
+# True while a query is read: a correlated subquery reads columns of the query around it until it is unnested.
+CORRELATED: ContextVar[bool] = ContextVar("correlated", default=False)
 
 
 def columns_read(*expressions: Expression | None) -> Iterator[tuple[str, str]]:
@@ -50,7 +57,7 @@ class _Node:
     def _check(self) -> None:
         there = {(c.relation, c.name) for i in self.inputs for c in i.columns}
         missing = set(columns_read(*self.expressions)) - there
-        if missing:
+        if missing and not CORRELATED.get():
             raise ValueError(f"{type(self).__name__} reads {sorted(missing)}, which its input does not have")
         names = [(c.relation, c.name) for c in self.columns]
         if len(set(names)) != len(names):
@@ -112,30 +119,77 @@ class Filter(_Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Rows(_Node):
+    """Rows that follow from constants and from the row that they are joined to: VALUES, or set-returning
+    functions. `source` is printed after LATERAL, `header` (its columns) after AS and the relation."""
+
+    linear: ClassVar[bool] = True
+
+    relation: str
+    source: Expression
+    header: str
+    fields: tuple[Column, ...]
+
+    @property
+    def inputs(self) -> tuple[Plan, ...]:
+        return ()
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        return ()  # what `source` reads is for the join to check
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.fields
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """The optional side of a left outer join: NULL where no row of `input` meets all conditions.
+
+    `match` is given where a row can have several partners: a relation with at most one row, by
+    `match_conditions`, for each row that has some. `mutual`: it is made of both sides, so that it knows only
+    of rows that are there.
+    """
+
+    input: Plan
+    conditions: tuple[Expression, ...]
+    match: Plan | None = None
+    match_conditions: tuple[Expression, ...] = ()
+    mutual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Join(_Node):
-    """The inner join of two or more inputs: every combination for which all conditions are true."""
+    """The inner join of its parts, to which the outers are joined one after the other: of the result, the
+    rows for which all conditions are true."""
 
     bilinear: ClassVar[bool] = True
 
     parts: tuple[Plan, ...]
     conditions: tuple[Expression, ...]
+    outers: tuple[Outer, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.parts) < 2:
-            raise ValueError("a join has at least two inputs")
+        if len(self.parts) + len(self.outers) < 2 or not self.parts:
+            raise ValueError("a join has at least two inputs, the first of them inner")
         self._check()
 
     @property
     def inputs(self) -> tuple[Plan, ...]:
-        return self.parts
+        matches = (o.match for o in self.outers if o.match is not None)
+        return (*self.parts, *(o.input for o in self.outers), *matches)
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
-        return self.conditions
+        sources = (i.source for i in self.inputs if isinstance(i, Rows))
+        of_outers = (c for o in self.outers for c in (*o.conditions, *o.match_conditions))
+        return (*self.conditions, *of_outers, *sources)
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return tuple(c for p in self.parts for c in p.columns)
+        inner = tuple(c for p in self.parts for c in p.columns)
+        return inner + tuple(replace(c, not_null=False) for o in self.outers for c in o.input.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +229,9 @@ class Project(_Node):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An aggregate: `function` is `count`, `sum` or `avg`; no argument means `count(*)`.
+    """An aggregate: `function` is one that has a delta; no argument means `count(*)`.
 
-    `argument_type` is None for `count(*)`; `condition` is the FILTER clause.
+    `argument_type` is None for `count(*)`; `condition` is the FILTER clause; `distinct`: each value once.
     """
 
     name: str
@@ -186,6 +240,7 @@ class Call:
     argument_type: Type | None
     condition: Expression | None
     type: Type
+    distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,4 +272,66 @@ class Aggregate(_Node):
         return tuple(Column(self.relation, i.name, i.type) for i in named)
 
 
-Plan = Scan | Filter | Join | Project | Aggregate
+@dataclass(frozen=True, slots=True)
+class Union(_Node):
+    """The rows of all parts together, equal ones as often as they come (UNION ALL)."""
+
+    linear: ClassVar[bool] = True
+
+    parts: tuple[Project, ...]
+    relation: str
+
+    def __post_init__(self) -> None:
+        if len({tuple((i.name, i.type) for i in p.items) for p in self.parts}) != 1:
+            raise ValueError("the parts of a union have different columns")
+
+    @property
+    def inputs(self) -> tuple[Plan, ...]:
+        return self.parts
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        return ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(Column(self.relation, i.name, i.type) for i in self.parts[0].items)
+
+
+@dataclass(frozen=True, slots=True)
+class Partition(_Node):
+    """What has no delta: rows computed from all input rows that agree in `keys`, anew when one changes.
+
+    `items` may call aggregates and window functions; `group` are the expressions of its GROUP BY, None where
+    it has none. `conditions` filter the result: they read items, and `ranks`, which are computed beside them
+    but are no outputs.
+    """
+
+    stateful: ClassVar[bool] = True
+
+    input: Plan
+    relation: str
+    keys: tuple[Item, ...]
+    items: tuple[Item, ...]
+    group: tuple[Expression, ...] | None = None
+    ranks: tuple[Item, ...] = ()
+    conditions: tuple[Expression, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @property
+    def inputs(self) -> tuple[Plan, ...]:
+        return (self.input,)
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        named = (i.expression for i in (*self.keys, *self.items, *self.ranks))
+        return (*named, *(self.group or ()))
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(Column(self.relation, i.name, i.type) for i in self.items)
+
+
+Plan = Scan | Rows | Filter | Join | Project | Aggregate | Union | Partition

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+# Types without an equality that GROUP BY could use.
+NO_EQUALITY = frozenset(
+    ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle", "refcursor")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Type:

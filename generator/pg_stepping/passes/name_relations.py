@@ -8,7 +8,7 @@ from typing import cast
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import to_sql
-from pg_stepping.ir import Aggregate, Call, Column, Filter, Join, Plan, Project, Scan
+from pg_stepping.ir import Aggregate, Call, Column, Filter, Join, Partition, Plan, Project, Rows, Scan, Union
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import rebuild, substitute
 from pg_stepping.ir.types import fresh, reference
@@ -20,11 +20,16 @@ RESERVED = (
     "delta",
     "deleted",
     "excluded",
+    "fresh",
+    "gone",
     "inserted",
     "keyed",
     "maintain",
+    "outcome",
+    "ranked",
     "state",
     "term",
+    "united",
 )
 
 
@@ -45,21 +50,37 @@ def name_relations(plan: Project) -> Project:
     def name(node: Plan) -> Plan:
         inputs = node.inputs
         if isinstance(node, Join):
-            inputs = tuple(sorted(inputs, key=_order))
-        inputs = tuple(name(i) for i in inputs)
-        node = rebuild(node, inputs, lambda e: substitute(e, columns))
-        if isinstance(node, Scan):
-            relation = rename(node.relation, node.table.name, [c.name for c in node.fields])
-            fields = tuple(Column(relation, c.name, c.type, c.not_null) for c in node.fields)
-            return replace(node, relation=relation, fields=fields)
-        if isinstance(node, Aggregate):
-            return _name_calls(node, rename(node.relation, "grouped", []), columns)
-        if isinstance(node, Filter | Join):
-            conditions = tuple(sorted({_oriented(c) for c in node.conditions}, key=to_sql))
-            return replace(node, conditions=conditions)
-        return node
+            size = len(node.parts)
+            inputs = (*sorted(inputs[:size], key=_order), *inputs[size:])
+        named = tuple(name(i) for i in inputs)
+        if isinstance(node, Join) and list(map(id, inputs)) != list(map(id, node.inputs)):
+            node = replace(node, parts=tuple(inputs[: len(node.parts)]))
+        node = rebuild(node, named, lambda e: substitute(e, columns))
+        match node:
+            case Scan() | Rows():
+                wanted = node.table.name if isinstance(node, Scan) else node.relation
+                relation = rename(node.relation, wanted, [c.name for c in node.fields])
+                return replace(node, relation=relation, fields=_moved(node.fields, relation))
+            case Aggregate():
+                return _name_calls(node, rename(node.relation, "grouped", []), columns)
+            case Filter() | Join():
+                conditions = tuple(sorted({_oriented(c) for c in node.conditions}, key=to_sql))
+                return replace(node, conditions=conditions)
+            case Union():
+                return replace(node, relation=rename(node.relation, "both", [c.name for c in node.columns]))
+            case Project():
+                return replace(node, relation=rename(node.relation, "inner", [c.name for c in node.columns]))
+            case Partition():
+                names = [i.name for i in (*node.items, *node.ranks)]
+                relation = rename(node.relation, "computed", names)
+                conditions = tuple(substitute(c, columns) for c in node.conditions)
+                return replace(node, relation=relation, conditions=conditions)
 
     return replace(cast(Project, name(plan)), relation="result")
+
+
+def _moved(fields: tuple[Column, ...], relation: str) -> tuple[Column, ...]:
+    return tuple(replace(c, relation=relation) for c in fields)
 
 
 def _name_calls(node: Aggregate, relation: str, columns: dict[tuple[str, str], Expression]) -> Aggregate:
@@ -76,7 +97,8 @@ def _name_calls(node: Aggregate, relation: str, columns: dict[tuple[str, str], E
 
 
 def _call_order(call: Call) -> tuple[str, ...]:
-    return (call.function, *(to_sql(e) if e is not None else "" for e in (call.argument, call.condition)))
+    parts = (call.argument, call.condition)
+    return (call.function, str(call.distinct), *(to_sql(e) if e is not None else "" for e in parts))
 
 
 def _order(plan: Plan) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import cast
 
 from sqlglot import exp
 
-from pg_stepping.ir import Aggregate, Filter, Join, Plan, Project, Type
+from pg_stepping.ir import Aggregate, Filter, Join, Partition, Plan, Project, Type
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import rebuild, substitute
 
@@ -34,7 +34,7 @@ def share_columns(plan: Project) -> Project:
             _note_equalities(node, columns)
             return rebuild(node, inputs, lambda e: e)
         node = rebuild(node, inputs, lambda e: substitute(e, columns))
-        if isinstance(node, Aggregate):
+        if isinstance(node, Aggregate | Partition):
             columns.clear()  # what is read above a grouping is its output, not the join's columns
         return node
 

@@ -1,0 +1,131 @@
+"""What has no delta: the touched keys of a stage are computed anew, from the rows that have them now.
+
+The query of the stage is restricted to each touched key, where it reaches the indexes of the tables; of its
+result only the rows that differ from those stored are written. The keys are locked before: who computes one
+sees what all those have written who came before him.
+"""
+
+from __future__ import annotations
+
+from textwrap import indent
+
+from sqlglot import exp
+
+from pg_stepping.delta.stages import Stage
+from pg_stepping.delta.state import operand
+from pg_stepping.delta.terms import all_of, named, quote_table, whole
+from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.ir import Item
+
+INDENT = "    "
+
+
+def refilling(stage: Stage) -> tuple[str, ...]:
+    """What goes before filling a state again: no other writer may be in between."""
+    tables = ", ".join(dict.fromkeys(quote_table(s.table) for s in stage.scans))
+    return (f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE",)
+
+
+class Anew:
+    """The statements of a partition, in the names of StageProgram."""
+
+    def __init__(self, stage: Stage) -> None:
+        assert stage.partition is not None
+        self.stage = stage
+        self.partition = stage.partition
+        self.columns = ", ".join(quote_name(k.name) for k in stage.keys)
+        self.row_key = quote_name(stage.row_key)
+        self.n = stage.count.sql_name
+        self.table = quote_table(stage.table)
+
+    @property
+    def gather(self) -> tuple[str, str]:
+        """The touched keys."""
+        if not self.stage.by:
+            return "SELECT true AS touched\nFROM (\n", "\n) AS term\nLIMIT 1"
+        return f"SELECT DISTINCT {', '.join(map(quote_name, self.stage.by))}\nFROM (\n", "\n) AS term"
+
+    @property
+    def before(self) -> tuple[tuple[str, str], ...]:
+        computed = f"(\n{indent(self._query(restricted=True), INDENT)}\n) AS computed"
+        fresh = self._counted(f"SELECT computed.* FROM delta CROSS JOIN LATERAL {computed}")
+        gone = (
+            f"DELETE FROM {self.table} AS state\nUSING delta\nWHERE {self._of_key('state')}"
+            f"NOT EXISTS (SELECT FROM fresh WHERE fresh.{self.row_key} = state.{self.row_key})"
+        )
+        return ("fresh AS MATERIALIZED", fresh), ("gone AS", gone)
+
+    @property
+    def apply(self) -> str:
+        return (
+            f"{self._into} AS state ({self._stored})\nSELECT {self._stored}\nFROM fresh\n"
+            f"ORDER BY {self.row_key}\nON CONFLICT ({self.row_key}) DO UPDATE SET\n"
+            f"{INDENT}{self.n} = excluded.{self.n}\n"
+            f"WHERE state.{self.n} <> excluded.{self.n}"
+        )
+
+    @property
+    def fill(self) -> str:
+        return f"{self._into} ({self._stored})\n{self._counted(self._query(restricted=False))}"
+
+    @property
+    def empty(self) -> tuple[str, ...]:
+        emptied = f"DELETE FROM {self.table}"
+        if self.stage.core.is_inner and self.partition.group != ():
+            return (emptied,)
+        return *refilling(self.stage), emptied, self.fill
+
+    @property
+    def _into(self) -> str:
+        return f"INSERT INTO {self.table}"
+
+    @property
+    def _stored(self) -> str:
+        return f"{self.row_key}, {self.columns}, {self.n}"
+
+    def _counted(self, query: str) -> str:
+        """The distinct rows of a query, each with its key and number."""
+        key = self.row_key
+        return (
+            f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {self.columns},"
+            f" count(*) OVER (PARTITION BY {key}) AS {self.n}\n"
+            f"FROM (SELECT *, sha256(convert_to(ROW({self.columns})::text, 'UTF8')) AS {key} FROM (\n"
+            f"{indent(query, INDENT)}\n) AS computed) AS keyed\nORDER BY {key}"
+        )
+
+    def _query(self, *, restricted: bool) -> str:
+        """The query of the stage, for one touched key of `delta` or for all."""
+        items = (*self.stage.keys, *self.partition.ranks)
+        lines = list(whole(self.stage.core))
+        if restricted and self.stage.by:
+            where = [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
+            not_null = {(c.relation, c.name) for p in self.stage.core.parts for c in p.columns if c.not_null}
+            where += [_is_key(k, not_null) for k in self.stage.keys if k.name in self.stage.by]
+            lines.append("WHERE " + "\n    AND ".join(where))
+        if self.partition.group:
+            lines.append(f"GROUP BY {', '.join(map(to_sql, self.partition.group))}")
+        listed = ", ".join(named(i.expression, i.name) for i in items)
+        query = f"SELECT {listed}\n" + "\n".join(lines)
+        if not self.partition.conditions:
+            return query
+        relation = quote_name(self.partition.relation)
+        return (
+            f"SELECT {self.columns}\nFROM (\n{indent(query, INDENT)}\n) AS {relation}\n"
+            f"WHERE {all_of(self.partition.conditions)}"
+        )
+
+    def _of_key(self, relation: str) -> str:
+        """The condition that a stored row has a key of `delta`."""
+        tests = []
+        for name in map(quote_name, self.stage.by):
+            a, b = f"{relation}.{name}", f"delta.{name}"
+            tests.append(f"({a} = {b} OR ({a} IS NULL AND {b} IS NULL)) AND ")
+        return "".join(tests)
+
+
+def _is_key(key: Item, not_null: set[tuple[str, str]]) -> str:
+    mine, touched = operand(key.expression), f"delta.{quote_name(key.name)}"
+    expression = key.expression
+    if isinstance(expression, exp.Column) and (expression.table, expression.name) in not_null:
+        return f"{mine} = {touched}"
+    return f"({mine} = {touched} OR ({mine} IS NULL AND {touched} IS NULL))"

@@ -1,0 +1,149 @@
+"""Queries over all of SELECT, by construct: what must be maintained. The tables are those of SCHEMA."""
+
+SCHEMA = """
+CREATE TABLE a (id integer PRIMARY KEY, x integer, y integer, s text, arr integer[]);
+CREATE TABLE b (id integer PRIMARY KEY, a_id integer, x integer, y numeric, t text);
+CREATE TABLE c (id integer, x integer, y integer NOT NULL, f float8);
+CREATE INDEX ON b (a_id);
+CREATE INDEX ON c (x);
+CREATE AGGREGATE product(integer) (SFUNC = int4mul, STYPE = integer, INITCOND = 1);
+CREATE SCHEMA mine;
+CREATE AGGREGATE mine.sum(text) (SFUNC = textcat, STYPE = text);
+CREATE FUNCTION many(integer) RETURNS SETOF integer IMMUTABLE LANGUAGE sql AS 'SELECT generate_series(1, $1)';
+"""
+
+QUERIES = {
+    "outer joins": """
+        SELECT a.id, b.x FROM a LEFT JOIN b ON b.a_id = a.id
+        SELECT a.x, count(*), sum(b.x) FROM a LEFT JOIN b ON b.a_id = a.x GROUP BY a.x
+        SELECT a.id, b.id AS bid, c.x FROM a LEFT JOIN b ON b.a_id = a.x LEFT JOIN c ON c.x = b.x
+        SELECT a.id, b.id AS bid FROM a FULL JOIN b ON b.a_id = a.x
+        SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.x < a.x AND b.a_id = a.y
+        SELECT a.id, b.id AS bid FROM a RIGHT JOIN b ON b.x < a.x
+        SELECT a.id, q.z FROM a LEFT JOIN (SELECT b.a_id, b.x + 1 AS z, 1 AS one FROM b JOIN c ON c.x = b.x) q ON q.a_id = a.x
+        SELECT a.id, q.n FROM a LEFT JOIN (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) q ON q.a_id = a.x
+        SELECT a.x, sum(b.y) FROM a LEFT JOIN b ON b.a_id = a.id LEFT JOIN c ON c.x = a.x AND c.y > 1 GROUP BY a.x
+        SELECT sum(b.x) FROM b LEFT JOIN a ON a.id = b.a_id WHERE a.x IS NULL OR a.x > 1
+        SELECT a.id, count(b.id) FROM a LEFT JOIN b ON b.a_id = a.id GROUP BY a.id
+        SELECT a.id, coalesce(q.s, 0) FROM a LEFT JOIN (SELECT a_id, sum(x) AS s FROM b GROUP BY a_id) q ON q.a_id = a.id
+        SELECT b.id, a.s, c.f FROM b LEFT JOIN a ON a.id = b.a_id LEFT JOIN c ON c.id = a.x WHERE coalesce(a.x, 0) < 3
+        SELECT a.id, b.id AS bid, c.id AS cid FROM a FULL JOIN b ON a.x = b.x FULL JOIN c ON c.x = b.x
+        SELECT s FROM a NATURAL LEFT JOIN c
+        SELECT q.id FROM (SELECT a.id FROM a LEFT JOIN b ON a.id = b.a_id) AS q
+        SELECT a.id FROM a JOIN (b LEFT JOIN c ON c.id = b.id) ON a.id = b.a_id
+    """,
+    "semijoins and antijoins": """
+        SELECT a.id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x)
+        SELECT a.id FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x AND b.x > 1)
+        SELECT a.id FROM a WHERE a.x IN (SELECT b.x FROM b)
+        SELECT a.id FROM a WHERE a.x NOT IN (SELECT b.x FROM b)
+        SELECT a.id FROM a WHERE a.x NOT IN (SELECT b.x FROM b WHERE b.a_id = a.y)
+        SELECT a.id FROM a WHERE a.x = 1 OR EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x)
+        SELECT a.id, a.x IN (SELECT b.x FROM b) AS i, EXISTS (SELECT 1 FROM c WHERE c.x > a.x) AS e FROM a
+        SELECT a.id FROM a WHERE a.x > ALL (SELECT b.x FROM b WHERE b.a_id = a.y)
+        SELECT a.id, a.x = ANY (SELECT b.x FROM b) AS q FROM a
+        SELECT a.id FROM a WHERE (a.x, a.y) IN (SELECT b.x, b.a_id FROM b)
+        SELECT a.id FROM a WHERE (a.x, a.y) NOT IN (SELECT b.x, b.a_id FROM b)
+        SELECT a.id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x AND b.x <> a.y)
+        SELECT a.id FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x AND EXISTS (SELECT 1 FROM c WHERE c.x = b.x AND c.y = a.y))
+        SELECT CASE WHEN EXISTS (SELECT 1 FROM b WHERE b.a_id = a.id) THEN (SELECT min(t) FROM b WHERE b.a_id = a.id) ELSE 'none' END AS z, a.id FROM a
+        SELECT a.id FROM a WHERE a.id IN (SELECT b.a_id FROM b GROUP BY b.a_id HAVING sum(b.x) > 2)
+        SELECT 1 AS one WHERE EXISTS (SELECT 1 FROM a WHERE x = 1)
+    """,
+    "aggregates": """
+        SELECT x, min(y), max(y) FROM a GROUP BY x
+        SELECT min(y), max(s) FROM a
+        SELECT x, array_agg(y ORDER BY id), string_agg(s, ',' ORDER BY id DESC), stddev(y), bool_and(y > 1), percentile_cont(0.5) WITHIN GROUP (ORDER BY y), mode() WITHIN GROUP (ORDER BY y) FROM a GROUP BY x
+        SELECT array_agg(y ORDER BY id) FROM a
+        SELECT x, sum(f), avg(f), min(f), count(*) FROM c GROUP BY x
+        SELECT count(*) FROM a GROUP BY ()
+        SELECT sum(x ORDER BY id) FROM a
+        SELECT rank(2) WITHIN GROUP (ORDER BY x) FROM a
+        SELECT corr(x, y), regr_slope(y, x) FROM a
+        SELECT id, x FROM a ORDER BY id
+        SELECT x, count(*) FROM a GROUP BY x ORDER BY x
+        SELECT x, sum(f) FILTER (WHERE f > 0), stddev(f), var_pop(f) FROM c GROUP BY x
+        SELECT s, product(x) AS p, mine.sum(s ORDER BY id) AS all_s FROM a GROUP BY s
+        SELECT x FROM a GROUP BY x HAVING max(y) > 1
+        SELECT s, max(y) FILTER (WHERE x > 1) AS m, min(y) AS n, count(*) AS k FROM a GROUP BY s
+    """,
+    "distinct": """
+        SELECT x, count(DISTINCT y) AS a, sum(y) AS b, sum(DISTINCT y) AS c FROM a GROUP BY x
+        SELECT count(DISTINCT y) FILTER (WHERE x > 1) AS d, count(*) FROM a
+        SELECT DISTINCT x, y FROM a
+        SELECT x, max(y) FILTER (WHERE id > 3), count(DISTINCT s) FROM a GROUP BY x
+        SELECT q.x IS DISTINCT FROM 1 AS y FROM (SELECT DISTINCT x FROM a) AS q
+    """,
+    "grouping sets": """
+        SELECT x, y, count(*), grouping(x, y) FROM a GROUP BY ROLLUP (x, y)
+        SELECT x, y, sum(id) FROM a GROUP BY GROUPING SETS ((x), (y), ())
+        SELECT x, y, count(*) FROM a GROUP BY CUBE (x, y)
+    """,
+    "top n": """
+        SELECT DISTINCT ON (x) x, y, id FROM a ORDER BY x, y DESC, id
+        SELECT a.id, (SELECT b.x FROM b WHERE b.a_id = a.x ORDER BY b.id LIMIT 1) AS bx FROM a
+        SELECT id, y FROM a ORDER BY y DESC, id LIMIT 3
+        SELECT id, y FROM a ORDER BY y FETCH FIRST 2 ROWS WITH TIES
+        SELECT x, count(*) AS n FROM a GROUP BY x ORDER BY count(*) DESC, x LIMIT 2 OFFSET 1
+        SELECT a.id, l.bid FROM a LEFT JOIN LATERAL (SELECT b.id AS bid FROM b WHERE b.a_id = a.x ORDER BY b.x, b.id LIMIT 2) l ON true
+        SELECT x FROM a UNION SELECT x FROM b ORDER BY 1 DESC LIMIT 2
+        SELECT DISTINCT ON (x) x, y FROM a ORDER BY x, y
+    """,
+    "set operations": """
+        SELECT x FROM a UNION SELECT x FROM b
+        SELECT x FROM a UNION ALL SELECT x FROM b
+        SELECT x FROM a INTERSECT SELECT x FROM b
+        SELECT x FROM a EXCEPT ALL SELECT x FROM b
+        SELECT x FROM a INTERSECT ALL SELECT x FROM b
+        SELECT x FROM a EXCEPT SELECT x FROM b
+        SELECT u.x, count(*) FROM (SELECT x, y FROM a UNION ALL SELECT x, y FROM b) u GROUP BY u.x
+        SELECT q.x, q.n FROM (SELECT x, count(*) AS n FROM a GROUP BY x UNION ALL SELECT x, count(*) FROM b GROUP BY x) q WHERE q.n > 1
+    """,
+    "subqueries": """
+        SELECT a.id, (SELECT count(*) FROM b WHERE b.a_id = a.x) AS n, (SELECT sum(b.x) + 1 FROM b WHERE b.a_id = a.x) AS z FROM a
+        SELECT a.id, (SELECT max(b.x) FROM b) AS m FROM a
+        SELECT a.id FROM a WHERE a.x > (SELECT avg(c.x) FROM c)
+        SELECT x, sum(y) FROM a GROUP BY x HAVING sum(y) > (SELECT count(*) FROM b)
+        SELECT a.id, (SELECT b.x FROM b WHERE b.id = a.x) AS bx FROM a
+        WITH q AS (SELECT x, count(*) AS n FROM a GROUP BY x) SELECT q1.x, q2.n FROM q q1 JOIN q q2 ON q1.x = q2.n
+        SELECT a.id, (SELECT count(*) FROM b WHERE b.x < a.x) AS n FROM a
+        SELECT id, ARRAY(SELECT b.x FROM b WHERE b.a_id = a.x ORDER BY b.id DESC) AS y FROM a
+        SELECT id, ARRAY(SELECT b.x FROM b ORDER BY b.x, b.id) AS y FROM a
+        SELECT a.id FROM a JOIN b ON b.x = (SELECT max(x) FROM c)
+        SELECT count(*) FROM a GROUP BY (SELECT max(x) FROM b)
+        SELECT a.id FROM a, (SELECT 1 AS one) AS q
+        SELECT a.id FROM a WHERE (SELECT count(*) FROM b WHERE b.a_id = a.id) = 0
+        SELECT a.id FROM a WHERE a.y = (SELECT max(a2.y) FROM a a2 WHERE a2.x = a.x)
+        SELECT (SELECT count(*) FROM a) AS a, (SELECT count(*) FROM b) AS b
+        SELECT a.id, (SELECT sum(c.y) FROM c WHERE c.x = a.x AND c.y > (SELECT min(b.x) FROM b WHERE b.a_id = a.y)) AS z FROM a
+    """,
+    "windows": """
+        SELECT id, row_number() OVER (PARTITION BY x ORDER BY id) AS rn, sum(y) OVER (PARTITION BY x) AS s FROM a
+        SELECT id, rank() OVER (ORDER BY y) AS r FROM a
+        SELECT id, lag(y) OVER w, first_value(y) OVER w, count(*) OVER (PARTITION BY y) AS c FROM a WINDOW w AS (PARTITION BY x ORDER BY id)
+        SELECT * FROM (SELECT id, x, row_number() OVER (PARTITION BY x ORDER BY y, id) AS rn FROM a) q WHERE rn <= 2
+        SELECT x, rank() OVER (ORDER BY sum(y) DESC NULLS LAST) AS r FROM a GROUP BY x
+        SELECT id, sum(x) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS s, ntile(2) OVER (ORDER BY id) AS t, nth_value(x, 2) OVER (PARTITION BY y ORDER BY id) AS nv FROM a
+        SELECT id, abs(x) AS over, 1 + rank() OVER (PARTITION BY s ORDER BY x) AS r FROM a
+    """,
+    "rows from functions": """
+        SELECT a.id, u.v FROM a, unnest(a.arr) AS u(v)
+        SELECT a.id, g FROM a LEFT JOIN LATERAL generate_series(1, a.x) g ON true
+        SELECT a.id, l.m FROM a, LATERAL (SELECT max(b.x) AS m FROM b WHERE b.a_id = a.x) l
+        SELECT a.id, v.w FROM a JOIN (VALUES (1, 'one'), (2, 'two')) v(k, w) ON v.k = a.x
+        SELECT id, unnest(arr) AS e FROM a
+        SELECT id, unnest(arr) AS e, generate_series(1, 2) AS g FROM a
+        SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3)) AS r (p, q), a
+        SELECT id, e, n FROM a, unnest(arr) WITH ORDINALITY AS q (e, n)
+        SELECT id, many(x) AS m FROM a
+        SELECT a.id, e.key FROM a, jsonb_each(jsonb_build_object('x', a.x, 's', a.s)) AS e
+    """,
+    "several stages": """
+        SELECT sum(n) FROM (SELECT x, max(y) AS n FROM a GROUP BY x) q
+        SELECT g, count(*) FROM (SELECT CASE WHEN x > 1 THEN 'big' ELSE 'small' END AS g FROM a) q GROUP BY g
+        SELECT max(n) AS m FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) q
+        SELECT a_id, n FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) q WHERE n = (SELECT max(n) FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) r)
+    """,
+}
+
+CASES = [(section, q.strip()) for section, queries in QUERIES.items() for q in queries.strip().splitlines()]

@@ -1,0 +1,149 @@
+"""All of SELECT is right after every statement of a random stream, in both languages.
+
+`python tests/postgres/test_select.py DSN > docs/sql-coverage.md` writes the list for readers.
+"""
+
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+import psycopg
+import pytest
+from select_queries import CASES, SCHEMA
+from test_sql_coverage import document
+
+import pg_stepping
+from pg_stepping.compiler import compile_query
+from pg_stepping.ir import Table
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sql-coverage.md"
+STATEMENTS = 14
+
+
+def literal(value):
+    return "NULL" if value is None else repr(value)
+
+
+class Writer:
+    """Random statements: duplicates, NULLs, moved keys, conflicts, several tables at once, TRUNCATE."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+
+    def value(self):
+        return literal(self.random.choice([None, 0, 1, 1, 2, 2, 3, -1]))
+
+    def text(self):
+        return literal(self.random.choice(["p", "q", "", None]))
+
+    def row(self, table):
+        r = self.random
+        key = r.randint(1, 12)
+        if table == "a":
+            array = r.choice(["'{1,2}'", "NULL", "'{}'", "'{3,NULL}'"])
+            return key, f"({key}, {self.value()}, {self.value()}, {self.text()}, {array})"
+        if table == "b":
+            return key, f"({key}, {self.value()}, {self.value()}, {self.value()}, {self.text()})"
+        real = literal(r.choice([0.1, 0.2, 1e10, -5.5, None]))
+        return key, f"({key}, {self.value()}, {r.randint(0, 3)}, {real})"
+
+    def insert(self, table, size):
+        rows = dict(self.row(table) for _ in range(size))
+        end = self.random.choice(["NOTHING", "UPDATE SET x = excluded.x"])
+        end = "" if table == "c" else f" ON CONFLICT (id) DO {end}"
+        return f"INSERT INTO {table} VALUES {', '.join(rows.values())}{end}"
+
+    def statement(self):
+        r = self.random
+        kind, table, key = r.random(), r.choice("aabbc"), r.randint(1, 9)
+        if kind < 0.45:
+            return self.insert(table, r.randint(1, 3))
+        where = r.choice([f"id = {key}", f"x = {r.randint(0, 3)}", f"id < {r.randint(1, 5)}", "x IS NULL"])
+        if kind < 0.65:
+            return f"DELETE FROM {table} WHERE {where}"
+        if kind < 0.92:
+            column = r.choice({"a": ["x", "y"], "b": ["a_id", "x", "y"], "c": ["x", "f"]}[table])
+            return f"UPDATE {table} SET {column} = {self.value()} WHERE {where}"
+        if kind < 0.94:
+            return f"TRUNCATE {table}"
+        gone = f"WITH d AS (DELETE FROM b WHERE a_id = {key % 4} RETURNING x)"
+        return f"{gone} UPDATE a SET x = {self.value()} WHERE id = {key}"
+
+
+def rows(session, query):
+    """The rows of a query; floats to nine digits, as their sums depend on the order of the rows."""
+    found = session.execute(query).fetchall()
+    return Counter(tuple(f"{v:.9g}" if isinstance(v, float) else str(v) for v in row) for row in found)
+
+
+@pytest.fixture(autouse=True)
+def _clean(session):
+    yield
+    session.rollback()
+
+
+@pytest.fixture(scope="module")
+def session(databases):
+    """A session in a database with the tables; what a test does there is rolled back."""
+    name = databases.create(databases.template("plpython3u"))
+    with psycopg.connect(databases.dsn(name)) as session:
+        session.execute(SCHEMA)
+        session.commit()
+        yield session
+    databases.drop(name)
+
+
+@pytest.mark.parametrize(("place", "section", "query"), [(i, *c) for i, c in enumerate(CASES)],
+                         ids=[f"{s}: {q}" for s, q in CASES])  # fmt: skip
+def test_oracle_is_right_after_every_statement(session, place, section, query):
+    del section
+    writer = Writer(place)
+    ran, sizes = [], []
+    for table in "abc" * 4:
+        session.execute(writer.insert(table, 4))
+    language = ("plpgsql", "plpython3u")[place % 2]
+    pg_stepping.create_view(session, "v", query, language=language)
+    for _ in range(STATEMENTS):
+        assert rows(session, "SELECT * FROM v") == rows(session, query), "\n".join(ran)
+        ran.append(writer.statement())
+        session.execute(ran[-1])
+        sizes.append(session.execute("SELECT count(*) FROM v").fetchone()[0])
+    assert pg_stepping.verify(session, "v") == []
+    assert any(sizes), "the view was empty all the time"
+
+
+def written(session):
+    """The page for readers: what is maintained, by construct, and how its stages are kept."""
+    lines = [
+        "## SELECT",
+        "",
+        "*delta*: a change is added to the state; *touched keys*: the groups or partitions that it touches are",
+        "computed anew; *stage*: all of it is, for want of a key (`strict=True` refuses these).",
+    ]
+    for i, (section, query) in enumerate(CASES):
+        if i == 0 or section != CASES[i - 1][0]:
+            lines += ["", f"### {section.capitalize()}", "", "| query | kept by |", "|---|---|"]
+        programs = compile_query(session, Table("public", "v"), query, language="plpgsql").programs
+        how = ", ".join(dict.fromkeys(p.stage.kept_by for p in programs))
+        lines.append(f"| `{query}` | {how} |")
+    return document(lines)
+
+
+def test_the_document_is_up_to_date(session):
+    assert DOCUMENT.read_text() == written(session)
+
+
+def test_strict_refuses_what_computes_a_whole_stage(session):
+    with pytest.raises(pg_stepping.UnsupportedQuery, match="as a whole"):
+        pg_stepping.create_view(session, "v", "SELECT id, rank() OVER (ORDER BY y) AS r FROM a", strict=True)
+    pg_stepping.create_view(
+        session, "v", "SELECT id, rank() OVER (PARTITION BY x ORDER BY y) AS r FROM a", strict=True
+    )
+
+
+if __name__ == "__main__":
+    with psycopg.connect(sys.argv[1]) as there:
+        there.execute(SCHEMA)
+        print(written(there), end="")
+        there.rollback()
