@@ -166,6 +166,9 @@ QUERIES = {
         SELECT x, string_agg(DISTINCT s, ',' ORDER BY s) AS z FROM a GROUP BY x
         SELECT x, sum(y) AS s, (SELECT sum(y) FROM a) AS q FROM a GROUP BY x
         SELECT x, sum((SELECT count(*) FROM b WHERE b.a_id = a.id)) AS q FROM a GROUP BY x
+        SELECT count(*) AS n FROM (SELECT b.x FROM b ORDER BY b.x LIMIT 2) q
+        SELECT r.e FROM b p LEFT JOIN a q ON p.id = q.x LEFT JOIN unnest(q.arr) r(e) ON true
+        SELECT y, count(*) FILTER (WHERE (SELECT max(p.y) FROM c p) > x) AS z FROM c GROUP BY y
         SELECT q.id, unnest(p.arr) AS e FROM a q LEFT JOIN a p ON p.y = q.id
     """,
 }

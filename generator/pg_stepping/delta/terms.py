@@ -38,7 +38,7 @@ from pg_stepping.ir import (
     Union,
 )
 from pg_stepping.ir.nodes import Expression, columns_read
-from pg_stepping.ir.rewrite import outside, substitute
+from pg_stepping.ir.rewrite import outside, rebuild, substitute
 from pg_stepping.ir.types import fresh
 
 Changed = Mapping[Table, str]
@@ -199,7 +199,8 @@ def _term(
     for outer, way, role in zip(core.outers, ways, outer_roles, strict=True):
         sign *= way.sign
         if way.kind == "left":
-            left.append(replace(outer, conditions=_all(outer.conditions, missing)))
+            input_ = _over(outer.input, missing)
+            left.append(replace(outer, input=input_, conditions=_all(outer.conditions, missing)))
         elif way.kind == "match" and outer.match is not None:
             inner.append((outer.match, role))
             joined += _all(outer.match_conditions, missing)
@@ -210,7 +211,7 @@ def _term(
             columns = outer.input.columns
             missing |= {(c.relation, c.name): cast_to(exp.Null(), c.type.name) for c in columns}
     if missing:
-        inner = [(_rows_over(plan, missing), role) for plan, role in inner]
+        inner = [(_over(plan, missing), role) for plan, role in inner]
     relations = [_Relation(plan, *_source(plan, role, changed, weight)) for plan, role in inner]
     weights = [f"{quote_name(r.name)}.{quote_name(weight)}" for r in relations if r.weighted and weight]
     first = next((r for r in relations if r.role == "delta"), relations[0])
@@ -218,8 +219,13 @@ def _term(
     return Term(tuple(lines), _product(sign, weights), missing)
 
 
-def _rows_over(plan: Plan, columns: Mapping[tuple[str, str], Expression]) -> Plan:
-    return replace(plan, source=substitute(plan.source, columns)) if isinstance(plan, Rows) else plan
+def _over(plan: Plan, columns: Mapping[tuple[str, str], Expression]) -> Plan:
+    """A relation that is computed from others, in place of whose columns something else is read."""
+    if not columns or not outside(plan):
+        return plan
+    if isinstance(plan, Rows):
+        return replace(plan, source=substitute(plan.source, columns))
+    return rebuild(plan, tuple(_over(i, columns) for i in plan.inputs), lambda e: substitute(e, columns))
 
 
 def _all(
