@@ -25,18 +25,12 @@ def test_stays_right(session, query, language):
     watched = replay.Watched(session, query, language)
 
     for table, size in ("person", 4), ("auction", 8), ("bid", 40):
-        fresh = [data.row(table) for _ in range(size)]
-        watched.ran.append(replay.insert(session, table, fresh))
+        watched.insert(table, [data.row(table) for _ in range(size)])
         watched.check()
 
     for table, condition in ("bid", "auction % 7 = 0"), ("auction", "id % 7 = 1"), ("person", "id % 7 = 2"):
-        watched.ran.append(f"DELETE FROM {table} WHERE {condition}")
-        session.execute(watched.ran[-1])
+        watched.run(f"DELETE FROM {table} WHERE {condition}")
         watched.check()
 
-    writer = replay.SingleRows(session, random.Random(3), KEYS, data.row)
-    for place in range(replay.SINGLE_ROWS):
-        watched.ran.append(writer.run(place))
-        if place % 3 == 2:
-            watched.check()
+    watched.run_single_rows(replay.SingleRows(session, random.Random(3), KEYS, data.row))
     watched.end()

@@ -116,7 +116,8 @@ class Generator:
         r = self.random
         day = self.day()
         comment = r.choice(["fine", "special fast requests", "regular requests"])
-        customer = r.randint(1, CUSTOMERS * 3 // 4)
+        # The last customers order nothing at first.
+        customer = r.randint(1, CUSTOMERS if key > ORDERS else CUSTOMERS * 3 // 4)
         priority = r.choice(["1-URGENT", "2-HIGH", "3-MEDIUM", "5-LOW"])
         status = "F" if day < TODAY else "O"
         clerk = f"Clerk#{r.randint(1, 9):09}"
