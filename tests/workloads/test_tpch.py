@@ -12,6 +12,15 @@ RF2 = """
     DELETE FROM lineitem USING old WHERE l_orderkey = o_orderkey
 """
 
+# Many rows of the smaller tables at once.
+CATALOGUE = [
+    "UPDATE partsupp SET ps_supplycost = ps_supplycost + 7 WHERE ps_suppkey % 2 = 0",
+    "DELETE FROM partsupp WHERE ps_availqty < 12",
+    "UPDATE part SET p_size = 15, p_name = 'forest linen' WHERE p_partkey % 5 = 1",
+    "UPDATE supplier SET s_acctbal = s_acctbal - 50, s_nationkey = 3 WHERE s_suppkey % 5 = 2",
+    "UPDATE customer SET c_acctbal = c_acctbal + 900 WHERE c_custkey % 3 = 0",
+]
+
 
 @pytest.fixture(scope="module")
 def session(databases):
@@ -37,8 +46,9 @@ def test_stays_right(session, query, language):
     watched.insert("lineitem", lines)
     watched.check()
 
-    watched.run(RF2)
-    watched.check()
+    for statement in [RF2, *CATALOGUE]:
+        watched.run(statement)
+        watched.check()
 
     watched.run_single_rows(replay.SingleRows(session, random.Random(3), KEYS, data.row))
     watched.end()
