@@ -87,7 +87,11 @@ class SingleRows:
             values = [new[c] for c in changed]
             assignments = ", ".join(f"{columns[c]} = %s" for c in changed)
             statement = f"UPDATE {table} SET {assignments} {where.replace('%', '%%')}"
-        self.session.execute(statement, values or None)
+        try:
+            with self.session.transaction():
+                self.session.execute(statement, values or None)
+        except psycopg.errors.UniqueViolation:
+            return "-- A moved key that is taken: the statement is taken back."
         return f"{statement} {values or ''}"
 
 
