@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import psycopg
-from fuzzing import SCHEMA, alike, shrink, trial
+from fuzzing import SCHEMA, Generator, alike, shrink, trial
 
 import pg_stepping
 from pg_stepping import devserver
@@ -20,6 +20,7 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--count", type=int, default=200)
 parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
 parser.add_argument("--budget", type=int, default=120, help="how many smaller queries to try for each failure")
+parser.add_argument("--longest", type=int, default=10_000, help="leave out queries of more characters")
 options = parser.parse_args()
 
 tally, refusals, invalid, seen = Counter(), Counter(), Counter(), Counter()
@@ -33,6 +34,8 @@ with devserver.start(variables=(), kinds=devserver.KINDS[:2], settings={"fsync":
         for seed in range(options.seed, options.seed + options.count):
             if time.monotonic() > end:
                 break
+            if len(Generator(seed).statement()) > options.longest:
+                continue
             found = trial(session, seed)
             tally[found.kind] += 1
             if found.kind == "refused":

@@ -72,7 +72,7 @@ def attempt(session, query, seed, statements=10, language="plpgsql", timeout=800
     except psycopg.errors.QueryCanceled as error:
         outcome.kind, outcome.message = "slow", str(error)
     except psycopg.Error as error:
-        outcome.kind, outcome.message = "error", f"{type(error).__name__}: {error}"
+        outcome.kind, outcome.message = "error", f"{type(error).__name__}: {str(error)[:300]}"
     finally:
         session.rollback()
     return outcome
@@ -100,7 +100,7 @@ def _attempt(session, outcome, seed, statements, timeout):
     except psycopg.errors.QueryCanceled:
         raise
     except Exception as error:
-        outcome.kind, outcome.message = "error", f"create_view: {type(error).__name__}: {error}"
+        outcome.kind, outcome.message = "error", f"create_view: {type(error).__name__}: {str(error)[:300]}"
         return outcome
     for _ in range(statements + 1):
         here, missing, extra = difference(session, query)
