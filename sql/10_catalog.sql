@@ -75,11 +75,11 @@ BEGIN
     FOREACH followed IN ARRAY sources LOOP
         CONTINUE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = followed AND tgname = 'stepping_open');
         EXECUTE concat(
-            'CREATE TRIGGER stepping_open BEFORE INSERT OR UPDATE OR DELETE ON ', followed,
+            'CREATE TRIGGER stepping_open BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ', followed,
             ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.open_statement()'
         );
         EXECUTE concat(
-            'CREATE TRIGGER stepping_close AFTER INSERT OR UPDATE OR DELETE ON ', followed,
+            'CREATE TRIGGER stepping_close AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ', followed,
             ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.close_statement()'
         );
     END LOOP;

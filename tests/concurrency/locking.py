@@ -10,5 +10,5 @@ from unittest import mock
 @contextmanager
 def locks_off() -> Iterator[None]:
     """A block in which views are created without any locks."""
-    with mock.patch("pg_stepping.delta.program.locks", return_value=()):
+    with mock.patch("pg_stepping.delta.StageProgram.locks", return_value=()):
         yield

@@ -249,6 +249,58 @@ JOIN_OVER_AGGREGATE = Shape(
     BAG.transactions,
 )
 
+
+def meters(**views: str) -> Shape:
+    """Views over the tables of the seed, met by its transactions."""
+    return Shape(METERS + METERS_ROWS, views, SEED.transactions)
+
+
+OUTER = meters(
+    readings="SELECT m.id, m.kind, r.value FROM meters AS m LEFT JOIN reads AS r ON r.meter_id = m.id",
+    usage="""
+        SELECT u.name, count(r.id) AS n, sum(r.value) AS total
+        FROM users AS u LEFT JOIN meters AS m ON m.user_id = u.id LEFT JOIN reads AS r ON r.meter_id = m.id
+        GROUP BY u.name""",
+)
+FULL = meters(
+    everything="SELECT m.id AS meter, r.id AS read FROM meters AS m FULL JOIN reads AS r ON r.meter_id = m.id"
+)
+ANTI = meters(
+    silent="SELECT m.id, m.kind FROM meters AS m WHERE NOT EXISTS (SELECT FROM reads AS r WHERE r.meter_id = m.id)",
+    strangers="SELECT r.id FROM reads AS r WHERE r.meter_id NOT IN (SELECT m.id FROM meters AS m)",
+    known="""
+        SELECT u.name FROM users AS u
+        WHERE u.id = 2 OR EXISTS (SELECT FROM meters AS m JOIN reads AS r ON r.meter_id = m.id WHERE m.user_id = u.id)""",
+)
+SCALAR = meters(
+    latest="""
+        SELECT m.id, (SELECT max(r.day) FROM reads AS r WHERE r.meter_id = m.id) AS day,
+            (SELECT count(*) FROM users AS u WHERE u.id <= m.user_id) AS n
+        FROM meters AS m"""
+)
+SETS = meters(
+    kinds="SELECT DISTINCT m.kind, r.day FROM meters AS m JOIN reads AS r ON r.meter_id = m.id",
+    missing="SELECT id FROM meters EXCEPT SELECT meter_id FROM reads",
+    keys="SELECT id AS k FROM meters UNION ALL SELECT meter_id FROM reads",
+)
+EXTREMES = meters(
+    spans="""
+        SELECT m.user_id, min(r.day) AS first, max(r.value) AS most, count(DISTINCT r.day) AS days
+        FROM meters AS m JOIN reads AS r ON r.meter_id = m.id GROUP BY m.user_id""",
+    listed="""
+        SELECT m.user_id, array_agg(r.value ORDER BY r.id) AS reads
+        FROM meters AS m JOIN reads AS r ON r.meter_id = m.id GROUP BY m.user_id""",
+)
+WINDOWS = meters(
+    running="SELECT id, meter_id, sum(value) OVER (PARTITION BY meter_id ORDER BY day, id) AS total FROM reads",
+    top="""
+        SELECT q.user_id, q.id FROM (
+            SELECT m.user_id, r.id, row_number() OVER (PARTITION BY m.user_id ORDER BY r.value DESC, r.id) AS place
+            FROM meters AS m JOIN reads AS r ON r.meter_id = m.id) AS q
+        WHERE q.place <= 1""",
+    best="SELECT id, value FROM reads ORDER BY value DESC, id LIMIT 2",
+)
+
 SHAPES = {
     "seed": SEED,
     "seed_with_keys": SEED_WITH_KEYS,
@@ -260,6 +312,13 @@ SHAPES = {
     "unequal": UNEQUAL,
     "bag": BAG,
     "join_over_aggregate": JOIN_OVER_AGGREGATE,
+    "outer": OUTER,
+    "full": FULL,
+    "anti": ANTI,
+    "scalar": SCALAR,
+    "sets": SETS,
+    "extremes": EXTREMES,
+    "windows": WINDOWS,
 }
 
 JOINS = [name for name, shape in SHAPES.items() if shape.joins]

@@ -266,7 +266,7 @@ def _into(stage: Stage) -> str:
 def _on_conflict(stage: Stage) -> str:
     """In the order of the keys, so that no two writers wait for each other in a circle."""
     keys = ", ".join(_key_names(stage))
-    sums = {c.name: c.merged(reference(STATE, c.name), reference("excluded", c.name)) for c in stage.state}
+    sums = _merged(stage)
     sets = [f"{c.sql_name} = {to_sql(sums[c.name])}" for c in stage.state]
     sets += [
         f"{r.sql_name} = {r.over({name: exp.Paren(this=s) for name, s in sums.items()})}"
@@ -275,10 +275,25 @@ def _on_conflict(stage: Stage) -> str:
     return f"ORDER BY {keys}\nON CONFLICT ({keys}) DO UPDATE SET\n{INDENT}" + f",\n{INDENT}".join(sets)
 
 
+def _merged(stage: Stage) -> dict[str, Expression]:
+    """The state columns after a row of the delta (`excluded`) is added to one of the state."""
+    merged = {c.name: c.merged(reference(STATE, c.name), reference("excluded", c.name)) for c in stage.state
+              if c.kind != "removed"}  # fmt: skip
+    removed = {c.name: c.reaching(reference("excluded", c.name), merged[c.beside]) for c in stage.state
+               if c.kind == "removed"}  # fmt: skip
+    return merged | removed
+
+
 def _apply(stage: Stage) -> str:
     """Add the relation `delta` to the state, but for rows that change nothing."""
     changes = " OR ".join(c.change_test() for c in stage.state)
-    read = ", ".join([*stored_names(stage), *(r.over({}) for r in stage.results)])
+    reaching = {
+        c.sql_name: to_sql(c.reaching(reference("delta", c.name), reference("delta", c.beside)))
+        for c in stage.state
+        if c.kind == "removed"
+    }
+    stored = [reaching.get(name, name) for name in stored_names(stage)]
+    read = ", ".join([*stored, *(r.over({}) for r in stage.results)])
     return f"{_into(stage)}\nSELECT {read}\nFROM delta\nWHERE {changes}\n{_on_conflict(stage)}"
 
 

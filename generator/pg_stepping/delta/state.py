@@ -109,13 +109,21 @@ class StateColumn(Stored):
         """The stored value after a delta."""
         if self.kind == "extreme":
             return exp.Anonymous(this=EXTREMES[self.function], expressions=[old, new])
-        return new if self.kind == "removed" else exp.Add(this=old, expression=new)
+        return exp.Add(this=old, expression=new)
+
+    def reaching(self, removed: Expression, extreme: Expression) -> Expression:
+        """What was removed, if the extreme of the group may have been among it: it is not, if there is one
+        beyond it."""
+        beyond = exp.GT if EXTREMES[self.function] == "LEAST" else exp.LT
+        known = exp.If(
+            this=beyond(this=removed, expression=extreme), true=cast_to(exp.Null(), self.type.name)
+        )
+        return exp.Case(ifs=[known], default=removed.copy())
 
     def stale_test(self, relation: str) -> str | None:
         column = f"{relation}.{self.sql_name}"
         if self.kind == "removed":
-            reaches = "<=" if EXTREMES[self.function] == "LEAST" else ">="
-            return f"{column} {reaches} {relation}.{quote_name(self.beside)}"
+            return f"{column} IS NOT NULL"
         if self.stale == "scale":
             return f"(scale({column}) = min_scale({column})) IS NOT TRUE"
         return f"scale({column}) IS NULL" if self.stale == "infinite" else None
