@@ -21,6 +21,7 @@ parser.add_argument("--count", type=int, default=200)
 parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
 parser.add_argument("--budget", type=int, default=120, help="how many smaller queries to try for each failure")
 parser.add_argument("--longest", type=int, default=10_000, help="leave out queries of more characters")
+parser.add_argument("--skip", default="$^", help="leave out queries that match this")
 options = parser.parse_args()
 
 tally, refusals, invalid, seen = Counter(), Counter(), Counter(), Counter()
@@ -34,7 +35,8 @@ with devserver.start(variables=(), kinds=devserver.KINDS[:2], settings={"fsync":
         for seed in range(options.seed, options.seed + options.count):
             if time.monotonic() > end:
                 break
-            if len(Generator(seed).statement()) > options.longest:
+            query = Generator(seed).statement()
+            if len(query) > options.longest or re.search(options.skip, query):
                 continue
             found = trial(session, seed)
             tally[found.kind] += 1
