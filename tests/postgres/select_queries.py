@@ -144,6 +144,30 @@ QUERIES = {
         SELECT max(n) AS m FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) q
         SELECT a_id, n FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) q WHERE n = (SELECT max(n) FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) r)
     """,
+    "recursion": """
+        WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x = 1 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) SELECT id, x FROM r
+        WITH RECURSIVE r(n, d) AS (SELECT x, 0 FROM a WHERE id < 4 UNION ALL SELECT b.x, r.d + 1 FROM r, b WHERE b.a_id = r.n AND r.d < 3) SELECT n, d, count(*) AS k FROM r GROUP BY n, d
+        WITH RECURSIVE reach AS (SELECT a_id AS f, x AS t FROM b UNION SELECT reach.f, b.x FROM reach JOIN b ON b.a_id = reach.t) SELECT a.id, reach.t FROM a JOIN reach ON reach.f = a.x
+        WITH RECURSIVE s AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM s WHERE n < 5) SELECT s.n, a.id FROM s JOIN a ON a.x = s.n
+    """,
+    "constants and mixtures": """
+        SELECT a.id FROM a WHERE EXISTS (SELECT 1 FROM (VALUES (0, '')) v(k, w) WHERE v.k = a.x)
+        SELECT v.k FROM (VALUES (0), (1)) v(k) WHERE EXISTS (SELECT 1 FROM a WHERE a.x < v.k)
+        SELECT v.k, b.id FROM (VALUES (0), (2)) v(k) FULL JOIN b ON v.k = b.x
+        SELECT DISTINCT ON (b.x) b.y FROM b ORDER BY b.x, b.y, b.id LIMIT 3
+        SELECT v.k, (SELECT count(*) FROM b WHERE b.a_id < v.k) AS n FROM (VALUES (1), (NULL)) v(k)
+        SELECT a.id FROM a WHERE a.x <> ALL (SELECT min(b.x) FROM b WHERE b.a_id = a.x)
+        SELECT a.id FROM a WHERE a.x NOT IN (SELECT count(*) FROM b WHERE b.a_id = a.x)
+        SELECT q.y FROM b p FULL JOIN a q ON p.id = q.id LEFT JOIN b r ON q.x = r.id
+        SELECT p.x FROM a p RIGHT JOIN (a q FULL JOIN b r ON q.y = r.x) ON p.y = q.y
+        SELECT o.id FROM b o LEFT JOIN (b p LEFT JOIN (b q JOIN a r ON q.y = r.x) ON p.a_id = r.x) ON o.x = q.x
+        SELECT p.t FROM b p RIGHT JOIN c q ON p.id = q.x JOIN generate_series(1, p.x) r(e) ON true
+        SELECT (SELECT sum(q.x) FROM b q, (SELECT p.t FROM b p ORDER BY p.id LIMIT 2) r) AS z FROM b o
+        SELECT x, string_agg(DISTINCT s, ',' ORDER BY s) AS z FROM a GROUP BY x
+        SELECT x, sum(y) AS s, (SELECT sum(y) FROM a) AS q FROM a GROUP BY x
+        SELECT x, sum((SELECT count(*) FROM b WHERE b.a_id = a.id)) AS q FROM a GROUP BY x
+        SELECT q.id, unnest(p.arr) AS e FROM a q LEFT JOIN a p ON p.y = q.id
+    """,
 }
 
 CASES = [(section, q.strip()) for section, queries in QUERIES.items() for q in queries.strip().splitlines()]

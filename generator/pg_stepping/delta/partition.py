@@ -13,9 +13,9 @@ from sqlglot import exp
 
 from pg_stepping.delta.stages import Stage
 from pg_stepping.delta.state import operand
-from pg_stepping.delta.terms import all_of, named, quote_table, whole
+from pg_stepping.delta.terms import all_of, named, quote_table, recursion_of, whole
 from pg_stepping.frontend.dialect import quote_name, to_sql
-from pg_stepping.ir import Item
+from pg_stepping.ir import Item, Recursive
 
 INDENT = "    "
 
@@ -95,6 +95,8 @@ class Anew:
 
     def _query(self, *, restricted: bool) -> str:
         """The query of the stage, for one touched key of `delta` or for all."""
+        if isinstance(self.partition.input, Recursive):
+            return recursion_of(self.partition.input)
         items = (*self.stage.keys, *self.partition.ranks)
         lines = list(whole(self.stage.core))
         if restricted and self.stage.by:

@@ -190,8 +190,10 @@ class _Shape:
         expressions += list(self.inner.items())
         columns = [named(substitute(e, term.missing), name) for e, name in expressions]
         weight = quote_name(stage.weight)
-        plain = term.weight.endswith(f".{weight}") and not set("-*") & set(term.weight.split('"')[0])
-        columns.append(term.weight if plain else f"{term.weight} AS {weight}")
+        product = (
+            " * " in term.weight or not term.weight.endswith(f".{weight}") or term.weight.startswith("-")
+        )
+        columns.append(term.weight if not product else f"{term.weight} AS {weight}")
         return f"SELECT {', '.join(columns)}\n" + "\n".join(term.lines)
 
     @property

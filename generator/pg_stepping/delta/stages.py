@@ -11,12 +11,14 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from sqlglot import exp
 
 from pg_stepping.delta.state import BIGINT, SUMMABLE, ResultColumn, State, StateColumn, Stored, state_of
-from pg_stepping.delta.terms import Core, core_of
+from pg_stepping.delta.terms import Core, core_of, named, recursion_of, whole
 from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.frontend.postgres import Relation
 from pg_stepping.ir import (
     Aggregate,
@@ -28,10 +30,12 @@ from pg_stepping.ir import (
     Partition,
     Plan,
     Project,
+    Recursive,
     Rows,
     Scan,
     Table,
     Type,
+    Union,
 )
 from pg_stepping.ir.nodes import Expression, columns_read
 from pg_stepping.ir.rewrite import rebuild, renamed, substitute
@@ -207,6 +211,8 @@ class _Cutter:
             return self._aggregate(node)
         if isinstance(node, Partition):
             return self._partition(node)
+        if isinstance(node, Recursive):
+            return self._recursive(node)
         node = _flat(node)
         return self._matched(node) if isinstance(node, Join) else node
 
@@ -214,6 +220,8 @@ class _Cutter:
         _check_types(node)
         core = prune(node.input, set(columns_read(*node.expressions)))
         relation = node.relation
+        if not core_of(core).scans:
+            return _constant(node)
         state: State = state_of(node, relation)
         self.results.update({(relation, call): read for call, read in state.results.items()})
         kind = "groups" if node.keys else "total"
@@ -231,6 +239,9 @@ class _Cutter:
 
     def _partition(self, node: Partition) -> Plan:
         core = prune(node.input, set(columns_read(*node.expressions)))
+        if not core_of(core).scans:
+            hint = "write its result as VALUES"
+            raise UnsupportedQuery("an aggregate or a window over constants alone", hint=hint)
         taken = {i.name for i in (*node.items, *node.ranks)}
         stored = {i.expression: i.name for i in reversed(node.items)}
         hidden = tuple(
@@ -252,6 +263,27 @@ class _Cutter:
         fields = tuple(Column(node.relation, i.name, i.type) for i in node.items)
         scan = Scan(stage.table, node.relation, (*fields, Column(node.relation, count.name, BIGINT)))
         return scan if stage.unique else replace(scan, copies=count.name)
+
+    def _recursive(self, node: Recursive) -> Plan:
+        """A stage that is computed anew as a whole when one of its tables changes."""
+        node = cast(Recursive, prune(node, set()))
+        touched = Item("touched", _TRUE, Type.of("boolean"))
+        scans = [s for part in (node.seed, node.step) for s in core_of(part.input).scans]
+        if not scans:  # it never changes
+            header = f"({', '.join(quote_name(c.name) for c in node.columns)})"
+            source = exp.Paren(this=exp.Var(this=recursion_of(node)))
+            return Rows(node.relation, source, header, node.columns)
+        parts = tuple(Project(s, fresh("touched", self.names), (touched,)) for s in scans)
+        items = tuple(Item(i.name, reference(node.relation, i.name), i.type) for i in node.seed.items)
+        taken = {i.name for i in items}
+        count = StateColumn(fresh("n", taken), BIGINT, "rows")
+        core = Union(parts, fresh("changes", self.names))
+        partition = Partition(node, node.relation, (), items)
+        stage = self._stage("partition", core, items, (count,))
+        stage = replace(stage, row_key=fresh("row_key", taken), partition=partition)
+        self.stages[-1] = replace(stage, unique=node.distinct)
+        fields = (*node.columns, Column(node.relation, count.name, BIGINT))
+        return Scan(stage.table, node.relation, fields, copies=None if node.distinct else count.name)
 
     def rows(self, core: Plan, items: tuple[Item, ...]) -> tuple[tuple[Item, ...], Plan]:
         """A stage for a bag of rows; returns how its columns are read."""
@@ -312,7 +344,7 @@ class _Cutter:
             below = Filter(copy, tuple(substitute(c, columns) for c in own)) if own else copy
             match, keys = self._distinct(below, values)
             equal = (exp.EQ(this=left, expression=key) for (left, _), key in zip(pairs, keys, strict=True))
-            return replace(outer, match=match.input, match_conditions=(*equal, *others, *match.conditions))
+            return replace(outer, match=match[0], match_conditions=(*equal, *others, *match[1]))
         before = join.outers[:place]
         there = {c.relation for p in (*join.parts, *(o.input for o in before)) for c in p.columns}
         ready = tuple(c for c in join.conditions if {r for r, _ in columns_read(c)} <= there)
@@ -328,11 +360,13 @@ class _Cutter:
         match, keys = self._distinct(both, [columns[c] for c in read])
         not_null = {(c.relation, c.name) for p in join.parts for c in p.columns if c.not_null}
         same = (_same(reference(*c), key, sure=c in not_null) for c, key in zip(read, keys, strict=True))
-        conditions = (*same, *match.conditions)
-        return replace(outer, match=match.input, match_conditions=conditions, mutual=True)
+        return replace(outer, match=match[0], match_conditions=(*same, *match[1]), mutual=True)
 
-    def _distinct(self, below: Plan, values: list[Expression]) -> tuple[Filter, list[Expression]]:
-        """A stage for the distinct values of some expressions; returns how it is read."""
+    def _distinct(
+        self, below: Plan, values: list[Expression]
+    ) -> tuple[tuple[Plan, tuple[Expression, ...]], list[Expression]]:
+        """A stage for the distinct values of some expressions: what reads it, under which conditions, and
+        its columns."""
         if isinstance(below, Project):
             columns = {(below.relation, i.name): i.expression for i in below.items}
             below, values = below.input, [substitute(v, columns) for v in values]
@@ -344,8 +378,23 @@ class _Cutter:
             for v, t in zip(values or [_TRUE], types, strict=True)
         )
         scan = self.cut(Aggregate(flatten(below), relation, keys, ()))
-        assert isinstance(scan, Filter)
-        return scan, [reference(relation, k.name) for k in keys] if values else []
+        match = (scan.input, scan.conditions) if isinstance(scan, Filter) else (scan, ())
+        return match, [reference(relation, k.name) for k in keys] if values else []
+
+
+def _constant(node: Aggregate) -> Rows:
+    """Groups of rows that never change."""
+    items = [named(k.expression, k.name) for k in node.keys]
+    for call in node.calls:
+        argument = "*" if call.argument is None else to_sql(call.argument)
+        distinct = "DISTINCT " if call.distinct else ""
+        where = f" FILTER (WHERE {to_sql(call.condition)})" if call.condition is not None else ""
+        items.append(f"{call.function}({distinct}{argument}){where} AS {quote_name(call.name)}")
+    by = ", ".join(str(i + 1) for i in range(len(node.keys)))
+    query = f"SELECT {', '.join(items)}\n" + "\n".join(whole(core_of(node.input)))
+    query += f"\nGROUP BY {by}" if by else ""
+    header = f"({', '.join(quote_name(c.name) for c in node.columns)})"
+    return Rows(node.relation, exp.Paren(this=exp.Var(this=query)), header, node.columns)
 
 
 def _sorted_conditions(

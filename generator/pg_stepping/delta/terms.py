@@ -23,7 +23,20 @@ from textwrap import indent
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import cast_to, quote_name, to_sql
-from pg_stepping.ir import Column, Filter, Item, Join, Outer, Plan, Project, Rows, Scan, Table, Union
+from pg_stepping.ir import (
+    Column,
+    Filter,
+    Item,
+    Join,
+    Outer,
+    Plan,
+    Project,
+    Recursive,
+    Rows,
+    Scan,
+    Table,
+    Union,
+)
 from pg_stepping.ir.nodes import Expression, columns_read
 from pg_stepping.ir.rewrite import outside, substitute
 from pg_stepping.ir.types import fresh
@@ -196,11 +209,17 @@ def _term(
         if way.kind in ("missing", "match"):
             columns = outer.input.columns
             missing |= {(c.relation, c.name): cast_to(exp.Null(), c.type.name) for c in columns}
+    if missing:
+        inner = [(_rows_over(plan, missing), role) for plan, role in inner]
     relations = [_Relation(plan, *_source(plan, role, changed, weight)) for plan, role in inner]
     weights = [f"{quote_name(r.name)}.{quote_name(weight)}" for r in relations if r.weighted and weight]
     first = next((r for r in relations if r.role == "delta"), relations[0])
     lines = _lines(relations, first, [*_all(core.conditions, missing), *joined], left)
     return Term(tuple(lines), _product(sign, weights), missing)
+
+
+def _rows_over(plan: Plan, columns: Mapping[tuple[str, str], Expression]) -> Plan:
+    return replace(plan, source=substitute(plan.source, columns)) if isinstance(plan, Rows) else plan
 
 
 def _all(
@@ -256,8 +275,22 @@ def source_of(plan: Plan) -> str:
         return f"LATERAL {to_sql(plan.source)}"
     assert isinstance(plan, Project | Union)
     parts = plan.parts if isinstance(plan, Union) else (plan,)
-    query = _subquery([_select(p.items, "\n".join(whole(core_of(p.input)))) for p in parts])
+    query = _subquery([select_of(p) for p in parts])
     return f"LATERAL {query}" if outside(plan) else query
+
+
+def select_of(project: Project) -> str:
+    """A projection as a query over the tables as they are now."""
+    return _select(project.items, "\n".join(whole(core_of(project.input))))
+
+
+def recursion_of(node: Recursive) -> str:
+    """A recursion as a query over the tables as they are now."""
+    seed, step = (select_of(p) for p in (node.seed, node.step))
+    columns = ", ".join(quote_name(i.name) for i in node.seed.items)
+    name, union = quote_name(node.name), "UNION" if node.distinct else "UNION ALL"
+    body = indent(f"{seed}\n{union}\n{step}", _INDENT)
+    return f"WITH RECURSIVE {name} ({columns}) AS (\n{body}\n)\nSELECT {columns} FROM {name}"
 
 
 def _changes(plan: Plan, changed: Changed, weight: str) -> str:
@@ -336,6 +369,11 @@ def _lines(
         first = next((r for r in relations if not isinstance(r.plan, Rows)), first)
     by_plan = {id(r.plan): r for r in relations}
     there = {r.name for r in relations}
+    last: list[_Relation] = []  # rows that are computed from what is joined by LEFT JOIN
+    while after := [r for r in relations if r.name in there and _reads(r.plan) - there]:
+        last += after
+        there -= {r.name for r in after}
+    relations = [r for r in relations if r.name in there]
     early = [c for c in conditions if {r for r, _ in columns_read(c)} <= there]
     late = [c for c in conditions if {r for r, _ in columns_read(c)} - there]
     lines: list[str] = []
@@ -353,6 +391,7 @@ def _lines(
     for outer in left:
         on = all_of(outer.conditions) if outer.conditions else "true"
         lines.append(f"LEFT JOIN {_aliased(outer.input, source_of(outer.input))} ON {on}")
+    lines += (f"CROSS JOIN {_aliased(r.plan, r.source)}" for r in last)
     where += late
     if where:
         lines.append(f"WHERE {all_of(where)}")

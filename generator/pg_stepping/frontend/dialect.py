@@ -217,6 +217,7 @@ class Canonical(Postgres):
             return call
 
     class Generator(PostgresGenerator):
+        MULTI_ARG_DISTINCT = True
         TYPE_MAPPING: ClassVar = {**PostgresGenerator.TYPE_MAPPING, exp.DType.IPPREFIX: "VARBIT"}
         TRANSFORMS: ClassVar = {
             **PostgresGenerator.TRANSFORMS,

@@ -57,7 +57,8 @@ def _ordered(call: exp.Expression, types: Mapping[exp.Expression, Type]) -> exp.
     while isinstance(inner, exp.Dot):
         inner = inner.expression
     arguments = list(inner.expressions)
-    if not arguments or isinstance(arguments[0], exp.Distinct | exp.Star):
+    first = arguments[0] if arguments else exp.Star()
+    if isinstance(first.this if isinstance(first, exp.Order) else first, exp.Distinct | exp.Star):
         return call
     order: list[exp.Expression] = []
     last = arguments[-1]

@@ -66,6 +66,7 @@ from pg_stepping.ir import (
     Outer,
     Plan,
     Project,
+    Recursive,
     Rows,
     Scan,
     Table,
@@ -164,15 +165,27 @@ def _squeeze(text: str) -> str:
 def _inline_ctes(ast: exp.Expression, source: Source) -> None:
     """Put each CTE in the places where it is read: a query's result does not depend on how often it runs."""
     for with_ in reversed(list(ast.find_all(exp.With))):  # the innermost first: its names hide outer ones
-        if with_.args.get("recursive"):
-            raise source.unsupported("WITH RECURSIVE", "recursive", hint="write the levels as joins")
         body = with_.parent
         assert body is not None
         with_.pop()
         ctes = list(with_.expressions)
         for i, cte in enumerate(ctes):
+            query = _with_recursion(cte, with_, source) if _reads_itself(cte) else cte.this
             for reader in (*ctes[i + 1 :], body):
-                _replace_table(reader, cte)
+                _replace_table(reader, cte, query)
+
+
+def _reads_itself(cte: exp.CTE) -> bool:
+    return any(not t.db and t.name == cte.alias for t in cte.this.find_all(exp.Table))
+
+
+def _with_recursion(cte: exp.CTE, with_: exp.With, source: Source) -> exp.Expression:
+    """A recursive CTE as a query of its own."""
+    if not isinstance(cte.this, exp.Union) or with_.args.get("search"):
+        raise source.unsupported("SEARCH or CYCLE", "search", "cycle", hint="write the path as a column")
+    own = exp.Table(this=exp.to_identifier(cte.alias, quoted=True))
+    alone = exp.With(expressions=[cte.copy()], recursive=True)
+    return exp.Select(expressions=[exp.Star()], from_=exp.From(this=own), with_=alone)
 
 
 def _order_arrays(ast: exp.Expression) -> None:
@@ -184,14 +197,14 @@ def _order_arrays(ast: exp.Expression) -> None:
             query.set("order", exp.Order(expressions=[value]))
 
 
-def _replace_table(reader: exp.Expression, cte: exp.Expression) -> None:
+def _replace_table(reader: exp.Expression, cte: exp.Expression, query: exp.Expression) -> None:
     for table in list(reader.find_all(exp.Table)):
         if table.db or table.name != cte.alias:
             continue
         columns = (table.args.get("alias") or exp.TableAlias()).args.get("columns")
         columns = columns or (cte.args.get("alias") or exp.TableAlias()).args.get("columns")
         alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True), columns=columns)
-        table.replace(exp.Subquery(this=cte.this.copy(), alias=alias, joins=table.args.get("joins")))
+        table.replace(exp.Subquery(this=query.copy(), alias=alias, joins=table.args.get("joins")))
 
 
 class _Reader:
@@ -208,6 +221,7 @@ class _Reader:
         self._known: dict[tuple[str, str], Column] = {}
         self._outer: list[Scope] = []
         self._pending: list[Subquery] = []
+        self._found_so_far: dict[str, tuple[str, Project]] = {}
         self._functions = described.functions
         self._unnest = Unnester(self._names, self._types, source)
 
@@ -408,6 +422,8 @@ class _Reader:
         return {item.alias_or_name: dict(read)}
 
     def _table(self, item: exp.Table) -> tuple[Plan, Scope]:
+        if not item.db and item.name in self._found_so_far:
+            return self._own_rows(item)
         if item.args.get("sample") or item.find(exp.TableSample):
             raise self.source.unsupported("TABLESAMPLE", "tablesample", hint="filter on a column instead")
         table = Table(item.db or implicit_schema(self.conn, item.name), item.name)
@@ -454,6 +470,8 @@ class _Reader:
         """The plan of a SELECT, of several combined, or of VALUES."""
         if isinstance(ast, exp.Subquery):
             return self.query(ast.this)
+        if ast.args.get("with_"):
+            return self._recursive(ast.args["with_"].expressions[0])
         if isinstance(ast, exp.SetOperation):
             return self._combined(ast)
         if isinstance(ast, exp.Values):
@@ -462,11 +480,45 @@ class _Reader:
             return Project(rows, fresh("result", self._names), items)
         return self.select(ast)
 
+    def _recursive(self, cte: exp.CTE) -> Project:
+        """WITH RECURSIVE: its second part reads the rows found so far, by its own name."""
+        ast = cast(exp.Union, cte.this)
+        seed = self.query(cast(exp.Expression, ast.this))
+        if outside(seed):
+            hint = "read the outer query's columns after the recursion"
+            raise self.source.unsupported("a correlated WITH RECURSIVE", "recursive", hint=hint)
+        called_ = cte.alias
+        given = [c.name for c in cte.args["alias"].args.get("columns") or []]
+        names = [*given, *(i.name for i in seed.items[len(given) :])]
+        seed = replace(seed, items=tuple(replace(i, name=n) for i, n in zip(seed.items, names, strict=True)))
+        name = fresh(called_, self._names)
+        before = self._found_so_far.get(called_)
+        self._found_so_far[called_] = (name, seed)
+        step = self.query(cast(exp.Expression, ast.expression))
+        del self._found_so_far[called_]
+        if before is not None:
+            self._found_so_far[called_] = before
+        step = _aligned(step, seed, [i.type for i in seed.items])
+        recursive = Recursive(seed, step, fresh(called_, self._names), name, bool(ast.args.get("distinct")))
+        self._know(recursive.columns)
+        items = tuple(Item(c.name, c.ref, c.type) for c in recursive.columns)
+        return Project(recursive, fresh("result", self._names), items)
+
+    def _own_rows(self, item: exp.Table) -> tuple[Plan, Scope]:
+        """The rows that a recursive CTE has found so far."""
+        table, seed = self._found_so_far[item.name]
+        name = fresh(item.alias_or_name, self._names)
+        fields = tuple(Column(name, i.name, i.type) for i in seed.items)
+        header = f"({', '.join(quote_name(f.name) for f in fields)})"
+        self._know(fields)
+        source = exp.Var(this=f"(TABLE {quote_name(table)})")
+        return Rows(name, source, header, fields), self._scope(item, name, [f.name for f in fields])
+
     def _combined(self, ast: exp.SetOperation) -> Project:
         """UNION, INTERSECT and EXCEPT: groups of equal rows, by how often each side has them."""
         check_set_operation(ast, self.source)
         left, right = self.query(ast.this), self.query(ast.expression)
-        if self._outer:
+        if self._outer or self._found_so_far:
             types = [i.type for i in left.items]
         else:
             plain = ast.copy()
@@ -539,7 +591,7 @@ class _Reader:
         named_windows(select)
         kept = with_unique_names(select)
         outputs: tuple[Output, ...] | None = None
-        if not self._outer:
+        if not self._outer and not self._found_so_far:
             with qualified_names(self.conn):
                 outputs = describe(self.conn, to_sql(kept)).outputs
         plan, scope = self._from(select)
@@ -641,10 +693,10 @@ class _Reader:
             return self._cut_off(select, project, order)
         if on:
             first = first_of_each(wide, read[len(ordered) :], order, self._names)
-            project = replace(first, items=first.items[: len(outputs)])
             self._decide(select)
-            moved = {(wide.relation, i.name): reference(project.relation, i.name) for i in outputs}
-            return self._cut_off(select, project, [cast(exp.Ordered, substitute(o, moved)) for o in order])
+            moved = {(wide.relation, i.name): reference(first.relation, i.name) for i in wide.items}
+            order = [cast(exp.Ordered, substitute(o, moved)) for o in order]
+            wide = first
         limited_ = self._cut_off(select, wide, order)
         return replace(limited_, items=limited_.items[: len(outputs)])
 
@@ -749,6 +801,8 @@ class _Reader:
         parts = [*select.expressions, *(select.args[k] for k in ("having", "order") if select.args.get(k))]
         for part in parts:
             for call in calls_in(part, self._aggregates):
+                if call.find_ancestor(exp.Select) is not select:  # a subquery notes its own
+                    continue
                 resolved = self._resolve(call, scope)
                 if resolved not in types:
                     continue

@@ -27,6 +27,7 @@ from pg_stepping.ir import (
     Partition,
     Plan,
     Project,
+    Recursive,
     Rows,
     Scan,
     Type,
@@ -88,11 +89,15 @@ class Unnester:
         self.names = names
         self.type_of = type_of
         self.source = source
+        self._compensated: set[str] = set()  # aggregates whose one row is made up for where there is no group
 
     # --- what is joined ---------------------------------------------------------------------------
 
     def filtered(self, plan: Plan, subquery: Subquery, *, negated: bool) -> Plan:
         """The rows of the plan for which an EXISTS or IN is true, or, `negated`, for which it is false."""
+        if subquery.kind == "in" and _global(subquery.plan) is not None:
+            plan, value = self._of_one_row(plan, subquery)
+            return Filter(plan, (exp.Not(this=exp.Paren(this=value)) if negated else value,))
         if not negated:
             match, keys = self._match(plan, _compared(subquery))
             return Join((plan, match), _links(keys)) if keys else Join((plan, match), ())
@@ -108,6 +113,8 @@ class Unnester:
             if isinstance(subquery.plan.input, Aggregate) and not subquery.plan.input.keys:
                 return plan, _TRUE
             return self._found(plan, subquery.plan)
+        if subquery.kind in ("in", "any", "all") and _global(subquery.plan) is not None:
+            return self._of_one_row(plan, subquery)
         if subquery.kind == "in" and len(subquery.left) == 1:
             return self._contained(plan, subquery)
         if subquery.kind in ("in", "any", "all"):
@@ -139,6 +146,8 @@ class Unnester:
     def row(self, plan: Plan, subquery: Project) -> tuple[Plan, list[Expression]]:
         """The plan joined with the one row of a subquery, of NULLs where it has none; returns its values."""
         aggregate = _global(subquery)
+        if aggregate is not None:
+            self._compensated.add(aggregate.relation)
         below, keys = self._bound(subquery, plan)
         read: list[Expression] = [reference(below.relation, i.name) for i in subquery.items]
         if aggregate is None:
@@ -165,6 +174,16 @@ class Unnester:
             ifs = [exp.If(this=missing.copy(), true=empty)]
             values.append(exp.Paren(this=exp.Case(ifs=ifs, default=item.expression.copy())))
         return Join((plan,), (), (Outer(groups, _links(keys)),)), values
+
+    def _of_one_row(self, plan: Plan, subquery: Subquery) -> tuple[Plan, Expression]:
+        """A comparison with all rows, or some row, of a subquery that has one."""
+        plan, values = self.row(plan, subquery.plan)
+        pairs = list(zip(subquery.left, values, strict=True))
+        if len(pairs) > 1 and subquery.operator is not exp.EQ:
+            left, right = (exp.Tuple(expressions=[p[i].copy() for p in pairs]) for i in (0, 1))
+            return plan, exp.Paren(this=subquery.operator(this=left, expression=right))
+        tests = [subquery.operator(this=a.copy(), expression=b.copy()) for a, b in pairs]
+        return plan, exp.Paren(this=exp.and_(*tests, copy=False) if len(tests) > 1 else tests[0])
 
     def _match(self, plan: Plan, subquery: Plan) -> tuple[Aggregate, list[Key]]:
         """The distinct values for which a subquery has rows."""
@@ -317,7 +336,7 @@ class Unnester:
             return node, []
         if isinstance(node, Union):
             return self._lifted_union(node)
-        if isinstance(node, Scan | Rows):
+        if isinstance(node, Scan | Rows | Recursive):
             raise _CannotLift
         if isinstance(node, Join):
             return self._lifted_join(node)
@@ -374,6 +393,11 @@ class Unnester:
         if not inner:
             return node, []
         assert isinstance(node, Project | Aggregate | Partition)
+        of_all = (isinstance(node, Aggregate) and not node.keys) or (
+            isinstance(node, Partition) and node.group == () and not node.keys
+        )
+        if of_all and node.relation not in self._compensated:
+            raise self._refused("an aggregate without GROUP BY inside a correlated subquery")
         taken = {c.name for c in node.columns}
         taken |= {k.name for k in node.keys} if isinstance(node, Aggregate | Partition) else set()
         types = self.type_of(node.input.columns, inner)
@@ -402,7 +426,7 @@ class Unnester:
         """The node joined with the distinct values of the columns `free` of the plan."""
         if isinstance(node, Union):
             return self._union_with_domain(node, plan, free)
-        if isinstance(node, Scan | Rows | Join):
+        if isinstance(node, Scan | Rows | Join | Recursive):
             domain, refs = self._domain(plan, free)
             columns = dict(zip(free, refs, strict=True))
             parts = node.parts if isinstance(node, Join) else (node,)

@@ -13,6 +13,7 @@ from pg_stepping.ir.nodes import (
     Partition,
     Plan,
     Project,
+    Recursive,
     Rows,
     Scan,
     Union,
@@ -41,6 +42,11 @@ def describe_node(plan: Plan) -> str:
             return "; ".join([on, *map(_outer, plan.outers)])
         case Rows():
             return f"Rows of {to_sql(plan.source)} as {plan.relation}{plan.header}"
+        case Recursive():
+            every = "each row once" if plan.distinct else "every row"
+            return (
+                f"Recursive {plan.name} as {plan.relation}, {every}: the rows of the first, then the second"
+            )
         case Union():
             return f"Union all as {plan.relation}"
         case Partition():

@@ -334,4 +334,32 @@ class Partition(_Node):
         return tuple(Column(self.relation, i.name, i.type) for i in self.items)
 
 
-Plan = Scan | Rows | Filter | Join | Project | Aggregate | Union | Partition
+@dataclass(frozen=True, slots=True)
+class Recursive(_Node):
+    """WITH RECURSIVE: the rows of `seed`, and of `step` over the rows found before, until there are no more.
+
+    `step` reads those rows as the relation `name`; `distinct` (UNION, not UNION ALL): each row once.
+    """
+
+    stateful: ClassVar[bool] = True
+
+    seed: Project
+    step: Project
+    relation: str
+    name: str
+    distinct: bool
+
+    @property
+    def inputs(self) -> tuple[Plan, ...]:
+        return (self.seed, self.step)
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        return ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(Column(self.relation, i.name, i.type) for i in self.seed.items)
+
+
+Plan = Scan | Rows | Filter | Join | Project | Aggregate | Union | Partition | Recursive

@@ -19,6 +19,7 @@ from pg_stepping.ir.nodes import (
     Partition,
     Plan,
     Project,
+    Recursive,
     Rows,
     Scan,
     Union,
@@ -50,6 +51,9 @@ def rebuild(plan: Plan, inputs: tuple[Plan, ...], change: Callable[[Expression],
             return plan
         case Union():
             return replace(plan, parts=cast(tuple[Project, ...], inputs))
+        case Recursive():
+            seed, step = cast(tuple[Project, Project], inputs)
+            return replace(plan, seed=seed, step=step)
         case Join():
             return _rebuilt_join(plan, inputs, change)
         case Filter():

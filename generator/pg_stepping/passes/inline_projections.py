@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from pg_stepping.ir import Filter, Item, Join, Plan, Project, Union
+from pg_stepping.ir import Filter, Item, Join, Plan, Project, Recursive, Union
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import rebuild, substitute
 from pg_stepping.ir.types import fresh
@@ -31,6 +31,8 @@ def inline_projections(plan: Project) -> Project:
 def _inline(node: Plan, columns: Columns) -> Plan:
     if isinstance(node, Union):
         return replace(node, parts=tuple(_inside(p, columns) for p in node.parts))
+    if isinstance(node, Recursive):
+        return replace(node, seed=_inside(node.seed, columns), step=_inside(node.step, columns))
     if isinstance(node, Join):
         optional = {id(o.input) for o in node.outers}
         inputs = tuple(
@@ -75,6 +77,7 @@ def _projected(node: Plan, columns: Columns) -> Project:
     items = tuple(Item(fresh(c.name, taken), c.ref, c.type) for c in node.columns)
     first = node.columns[0].relation
     project = Project(node, f"{first} joined", items)
-    for column, read in zip(node.columns, project.columns, strict=True):
-        columns[column.relation, column.name] = read.ref
+    there = {(c.relation, c.name): r.ref for c, r in zip(node.columns, project.columns, strict=True)}
+    columns.update({key: substitute(e, there) for key, e in columns.items()})
+    columns.update(there)
     return project

@@ -8,7 +8,20 @@ from typing import cast
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import to_sql
-from pg_stepping.ir import Aggregate, Call, Column, Filter, Join, Partition, Plan, Project, Rows, Scan, Union
+from pg_stepping.ir import (
+    Aggregate,
+    Call,
+    Column,
+    Filter,
+    Join,
+    Partition,
+    Plan,
+    Project,
+    Recursive,
+    Rows,
+    Scan,
+    Union,
+)
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import rebuild, substitute
 from pg_stepping.ir.types import fresh, reference
@@ -68,6 +81,9 @@ def name_relations(plan: Project) -> Project:
                 return replace(node, conditions=conditions)
             case Union():
                 return replace(node, relation=rename(node.relation, "both", [c.name for c in node.columns]))
+            case Recursive():
+                names = [c.name for c in node.columns]
+                return replace(node, relation=rename(node.relation, "recursive", names))
             case Project():
                 return replace(node, relation=rename(node.relation, "inner", [c.name for c in node.columns]))
             case Partition():

@@ -34,7 +34,8 @@ def prune(plan: Plan, wanted: set[tuple[str, str]]) -> Plan:
         kept = {name for relation, name in wanted if relation == plan.relation}
         read = {name for _, name in columns_read(*plan.conditions)}
         hidden = tuple(i for i in plan.items if i.name in read - kept)
-        items = tuple(i for i in plan.items if i.name in kept)
+        items = tuple(i for i in plan.items if i.name in kept) or plan.items[:1]
+        hidden = tuple(i for i in hidden if i not in items)
         plan = replace(plan, items=items, ranks=(*plan.ranks, *hidden))
     below = wanted | set(columns_read(*plan.expressions))
     if isinstance(plan, Join):
