@@ -18,7 +18,7 @@ from query_generator import Generator
 from select_queries import SCHEMA
 from test_select import Writer, rows
 
-__all__ = ["SCHEMA", "Outcome", "attempt", "shrink", "trial"]
+__all__ = ["SCHEMA", "Generator", "Outcome", "alike", "attempt", "shrink", "trial"]
 MAX_ROWS = 3000
 
 
@@ -118,9 +118,10 @@ def _attempt(session, outcome, seed, statements, timeout):
     return outcome
 
 
-def trial(session, seed):
+def trial(session, seed, statements=10):
+    """What becomes of the query of this seed."""
     language = ("plpgsql", "plpython3u")[seed % 2]
-    return attempt(session, Generator(seed).statement(), seed, language=language)
+    return attempt(session, Generator(seed).statement(), seed, statements, language)
 
 
 def alike(message):
