@@ -9,7 +9,7 @@ EXTENSION := sql/pg_stepping--$(VERSION).sql
 SHAREDIR ?= $(shell $(PG_CONFIG) --sharedir)
 
 .DELETE_ON_ERROR:
-.PHONY: all demo test lint bench install clean
+.PHONY: all demo test lint bench fuzz install clean
 
 all: $(EXTENSION)
 
@@ -38,6 +38,13 @@ lint:
 bench:
 	@$(PYTHON) .ci/setup.py test
 	$(VENV)/python -m benchmarks
+
+SEED ?= 0
+COUNT ?= 1000
+
+fuzz:
+	@$(PYTHON) .ci/setup.py test
+	$(VENV)/python -m tests.fuzz --seed $(SEED) --count $(COUNT)
 
 clean:
 	rm -rf .venv build dist sql/pg_stepping--*.sql

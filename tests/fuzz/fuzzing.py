@@ -1,0 +1,202 @@
+"""Runs random queries as maintained views, compares after each statement, and shrinks what fails."""
+
+import contextlib
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import sqlglot
+from sqlglot import exp
+
+import pg_stepping
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "postgres")]
+
+from query_generator import Generator
+from select_queries import SCHEMA
+from test_select import Writer, rows
+
+__all__ = ["SCHEMA", "Generator", "Outcome", "alike", "attempt", "shrink", "trial"]
+MAX_ROWS = 3000
+
+
+@dataclass
+class Outcome:
+    """What became of one query. kind: right, refused, invalid, error, wrong or verify."""
+
+    kind: str
+    query: str
+    language: str
+    message: str = ""
+    ran: list = field(default_factory=list)
+    sizes: list = field(default_factory=list)
+
+    @property
+    def failed(self):
+        return self.kind in ("error", "wrong", "verify", "unstable")
+
+    def __str__(self):
+        ran = "".join(f"\n  {s};" for s in self.ran)
+        return f"{self.kind} in {self.language}: {self.query}\n after:{ran}\n {self.message}"
+
+
+def difference(session, query):
+    """What the view has that the query has not, and the other way round."""
+    here, there = rows(session, "SELECT * FROM v"), rows(session, query)
+    return (here, there - here, here - there) if here != there else (here, None, None)
+
+
+def stable(session, query):
+    """Whether the query itself has one answer: with other plans, and the rows in another order."""
+    expected = rows(session, query)
+    for off in ("hashjoin", "nestloop", "hashagg", "sort", "memoize", "indexscan"):
+        session.execute(f"SET LOCAL enable_{off} = off")
+        if rows(session, query) != expected:
+            return False
+    session.execute("SET LOCAL session_replication_role = replica")
+    for table in "abc":
+        session.execute(f"CREATE TEMP TABLE kept AS SELECT * FROM {table} ORDER BY y DESC, x, id DESC")
+        session.execute(f"DELETE FROM {table}")
+        session.execute(f"INSERT INTO {table} SELECT * FROM kept")
+        session.execute("DROP TABLE kept")
+    return rows(session, query) == expected
+
+
+def attempt(session, query, seed, statements=10, language="plpgsql", timeout=8000):
+    """Maintain the query over random statements; the session is rolled back."""
+    outcome = Outcome("right", query, language)
+    try:
+        return _attempt(session, outcome, seed, statements, timeout)
+    except psycopg.errors.QueryCanceled as error:
+        outcome.kind, outcome.message = "slow", str(error)
+    except psycopg.Error as error:
+        outcome.kind, outcome.message = "error", f"{type(error).__name__}: {str(error)[:300]}"
+    finally:
+        session.rollback()
+    return outcome
+
+
+def _attempt(session, outcome, seed, statements, timeout):
+    query = outcome.query
+    session.execute(f"SET LOCAL statement_timeout = {timeout}")
+    writer = Writer(seed)
+    outcome.ran = [writer.insert(table, 4) for table in "abcab"]
+    for statement in outcome.ran:
+        session.execute(statement)
+    try:
+        if sum(rows(session, query).values()) > MAX_ROWS:
+            outcome.kind, outcome.message = "invalid", "too many rows"
+            return outcome
+    except psycopg.Error as error:
+        outcome.kind, outcome.message = "invalid", str(error)
+        return outcome
+    try:
+        pg_stepping.create_view(session, "v", query, language=outcome.language)
+    except pg_stepping.UnsupportedQuery as error:
+        outcome.kind, outcome.message = "refused", str(error)
+        return outcome
+    except psycopg.errors.QueryCanceled:
+        raise
+    except Exception as error:
+        outcome.kind, outcome.message = "error", f"create_view: {type(error).__name__}: {str(error)[:300]}"
+        return outcome
+    for _ in range(statements + 1):
+        here, missing, extra = difference(session, query)
+        outcome.sizes.append(sum(here.values()))
+        if missing is not None:
+            outcome.kind = "wrong" if stable(session, query) else "unstable"
+            outcome.message = f"missing {sorted(missing.items())[:5]} extra {sorted(extra.items())[:5]}"
+            return outcome
+        if len(outcome.sizes) <= statements:
+            outcome.ran.append(writer.statement())
+            session.execute(outcome.ran[-1])
+    found = pg_stepping.verify(session, "v")
+    if found:
+        outcome.kind, outcome.message = "verify", str(found)[:500]
+    return outcome
+
+
+def trial(session, seed, statements=10):
+    """What becomes of the query of this seed."""
+    language = ("plpgsql", "plpython3u")[seed % 2]
+    return attempt(session, Generator(seed).statement(), seed, statements, language)
+
+
+def alike(message):
+    """An error without its names and numbers, to tell one from another."""
+    line = re.sub(r"\[.*?\]|\"[^\"]*\"|'[^']*'|\d+", "_", message.splitlines()[0]) if message else ""
+    return re.sub(r"(the column|the table|name) \w+", r"\1 _", line)[:90]
+
+
+def smaller(tree):
+    """Every tree that is one step smaller."""
+    text = tree.sql("postgres")
+    nodes = list(tree.walk())
+    for i, node in enumerate(nodes):
+        if isinstance(node, exp.Identifier | exp.TableAlias | exp.Literal | exp.Column):
+            continue
+        candidates = []
+        if node.parent is not None:
+            candidates += [("replace", d) for d in node.iter_expressions()
+                           if isinstance(d, exp.Condition | exp.Query | exp.Subquery)]  # fmt: skip
+            if isinstance(node, exp.Case | exp.Condition) and not isinstance(node, exp.Alias | exp.Star):
+                candidates += [("literal", None)]
+        if isinstance(node, exp.Select):
+            for key in ("where", "having", "limit", "offset", "joins", "group", "distinct", "order", "with_", "with"):
+                if node.args.get(key):
+                    candidates.append(("drop", key))
+            for key in ("expressions", "joins"):
+                value = node.args.get(key) or []
+                if len(value) > 1:
+                    candidates += [("pop", (key, j)) for j in range(len(value))]
+        if isinstance(node, exp.Filter):
+            candidates.append(("replace", node.this))
+        if isinstance(node, exp.Group) and len(node.expressions) > 1:
+            candidates += [("pop", ("expressions", j)) for j in range(len(node.expressions))]
+        if isinstance(node, exp.Join) and node.args.get("side"):
+            candidates.append(("drop", "side"))
+        for how, what in candidates:
+            copy = tree.copy()
+            twin = list(copy.walk())[i]
+            with contextlib.suppress(Exception):
+                if how == "replace":
+                    place = [n for n in nodes].index(what)
+                    twin.replace(list(copy.walk())[place].copy())
+                elif how == "literal":
+                    twin.replace(exp.Literal.number(1))
+                elif how == "drop":
+                    twin.set(what, None)
+                else:
+                    twin.args[what[0]].pop(what[1])
+                found = copy.sql("postgres")
+                if len(found) < len(text):
+                    yield found
+
+
+def shrink(session, outcome, seed, budget=120):
+    """A smaller query that fails in the same way."""
+    best = outcome
+    tried = set()
+    progress = True
+    while progress and budget > 0:
+        progress = False
+        try:
+            options = sorted(smaller(sqlglot.parse_one(best.query, read="postgres")), key=len)
+        except Exception:
+            return best
+        for query in options:
+            if query in tried or budget <= 0:
+                continue
+            tried.add(query)
+            budget -= 1
+            try:
+                found = attempt(session, query, seed, language=outcome.language, timeout=3000)
+            except Exception:
+                session.rollback()
+                continue
+            if found.kind == outcome.kind and (found.kind != "error" or alike(found.message) == alike(outcome.message)):
+                best, progress = found, True
+                break
+    return best
