@@ -38,7 +38,7 @@ from pg_stepping.ir import (
     Union,
 )
 from pg_stepping.ir.nodes import Expression, columns_read
-from pg_stepping.ir.rewrite import rebuild, renamed, substitute
+from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
 from pg_stepping.ir.types import fresh, reference
 from pg_stepping.passes.flatten_joins import flatten
 from pg_stepping.passes.prune_columns import prune
@@ -346,11 +346,13 @@ class _Cutter:
             equal = (exp.EQ(this=left, expression=key) for (left, _), key in zip(pairs, keys, strict=True))
             return replace(outer, match=match[0], match_conditions=(*equal, *others, *match[1]))
         before = join.outers[:place]
-        there = {c.relation for p in (*join.parts, *(o.input for o in before)) for c in p.columns}
+        optional = {c.relation for o in join.outers[place:] for c in o.input.columns}
+        parts = tuple(p for p in join.parts if optional.isdisjoint(r for r, _ in outside(p)))
+        there = {c.relation for p in (*parts, *(o.input for o in before)) for c in p.columns}
         ready = tuple(c for c in join.conditions if {r for r, _ in columns_read(c)} <= there)
-        left: Plan = join.parts[0]
-        if len(join.parts) + len(before) > 1:
-            left = Join(join.parts, ready, before)
+        left: Plan = parts[0]
+        if len(parts) + len(before) > 1:
+            left = Join(parts, ready, before)
         elif ready:
             left = Filter(left, ready)
         mine, left_columns = renamed(left, self.names)
