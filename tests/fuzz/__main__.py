@@ -9,17 +9,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import psycopg
-from fuzzing import SCHEMA, Generator, alike, shrink, trial
+import psycopg  # noqa: E402
+from fuzzing import SCHEMA, Generator, alike, shrink, trial  # noqa: E402
 
-import pg_stepping
-from pg_stepping import devserver
+import pg_stepping  # noqa: E402
+from pg_stepping import devserver  # noqa: E402
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--count", type=int, default=200)
 parser.add_argument("--seconds", type=float, default=1e9, help="stop after so long")
-parser.add_argument("--budget", type=int, default=120, help="how many smaller queries to try for each failure")
+parser.add_argument(
+    "--budget", type=int, default=120, help="how many smaller queries to try for each failure"
+)
 parser.add_argument("--longest", type=int, default=10_000, help="leave out queries of more characters")
 parser.add_argument("--skip", default="$^", help="leave out queries that match this")
 options = parser.parse_args()

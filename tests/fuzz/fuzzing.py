@@ -14,9 +14,9 @@ import pg_stepping
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "postgres")]
 
-from query_generator import Generator
-from select_queries import SCHEMA
-from test_select import Writer, rows
+from query_generator import Generator  # noqa: E402
+from select_queries import SCHEMA  # noqa: E402
+from test_select import Writer, rows  # noqa: E402
 
 __all__ = ["SCHEMA", "Generator", "Outcome", "alike", "attempt", "shrink", "trial"]
 MAX_ROWS = 3000
@@ -80,7 +80,7 @@ def attempt(session, query, seed, statements=10, language="plpgsql", timeout=800
 
 def _attempt(session, outcome, seed, statements, timeout):
     query = outcome.query
-    session.execute(f"SET LOCAL statement_timeout = {timeout}")
+    session.execute(f"SET LOCAL statement_timeout = {timeout}; SET LOCAL jit = off")
     writer = Writer(seed)
     outcome.ran = [writer.insert(table, 4) for table in "abcab"]
     for statement in outcome.ran:
@@ -144,7 +144,18 @@ def smaller(tree):
             if isinstance(node, exp.Case | exp.Condition) and not isinstance(node, exp.Alias | exp.Star):
                 candidates += [("literal", None)]
         if isinstance(node, exp.Select):
-            for key in ("where", "having", "limit", "offset", "joins", "group", "distinct", "order", "with_", "with"):
+            for key in (
+                "where",
+                "having",
+                "limit",
+                "offset",
+                "joins",
+                "group",
+                "distinct",
+                "order",
+                "with_",
+                "with",
+            ):
                 if node.args.get(key):
                     candidates.append(("drop", key))
             for key in ("expressions", "joins"):
@@ -162,8 +173,7 @@ def smaller(tree):
             twin = list(copy.walk())[i]
             with contextlib.suppress(Exception):
                 if how == "replace":
-                    place = [n for n in nodes].index(what)
-                    twin.replace(list(copy.walk())[place].copy())
+                    twin.replace(what.copy())
                 elif how == "literal":
                     twin.replace(exp.Literal.number(1))
                 elif how == "drop":
@@ -196,7 +206,9 @@ def shrink(session, outcome, seed, budget=120):
             except Exception:
                 session.rollback()
                 continue
-            if found.kind == outcome.kind and (found.kind != "error" or alike(found.message) == alike(outcome.message)):
+            if found.kind == outcome.kind and (
+                found.kind != "error" or alike(found.message) == alike(outcome.message)
+            ):
                 best, progress = found, True
                 break
     return best

@@ -209,7 +209,9 @@ class Generator:
             return self.item(depth, outer, lateral)
         kind = r.choice(["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"])
         on_right = r.choice([1, 1, size - 1])
-        left, there = self.tree(size - on_right, depth, outer, lateral if kind in ("JOIN", "LEFT JOIN") else ())
+        left, there = self.tree(
+            size - on_right, depth, outer, lateral if kind in ("JOIN", "LEFT JOIN") else ()
+        )
         sees = [*lateral, *there] if kind in ("JOIN", "LEFT JOIN") else ()
         right, here = self.tree(on_right, depth, outer, sees)
         if on_right > 1:
@@ -292,7 +294,9 @@ class Generator:
         named = [(sql, self.name("o"), kind) for sql, kind in outputs]
         out = [(alias, kind) for _, alias, kind in named]
         if not tail and self.chance(0.12) and not any(kind in "gb" for _, kind in out):
-            order = [f"{alias}{r.choice(['', ' DESC', ' NULLS FIRST'])}" for alias, _ in r.sample(out, len(out))]
+            order = [
+                f"{alias}{r.choice(['', ' DESC', ' NULLS FIRST'])}" for alias, _ in r.sample(out, len(out))
+            ]
             tail = f" ORDER BY {', '.join(order)}"
             if self.chance(0.8):
                 tail += f" LIMIT {r.randint(1, 4)}" + r.choice(["", "", " OFFSET 1"])
@@ -366,7 +370,9 @@ class Generator:
         sql = parts[0]
         first = None
         for part in parts[1:]:
-            sql = f"{sql} {r.choice(kinds)} {part}" if self.chance(0.7) else f"{part} {r.choice(kinds)} ({sql})"
+            sql = (
+                f"{sql} {r.choice(kinds)} {part}" if self.chance(0.7) else f"{part} {r.choice(kinds)} ({sql})"
+            )
         # The names are those of the first SELECT: name them anew.
         first = [self.name("o") for _ in types]
         tail = ""
@@ -375,7 +381,9 @@ class Generator:
         del out
         sub = self.name("u")
         if self.chance(0.5) or tail:
-            return f"SELECT * FROM ({sql}) {sub}({', '.join(first)}){tail}", list(zip(first, types, strict=True))
+            return f"SELECT * FROM ({sql}) {sub}({', '.join(first)}){tail}", list(
+                zip(first, types, strict=True)
+            )
         return f"SELECT {', '.join(f'{sub}.{c}' for c in first)} FROM ({sql}) {sub}({', '.join(first)})", list(zip(first, types, strict=True))  # fmt: skip
 
     def statement(self):
@@ -390,7 +398,9 @@ class Generator:
         if self.chance(0.08):
             types = self.random.choice([["i"], ["i", "i"], ["i", "t"]])
             left, right = (self.select(depth - 1, (), types)[0] for _ in "12")
-            kind = self.random.choice(["UNION", "UNION ALL", "EXCEPT", "EXCEPT ALL", "INTERSECT", "INTERSECT ALL"])
+            kind = self.random.choice(
+                ["UNION", "UNION ALL", "EXCEPT", "EXCEPT ALL", "INTERSECT", "INTERSECT ALL"]
+            )
             body = f"({left}) {kind} ({right})"
         else:
             body = self.query(depth, top=True)[0]
