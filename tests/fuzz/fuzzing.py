@@ -80,7 +80,7 @@ def attempt(session, query, seed, statements=10, language="plpgsql", timeout=800
 
 def _attempt(session, outcome, seed, statements, timeout):
     query = outcome.query
-    session.execute(f"SET LOCAL statement_timeout = {timeout}")
+    session.execute(f"SET LOCAL statement_timeout = {timeout}; SET LOCAL jit = off")
     writer = Writer(seed)
     outcome.ran = [writer.insert(table, 4) for table in "abcab"]
     for statement in outcome.ran:
@@ -173,8 +173,7 @@ def smaller(tree):
             twin = list(copy.walk())[i]
             with contextlib.suppress(Exception):
                 if how == "replace":
-                    place = list(nodes).index(what)
-                    twin.replace(list(copy.walk())[place].copy())
+                    twin.replace(what.copy())
                 elif how == "literal":
                     twin.replace(exp.Literal.number(1))
                 elif how == "drop":
