@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import psycopg
+import pytest
 from load import MIXED, Write, make, run_writers, wrong_views
+from locking import filled_beside_writers, locks_off
 from test_stress import write
 
 import pg_stepping
@@ -56,3 +59,17 @@ def test_oracle_views_come_and_go_while_writers_run(database: Callable[..., str]
             pg_stepping.create_view(conn, name, MIXED[name], language=language)
     run_writers(dsn, [write] * 4, 1.0)
     assert wrong_views(dsn) == []
+
+
+@pytest.mark.parametrize("unprotected", [filled_beside_writers, locks_off])
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_without_locks_the_creator_sees_a_wrong_view(
+    database: Callable[..., str], language: str, unprotected: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """The load ends with the first wrong view that it sees."""
+    dsn = database(language)
+    make(dsn, language, {})
+    with unprotected(), pytest.raises(AssertionError, match="is wrong"):
+        run_writers(
+            dsn, [write, write, write, creator(["daily", "names"], language)], 120.0, ignore=("XX001",)
+        )
