@@ -38,7 +38,7 @@ def compile_query(
     plan = run_passes(read.plan)
     stages, published = cut_stages(plan, view, read.tables, partial(typed, conn))
     stages = tuple(_hashed(conn, s) for s in stages)
-    whole = [s for s in stages if s.kept_by == "stage"]
+    whole = [s for s in stages if s.kind == "partition" and not s.by]
     if strict and whole:
         computed = ", ".join(k.name for k in whole[0].keys)
         raise UnsupportedQuery(

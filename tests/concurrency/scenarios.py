@@ -300,6 +300,18 @@ WINDOWS = meters(
         WHERE q.place <= 1""",
     best="SELECT id, value FROM reads ORDER BY value DESC, id LIMIT 2",
 )
+RECURSION = meters(
+    reached="""
+        WITH RECURSIVE reached AS (
+            SELECT m.user_id AS k, m.id AS node FROM meters AS m
+            UNION SELECT f.k, r.meter_id FROM reached AS f JOIN reads AS r ON r.id = f.node
+        ) SELECT k, node FROM reached""",
+    paths="""
+        WITH RECURSIVE paths AS (
+            SELECT m.user_id AS k, m.id AS node, 0 AS steps FROM meters AS m
+            UNION ALL SELECT f.k, r.meter_id, f.steps + 1 FROM paths AS f JOIN reads AS r ON r.id = f.node WHERE f.steps < 3
+        ) SELECT k, node, steps FROM paths""",
+)
 
 SHAPES = {
     "seed": SEED,
@@ -319,6 +331,7 @@ SHAPES = {
     "sets": SETS,
     "extremes": EXTREMES,
     "windows": WINDOWS,
+    "recursion": RECURSION,
 }
 
 JOINS = [name for name, shape in SHAPES.items() if shape.joins]

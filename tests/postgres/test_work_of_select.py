@@ -57,7 +57,13 @@ VIEWS = {
     "cte used twice": """
         WITH q AS (SELECT meter_id, count(*) AS n FROM reads GROUP BY meter_id)
         SELECT a.meter_id, b.n FROM q AS a JOIN q AS b ON b.meter_id = a.meter_id""",
+    "recursion": """
+        WITH RECURSIVE up AS (
+            SELECT meter_id, user_id / 2 AS next FROM meters
+            UNION SELECT up.meter_id, m.user_id / 2 FROM up JOIN meters AS m ON m.meter_id = up.next
+        ) SELECT meter_id, next FROM up""",
 }
+ONLY_INSERTS = ("recursion",)  # a row that goes is computed anew with all others
 ANALYZE = """
 DO $$
 DECLARE name text;
@@ -79,12 +85,14 @@ STATEMENTS = {
 }
 
 
-def works(conn: psycopg.Connection[Any], query: str, language: str) -> dict[str, tuple[int, int]]:
+def works(
+    conn: psycopg.Connection[Any], query: str, language: str, statements: dict[str, str]
+) -> dict[str, tuple[int, int]]:
     """Rows written and read by each statement with a view over the tables as they are; nothing stays."""
     found = {}
     pg_stepping.create_view(conn, "v", query, language=language)
     conn.execute(ANALYZE)
-    for name, statement in STATEMENTS.items():
+    for name, statement in statements.items():
         row = conn.execute(WORK).fetchone()
         assert row is not None
         with conn.transaction(force_rollback=True):
@@ -117,7 +125,8 @@ def sizes(databases: Any) -> Any:
 @pytest.mark.parametrize("name", VIEWS)
 def test_work_stays_flat_when_the_tables_grow_tenfold(sizes: Any, name: str) -> None:
     language = ("plpgsql", "plpython3u")[list(VIEWS).index(name) % 2]
-    small, large = (works(session, VIEWS[name], language) for session in sizes)
+    only = {n: s for n, s in STATEMENTS.items() if name not in ONLY_INSERTS or s.startswith("INSERT")}
+    small, large = (works(session, VIEWS[name], language, only) for session in sizes)
     assert any(written > 1 for written, _ in small.values())
     for statement, (written, read) in large.items():
         assert written <= small[statement][0] + 5, statement

@@ -33,9 +33,8 @@ def state_table(stage: Stage, describe: str) -> str:
     body = ",\n    ".join(lines)
     table = quote_table(stage.table)
     created = f"CREATE TABLE {table} (\n    {body}\n);\nCOMMENT ON TABLE {table} IS {quote_lines(describe)};"
-    if not stage.by:
-        return created
-    return f"{created}\nCREATE INDEX ON {table} ({', '.join(map(quote_name, stage.by))});"
+    indexes = (f"\nCREATE INDEX ON {table} ({', '.join(map(quote_name, c))});" for c in stage.looked_up)
+    return created + "".join(indexes)
 
 
 def aside_tables(program: StageProgram) -> str:

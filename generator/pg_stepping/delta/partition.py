@@ -13,9 +13,9 @@ from sqlglot import exp
 
 from pg_stepping.delta.stages import Stage
 from pg_stepping.delta.state import operand
-from pg_stepping.delta.terms import all_of, named, quote_table, recursion_of, whole
+from pg_stepping.delta.terms import all_of, named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, to_sql
-from pg_stepping.ir import Item, Recursive
+from pg_stepping.ir import Item
 
 INDENT = "    "
 
@@ -24,6 +24,23 @@ def refilling(stage: Stage) -> tuple[str, ...]:
     """What goes before filling a state again: no other writer may be in between."""
     tables = ", ".join(dict.fromkeys(quote_table(s.table) for s in stage.scans))
     return (f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE",)
+
+
+def hash_of(columns: str) -> str:
+    """What finds a row of a bag."""
+    return f"sha256(convert_to(ROW({columns})::text, 'UTF8'))"
+
+
+def gather_bag(stage: Stage) -> tuple[str, str]:
+    """What is around terms to make distinct rows of them, each with its key and the sum of its weights."""
+    listed = ", ".join(quote_name(k.name) for k in stage.keys)
+    key, n, weight = quote_name(stage.row_key), stage.count.sql_name, quote_name(stage.weight)
+    return (
+        f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {listed},"
+        f" sum({weight}) OVER (PARTITION BY {key}) AS {n}\n"
+        f"FROM (SELECT *, {hash_of(listed)} AS {key} FROM (\n",
+        f"\n) AS term) AS keyed\nORDER BY {key}",
+    )
 
 
 class Anew:
@@ -39,11 +56,16 @@ class Anew:
         self.table = quote_table(stage.table)
 
     @property
-    def gather(self) -> tuple[str, str]:
-        """The touched keys."""
+    def touched(self) -> tuple[str, str]:
+        """What is around terms to make the touched keys of them."""
         if not self.stage.by:
             return "SELECT true AS touched\nFROM (\n", "\n) AS term\nLIMIT 1"
         return f"SELECT DISTINCT {', '.join(map(quote_name, self.stage.by))}\nFROM (\n", "\n) AS term"
+
+    @property
+    def gather(self) -> tuple[str, str]:
+        """What is around terms to make `delta` of them."""
+        return self.touched
 
     @property
     def before(self) -> tuple[tuple[str, str], ...]:
@@ -57,12 +79,11 @@ class Anew:
 
     @property
     def apply(self) -> str:
-        return (
-            f"{self._into} AS state ({self._stored})\nSELECT {self._stored}\nFROM fresh\n"
-            f"ORDER BY {self.row_key}\nON CONFLICT ({self.row_key}) DO UPDATE SET\n"
-            f"{INDENT}{self.n} = excluded.{self.n}\n"
-            f"WHERE state.{self.n} <> excluded.{self.n}"
-        )
+        return self._merged(f"excluded.{self.n}")
+
+    @property
+    def outcome(self) -> str:
+        return "SELECT min(n) AS least\nFROM changed"
 
     @property
     def fill(self) -> str:
@@ -74,6 +95,14 @@ class Anew:
         if self.stage.core.is_inner and self.partition.group != ():
             return (emptied,)
         return *refilling(self.stage), emptied, self.fill
+
+    def _merged(self, n: str) -> str:
+        """Write the rows of `fresh`; `n` is the number of one that is there already."""
+        return (
+            f"{self._into} AS state ({self._stored})\nSELECT {self._stored}\nFROM fresh\n"
+            f"ORDER BY {self.row_key}\nON CONFLICT ({self.row_key}) DO UPDATE SET {self.n} = {n}\n"
+            f"WHERE state.{self.n} <> {n}"
+        )
 
     @property
     def _into(self) -> str:
@@ -89,14 +118,12 @@ class Anew:
         return (
             f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {self.columns},"
             f" count(*) OVER (PARTITION BY {key}) AS {self.n}\n"
-            f"FROM (SELECT *, sha256(convert_to(ROW({self.columns})::text, 'UTF8')) AS {key} FROM (\n"
+            f"FROM (SELECT *, {hash_of(self.columns)} AS {key} FROM (\n"
             f"{indent(query, INDENT)}\n) AS computed) AS keyed\nORDER BY {key}"
         )
 
     def _query(self, *, restricted: bool) -> str:
         """The query of the stage, for one touched key of `delta` or for all."""
-        if isinstance(self.partition.input, Recursive):
-            return recursion_of(self.partition.input)
         items = (*self.stage.keys, *self.partition.ranks)
         lines = list(whole(self.stage.core))
         if restricted and self.stage.by:

@@ -18,7 +18,8 @@ from sqlglot import exp
 
 from pg_stepping.delta.change import Change, change_of
 from pg_stepping.delta.locks import Edge, Lock, locks, partition_lock
-from pg_stepping.delta.partition import Anew, refilling
+from pg_stepping.delta.partition import Anew, gather_bag, refilling
+from pg_stepping.delta.recursion import Recursion
 from pg_stepping.delta.stages import SCHEMA, Stage
 from pg_stepping.delta.state import Stored, operand
 from pg_stepping.delta.terms import Term, grown, named, quote_table, terms, whole
@@ -56,10 +57,11 @@ class StageProgram:
     `tree` is the join tree of its relations; `waiting` are the terms of all that was set aside.
     `insert` (a head and a tail around what `grown` joins) adds rows of weight 1 to the state.
     `gather` (the same around terms) makes the relation `delta` of rows with weights, one row for each key;
-    For a partition `delta` is the touched keys, and `before` names what is computed between it and `apply`.
+    For a partition `delta` is the touched keys, for a recursion the rows to begin with; `before` names what
+    is computed between it and `apply`.
     `apply` adds it to the state, and `outcome` sums up what that returns (`returning`): the least count, the
     rows whose count is zero, the rows whose sums are stale.
-    `remove` and `refresh` take such rows as $1, a tid array.
+    `remove` and `refresh` take such rows as $1, a tid array; all rows of a recursion are stale together.
     """
 
     stage: Stage
@@ -80,15 +82,15 @@ class StageProgram:
     def delta(self, *of: str) -> str:
         """The query of the relation `delta` over some terms."""
         head, tail = self.gather
-        return head + indent("\nUNION ALL\n".join(of), INDENT) + tail
+        return head + _united(of) + tail
 
     def locks(self, changed: Mapping[Table, str]) -> tuple[Lock, ...]:
         """What to lock before the delta of some tables is computed, given the relations of their changes."""
         taken = locks(self.stage, self.tree, changed)
         if self.stage.kind != "partition":
             return taken
-        shape = _Shape(self.stage)
-        touched = self.delta(*map(shape.term, terms(self.stage.core, changed, self.stage.weight)))
+        head, tail = Anew(self.stage).touched
+        touched = head + _united(_terms(self.stage, changed)) + tail
         return *taken, partition_lock(self.stage, self.tree, touched)
 
 
@@ -97,49 +99,63 @@ def programs_of(stages: Sequence[Stage], trees: Mapping[str, tuple[Edge, ...]]) 
     return tuple(_program(stage, trees[stage.name]) for stage in stages)
 
 
+def _terms(stage: Stage, changed: Mapping[Table, str]) -> list[str]:
+    """What the stage joins changes by, as queries."""
+    return [*map(_Shape(stage).term, terms(stage.core, changed, stage.weight))]
+
+
+def _united(queries: Sequence[str]) -> str:
+    return indent("\nUNION ALL\n".join(queries), INDENT)
+
+
 def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
-    shape = _Shape(stage)
+    anew = None
+    if stage.kind == "partition":
+        anew = Recursion(stage) if stage.is_recursive else Anew(stage)
     tables = list(dict.fromkeys(s.table for s in stage.scans))
     asides = {t: Table(SCHEMA, f"{stage.name}__aside_{i + 1}") for i, t in enumerate(tables)}
-    core, weight = stage.core, stage.weight
-    waiting = terms(core, {t: quote_table(a) for t, a in asides.items()}, weight)
+
+    def queries(changed: Mapping[Table, str]) -> str:
+        found = anew.terms(changed) if isinstance(anew, Recursion) else _terms(stage, changed)
+        return "\nUNION ALL\n".join(found)
+
+    waiting = queries({t: quote_table(a) for t, a in asides.items()})
     sources = tuple(
         SourceProgram(
             key=_key(t, tables),
             table=t,
-            change=change_of(_columns(stage, t), weight),
-            term="\nUNION ALL\n".join(map(shape.term, terms(core, {t: "change"}, weight))),
+            change=change_of(_columns(stage, t), stage.weight),
+            term=queries({t: "change"}),
             aside=asides[t],
-            grown=grown(core, t, "inserted") if stage.kind != "partition" else None,
+            grown=grown(stage.core, t, "inserted") if anew is None else None,
         )
         for t in tables
     )
-    if stage.kind == "partition":
-        anew = Anew(stage)
+    if anew is not None:
         return StageProgram(
             stage=stage,
             tree=tree,
             sources=sources,
-            waiting="\nUNION ALL\n".join(map(shape.term, waiting)),
+            waiting=waiting,
             insert=("", ""),
             gather=anew.gather,
             before=anew.before,
             apply=anew.apply,
             returning=f"RETURNING {STATE}.{stage.count.sql_name} AS n",
-            outcome="SELECT min(n) AS least\nFROM changed",
+            outcome=anew.outcome,
             remove=None,
-            refresh=None,
+            refresh=anew.refresh if isinstance(anew, Recursion) else None,
             fill=anew.fill,
             empty=anew.empty,
         )
-    state = quote_table(stage.table)
+    shape, state = _Shape(stage), quote_table(stage.table)
     stale = [t for c in stage.state if (t := c.stale_test(STATE))]
     is_total = stage.kind == "total"
     return StageProgram(
         stage=stage,
         tree=tree,
         sources=sources,
-        waiting="\nUNION ALL\n".join(map(shape.term, waiting)),
+        waiting=waiting,
         insert=shape.insert,
         gather=shape.gather,
         before=(),
@@ -200,13 +216,7 @@ class _Shape:
     def gather(self) -> tuple[str, str]:
         stage, weight = self.stage, quote_name(self.stage.weight)
         if stage.kind == "rows":
-            key, n, listed = quote_name(stage.row_key), stage.count.sql_name, ", ".join(self.keys)
-            return (
-                f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {listed},"
-                f" sum({weight}) OVER (PARTITION BY {key}) AS {n}\n"
-                f"FROM (SELECT *, sha256(convert_to(ROW({listed})::text, 'UTF8')) AS {key} FROM (\n",
-                f"\n) AS term) AS keyed\nORDER BY {key}",
-            )
+            return gather_bag(stage)
         sums = [f"{c.weighted(weight, self.inner)} AS {c.sql_name}" for c in stage.state]
         keys = ["true AS " + self.keys[0]] if stage.kind == "total" else self.keys
         listed = f",\n{INDENT}".join([", ".join(keys), *sums])

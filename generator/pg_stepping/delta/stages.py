@@ -59,7 +59,7 @@ class Stage:
     for each touched value of the columns `by`, as `partition` says). `state[0]` counts the input rows;
     `results` are computed from it and stored beside it.
     `unique`: a primary key proves that no row of the bag occurs twice; `hashed`: equal keys have equal
-    hashes.
+    hashes; `looked_up`: columns by which the stage finds its own rows.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Stage:
     by: tuple[str, ...] = ()
     hashed: bool = False
     partition: Partition | None = None
+    looked_up: tuple[tuple[str, ...], ...] = ()
 
     @property
     def table(self) -> Table:
@@ -99,7 +100,13 @@ class Stage:
         """How it is maintained: by `delta`, by computing its `touched keys` anew, or the whole `stage`."""
         if self.kind != "partition":
             return "delta"
+        if self.is_recursive:
+            return "delta, or stage where rows go"
         return "touched keys" if self.by else "stage"
+
+    @property
+    def is_recursive(self) -> bool:
+        return self.partition is not None and isinstance(self.partition.input, Recursive)
 
     @property
     def one_for(self) -> set[str] | None:
@@ -179,6 +186,24 @@ def _moved(plan: Plan, old: str, table: Table) -> Plan:
     return rebuild(plan, tuple(_moved(i, old, table) for i in plan.inputs), lambda e: e)
 
 
+def is_own(plan: Plan, recursive: Recursive) -> bool:
+    """Whether a relation of the step is the rows that the recursion has found so far."""
+    return isinstance(plan, Rows) and to_sql(plan.source) == f"(TABLE {quote_name(recursive.name)})"
+
+
+def _looked_up(recursive: Recursive) -> tuple[tuple[str, ...], ...]:
+    """The columns of a recursion's rows by which the other relations of the step find them, for each."""
+    core = core_of(recursive.step.input)
+    own = {c.relation for p in core.parts if is_own(p, recursive) for c in p.columns}
+    found: dict[str, list[str]] = {}
+    for condition in (c for c in core.conditions if isinstance(c, exp.EQ)):
+        for mine, other in ((condition.this, condition.expression), (condition.expression, condition.this)):
+            relations = {relation for relation, _ in columns_read(other)}
+            if isinstance(mine, exp.Column) and mine.table in own and len(relations - own) == 1:
+                found.setdefault(min(relations - own), []).append(mine.name)
+    return tuple(dict.fromkeys(tuple(dict.fromkeys(columns)) for columns in found.values()))
+
+
 class _Cutter:
     def __init__(self, name: str, tables: dict[Table, Relation], typed: Typed) -> None:
         self.name = name
@@ -256,6 +281,7 @@ class _Cutter:
             stage,
             row_key=fresh("row_key", taken),
             by=by,
+            looked_up=(by,) if by else (),
             partition=replace(node, input=core, items=(*node.items, *hidden)),
             unique=grouped or (node.group is None and _is_unique(stage, self.tables)),
         )
@@ -265,7 +291,7 @@ class _Cutter:
         return scan if stage.unique else replace(scan, copies=count.name)
 
     def _recursive(self, node: Recursive) -> Plan:
-        """A stage that is computed anew as a whole when one of its tables changes."""
+        """A stage that is computed anew as a whole when one of its tables loses rows."""
         node = cast(Recursive, prune(node, set()))
         touched = Item("touched", _TRUE, Type.of("boolean"))
         scans = [s for part in (node.seed, node.step) for s in core_of(part.input).scans]
@@ -280,8 +306,13 @@ class _Cutter:
         core = Union(parts, fresh("changes", self.names))
         partition = Partition(node, node.relation, (), items)
         stage = self._stage("partition", core, items, (count,))
-        stage = replace(stage, row_key=fresh("row_key", taken), partition=partition)
-        self.stages[-1] = replace(stage, unique=node.distinct)
+        self.stages[-1] = replace(
+            stage,
+            row_key=fresh("row_key", taken),
+            unique=node.distinct,
+            partition=partition,
+            looked_up=_looked_up(node),
+        )
         fields = (*node.columns, Column(node.relation, count.name, BIGINT))
         return Scan(stage.table, node.relation, fields, copies=None if node.distinct else count.name)
 

@@ -302,7 +302,11 @@ def recursion_of(node: Recursive) -> str:
 def _changes(plan: Plan, changed: Changed, weight: str) -> str:
     if isinstance(plan, Scan):
         return changed[plan.table]
-    parts = plan.parts if isinstance(plan, Union) else (plan,)
+    return _subquery(changes_of(plan.parts if isinstance(plan, Union) else (plan,), changed, weight))
+
+
+def changes_of(parts: Sequence[Plan], changed: Changed, weight: str) -> list[str]:
+    """The queries that together give the change of some projections, a row's weight last."""
     selects = []
     for part in parts:
         assert isinstance(part, Project)
@@ -310,7 +314,7 @@ def _changes(plan: Plan, changed: Changed, weight: str) -> str:
             items = tuple(Item(i.name, substitute(i.expression, term.missing), i.type) for i in part.items)
             column = f"{term.weight} AS {quote_name(weight)}"
             selects.append(_select(items, "\n".join(term.lines), column))
-    return _subquery(selects)
+    return selects
 
 
 def _subquery(selects: Sequence[str]) -> str:
