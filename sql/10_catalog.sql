@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS stepping.maintained_view (
     settings jsonb NOT NULL,
     stages text[] NOT NULL,
     reads text[] NOT NULL,
+    expands jsonb NOT NULL,
     fingerprint text NOT NULL,
     version text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -31,6 +32,8 @@ COMMENT ON COLUMN stepping.maintained_view.stages IS
 'The state tables in schema stepping, each after those that it reads; the last one is published.';
 COMMENT ON COLUMN stepping.maintained_view.reads IS
 'The maintained views that this one reads, as schema.name.';
+COMMENT ON COLUMN stepping.maintained_view.expands IS
+'The ordinary views that it reads, each as schema, name and the definition that it had when this view was made.';
 COMMENT ON COLUMN stepping.maintained_view.fingerprint IS
 'SHA-256 of the plan, the indexes and the settings; equal plans give equal fingerprints.';
 

@@ -15,7 +15,8 @@ from pg_stepping.shipped import catalog_sql, plpython_sql
 class Installed:
     """A maintained view as the catalog has it.
 
-    `query` is canonical SQL, `recompute` what `verify` compares with; `stages` are its state tables.
+    `query` is canonical SQL, `recompute` what `verify` compares with; `stages` are its state tables;
+    `expands` are the ordinary views that it reads, with the definitions that they had.
     """
 
     schema: str
@@ -27,6 +28,7 @@ class Installed:
     settings: tuple[tuple[str, str], ...]
     stages: tuple[str, ...]
     reads: tuple[str, ...]
+    expands: tuple[tuple[Table, str], ...]
     fingerprint: str
     version: str
 
@@ -89,16 +91,17 @@ def list_views(conn: Connection) -> list[Installed]:
         rows = execute(
             conn,
             """SELECT schema_name, view_name, query, recompute, language, indexes, settings, stages,
-                      reads, fingerprint, version
+                      reads, expands, fingerprint, version
                FROM stepping.maintained_view ORDER BY schema_name, view_name""",
         )
         return [
             Installed(
                 schema, name, query, recompute, language, tuple(map(tuple, indexes)), tuple(settings.items()),
-                tuple(stages), tuple(reads), fingerprint, made_by,
+                tuple(stages), tuple(reads), tuple((Table(s, v), text) for s, v, text in expands),
+                fingerprint, made_by,
             )
-            for schema, name, query, recompute, language, indexes, settings, stages, reads, fingerprint,
-                made_by in rows
+            for schema, name, query, recompute, language, indexes, settings, stages, reads, expands,
+                fingerprint, made_by in rows
         ]  # fmt: skip
 
 

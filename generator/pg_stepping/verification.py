@@ -9,8 +9,9 @@ from psycopg.rows import dict_row
 
 from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.delta.terms import quote_table
+from pg_stepping.errors import ViewDiffers
 from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.frontend.postgres import Connection, execute, relation
+from pg_stepping.frontend.postgres import Connection, execute, relation, view_definition
 from pg_stepping.ir.types import NO_EQUALITY
 from pg_stepping.session import guarded
 
@@ -30,10 +31,17 @@ def verify(conn: Connection, name: str, *, schema: str | None = None) -> list[Di
     """The rows in which a view and its recomputed query differ, in one snapshot; none if the view is right.
 
     Float sums are recomputed in the same exact arithmetic as the view's, so they are equal or they are not.
-    Raises ViewNotFound.
+    Raises ViewNotFound, and ViewDiffers if an ordinary view that the query reads means something else now.
     """
     with guarded(conn, undo=True):
-        return _differences(conn, found(conn, name, schema))
+        view = found(conn, name, schema)
+        for expanded, definition in view.expands:
+            if view_definition(conn, expanded) != definition:
+                hint = "drop the maintained view and create it again"
+                raise ViewDiffers(
+                    f"view {expanded} was changed after {view.table} was made from it", hint=hint
+                )
+        return _differences(conn, view)
 
 
 def _differences(conn: Connection, view: Installed) -> list[Difference]:

@@ -152,13 +152,14 @@ def _register(definition: Definition) -> str:
         _json(dict(definition.query.settings)),
         _array([p.stage.name for p in definition.programs]),
         _array([str(t) for t in definition.query.views]),
+        _json([(view.schema, view.name, text) for view, text in definition.query.expands]),
         quote_text(fingerprint_of(definition)),
         quote_text(version()),
     ]
     return (
         "INSERT INTO stepping.maintained_view (\n"
         "    schema_name, view_name, query, recompute, language, indexes, settings, stages, reads,\n"
-        "    fingerprint, version\n"
+        "    expands, fingerprint, version\n"
         ") VALUES (\n    " + ",\n    ".join(values) + "\n);"
     )
 

@@ -309,6 +309,42 @@ def implicit_schema(conn: Connection, name: str) -> str:
     return str(row[0]) if row is not None else "pg_catalog"
 
 
+def is_maintained(conn: Connection, view: Table) -> bool:
+    """Whether a view is one of ours."""
+    row = execute(conn, "SELECT to_regclass('stepping.maintained_view') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return False
+    sql = "SELECT FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s"
+    return execute(conn, sql, [view.schema, view.name]).fetchone() is not None
+
+
+def ordinary_view(conn: Connection, view: Table) -> str | None:
+    """The query of an ordinary view of the user's own; None for any other relation."""
+    row = execute(
+        conn,
+        """SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+           WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'v' AND c.relpersistence = 'p'
+             AND n.nspname NOT IN ('pg_catalog', 'information_schema')""",
+        [view.schema, view.name],
+    ).fetchone()
+    return view_definition(conn, view) if row is not None and not is_maintained(conn, view) else None
+
+
+def view_definition(conn: Connection, view: Table) -> str:
+    """The query of a view, its names qualified."""
+    with qualified_names(conn):
+        row = execute(
+            conn,
+            """SELECT pg_get_viewdef(c.oid) FROM pg_class AS c
+               JOIN pg_namespace AS n ON n.oid = c.relnamespace
+               WHERE n.nspname = %s AND c.relname = %s""",
+            [view.schema, view.name],
+        ).fetchone()
+    if row is None:
+        raise InvalidQuery(f"view {view} does not exist", hint="create the view first", sqlstate="42P01")
+    return str(row[0]).strip().rstrip(";")
+
+
 def relation(conn: Connection, table: Table) -> Relation:
     """Look a table up in the catalogs; raises InvalidQuery if it is not there."""
     with qualified_names(conn):

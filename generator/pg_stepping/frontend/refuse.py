@@ -13,9 +13,14 @@ from pg_stepping.frontend.dialect import QUOTED, tokens
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The text of a query, as its author wrote it."""
+    """The text of a query, as its author wrote it; of a view that it reads, `view` is schema and name."""
 
     text: str
+    view: tuple[str, str] | None = None
+
+    def within(self, schema: str, name: str) -> Source:
+        """The same text, to refuse what a view has that it reads."""
+        return Source(self.text, self.view or (schema, name))
 
     def unsupported(self, construct: str, *patterns: str, hint: str) -> UnsupportedQuery:
         """The refusal of `construct`, placed at the first of `patterns` that the text has.
@@ -23,6 +28,9 @@ class Source:
         A pattern is words in sequence, as in "group by"; the place is its first word, or the one after an
         arrow: "( →distinct" is the DISTINCT that follows a parenthesis.
         """
+        if self.view is not None:
+            schema, name = self.view
+            construct, patterns = f"{construct} in the view {schema}.{name}", (f"{schema} . →{name}", name)
         found = next(filter(None, map(self._find, patterns)), None)
         return self._refusal(construct, found, hint)
 

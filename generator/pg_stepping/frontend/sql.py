@@ -20,15 +20,19 @@ from pg_stepping.frontend.grouping import Grouping, Scope, grouping_sets, types_
 from pg_stepping.frontend.postgres import (
     Connection,
     Described,
+    Function,
     Output,
     Relation,
     describe,
     execute,
     implicit_schema,
+    is_maintained,
+    ordinary_view,
     qualified_names,
     relation,
     rows_of,
     typed,
+    view_definition,
 )
 from pg_stepping.frontend.purity import PINNED_SETTINGS, check_functions
 from pg_stepping.frontend.recompute import determined, recomputed
@@ -88,7 +92,8 @@ class Query:
     `text` is its canonical SQL, independent of any search_path; `recompute` the same with float sums in
     exact arithmetic; `settings` are the session settings on
     which its result depends, with their values now; `tables` describes each table that it reads, and
-    `views` names the maintained views among them.
+    `views` names the maintained views among them; `expands` are the ordinary views that it reads, with their
+    definitions.
     """
 
     text: str
@@ -97,6 +102,7 @@ class Query:
     plan: Project
     tables: dict[Table, Relation]
     views: tuple[Table, ...]
+    expands: tuple[tuple[Table, str], ...]
     settings: tuple[tuple[str, str], ...]
 
 
@@ -108,12 +114,9 @@ def read_query(conn: Connection, text: str) -> Query:
     """
     source = Source(text)
     described = describe(conn, source.single_statement())
-    depends = check_functions(described, source)
-    ast = _faithful(conn, described, source)
-    _inline_ctes(ast, source)
-    _order_arrays(ast)
-    check_clock_words(ast, source)
-    reader = _Reader(conn, source, described)
+    expansion = _Expansion(conn)
+    ast = expansion.tree(described, source)
+    reader = _Reader(conn, source, frozenset(expansion.functions))
     token = CORRELATED.set(True)
     try:
         plan = reader.query(ast)
@@ -128,8 +131,40 @@ def read_query(conn: Connection, text: str) -> Query:
         plan=plan,
         tables=reader.tables,
         views=tuple(sorted(reader.views)),
-        settings=_settings(conn) if depends else (),
+        expands=tuple(sorted(expansion.views.items())),
+        settings=_settings(conn) if expansion.depends else (),
     )
+
+
+class _Expansion:
+    """Trees of canonical text, in which ordinary views and CTEs stand as the subqueries that they mean.
+
+    `functions` are all those called, `views` the views by their definitions; `depends`: the result depends on
+    session settings.
+    """
+
+    def __init__(self, conn: Connection) -> None:
+        self.conn = conn
+        self.functions: set[Function] = set()
+        self.views: dict[Table, str] = {}
+        self.depends = False
+
+    def tree(self, described: Described, source: Source) -> exp.Expression:
+        self.depends |= check_functions(described, source)
+        self.functions |= described.functions
+        ast = _faithful(self.conn, described, source)
+        _inline_ctes(ast, source)
+        _order_arrays(ast)
+        check_clock_words(ast, source)
+        for item in list(ast.find_all(exp.Table)):
+            definition = ordinary_view(self.conn, Table(item.db, item.name)) if item.db else None
+            if definition is not None:
+                view = Table(item.db, item.name)
+                self.views[view] = definition
+                with qualified_names(self.conn):
+                    inner = describe(self.conn, definition)
+                _replace_by(item, self.tree(inner, source.within(view.schema, view.name)))
+        return ast
 
 
 def _settings(conn: Connection) -> tuple[tuple[str, str], ...]:
@@ -201,16 +236,20 @@ def _replace_table(reader: exp.Expression, cte: exp.Expression, query: exp.Expre
     for table in list(reader.find_all(exp.Table)):
         if table.db or table.name != cte.alias:
             continue
-        columns = (table.args.get("alias") or exp.TableAlias()).args.get("columns")
-        columns = columns or (cte.args.get("alias") or exp.TableAlias()).args.get("columns")
-        alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True), columns=columns)
-        table.replace(exp.Subquery(this=query.copy(), alias=alias, joins=table.args.get("joins")))
+        _replace_by(table, query.copy(), (cte.args.get("alias") or exp.TableAlias()).args.get("columns"))
+
+
+def _replace_by(table: exp.Table, query: exp.Expression, columns: list[exp.Expression] | None = None) -> None:
+    """Put a query in the place of a table in FROM, under its name; `columns` are names for its outputs."""
+    columns = (table.args.get("alias") or exp.TableAlias()).args.get("columns") or columns
+    alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True), columns=columns)
+    table.replace(exp.Subquery(this=query, alias=alias, joins=table.args.get("joins")))
 
 
 class _Reader:
     """Builds the plan of one query; gives every relation in it a name of its own."""
 
-    def __init__(self, conn: Connection, source: Source, described: Described) -> None:
+    def __init__(self, conn: Connection, source: Source, functions: frozenset[Function]) -> None:
         self.conn = conn
         self.source = source
         self.tables: dict[Table, Relation] = {}
@@ -222,7 +261,7 @@ class _Reader:
         self._outer: list[Scope] = []
         self._pending: list[Subquery] = []
         self._found_so_far: dict[str, tuple[str, Project]] = {}
-        self._functions = described.functions
+        self._functions = functions
         self._unnest = Unnester(self._names, self._types, source)
 
     @property
@@ -428,7 +467,7 @@ class _Reader:
             raise self.source.unsupported("TABLESAMPLE", "tablesample", hint="filter on a column instead")
         table = Table(item.db or implicit_schema(self.conn, item.name), item.name)
         found = self.tables.get(table) or relation(self.conn, table)
-        if found.kind == "v" and self._is_maintained(table):
+        if found.kind == "v" and is_maintained(self.conn, table):
             return self._maintained_view(item, table)
         if not self._published:
             check_relation(found, self.source)
@@ -438,28 +477,12 @@ class _Reader:
         self._know(fields)
         return Scan(table, name, fields), self._scope(item, name, [f.name for f in found.fields])
 
-    def _is_maintained(self, table: Table) -> bool:
-        row = execute(self.conn, "SELECT to_regclass('stepping.maintained_view') IS NOT NULL").fetchone()
-        if row is None or not row[0]:
-            return False
-        sql = "SELECT FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s"
-        return execute(self.conn, sql, [table.schema, table.name]).fetchone() is not None
-
     def _maintained_view(self, item: exp.Table, view: Table) -> tuple[Plan, Scope]:
         """Read the state table below a maintained view, through the query that publishes it."""
-        with qualified_names(self.conn):
-            row = execute(
-                self.conn,
-                """SELECT pg_get_viewdef(c.oid) FROM pg_class AS c
-                   JOIN pg_namespace AS n ON n.oid = c.relnamespace
-                   WHERE n.nspname = %s AND c.relname = %s""",
-                [view.schema, view.name],
-            ).fetchone()
-        assert row is not None
         self.views.add(view)
         before, self._published = self._published, True
         outer, self._outer = self._outer, []
-        project = self.query(parse(row[0].strip().rstrip(";")))
+        project = self.query(parse(view_definition(self.conn, view)))
         self._published, self._outer = before, outer
         self._know(project.columns)
         return project, self._scope(item, project.relation, [c.name for c in project.columns])

@@ -63,7 +63,6 @@ def check_relation(relation: Relation, source: Source) -> None:
     if relation.persistence == "u":
         raise refuse("unlogged table", "ALTER TABLE ... SET LOGGED: a crash would empty it behind the view")
     kinds = {
-        "v": ("ordinary view", "write its query as a subquery or CTE, or maintain it as a view of its own"),
         "m": ("materialized view", "maintain its query as a view with create_view"),
         "f": ("foreign table", "copy it into an ordinary table"),
         "p": ("partitioned table", "maintain a view over each partition"),
