@@ -99,7 +99,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
             plpy.execute(sql)
 
     def maintain(td: Any) -> None:
-        event, (source, number) = td["event"], td["args"]
+        event, (source, number, *_) = td["event"], td["args"]
         if event == "TRUNCATE":
             empty()
             return

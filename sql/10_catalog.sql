@@ -45,21 +45,19 @@ COMMENT ON TABLE stepping.waiting IS
 COMMENT ON COLUMN stepping.waiting.number IS
 'The place of the stage in the order in which all of them run; no stage comes before one that it reads.';
 
--- Creates the triggers that carry every change of some tables to a stage; `keys` are their names within the stage.
+-- Creates the triggers that carry every change of some tables to a stage; `keys` are their names within the stage,
+-- `parted` those of tables with partitions or children (see 15_parts.sql).
 -- Those of one table fire in the order of their names: stepping_010001_..., stepping_010002_..., stepping_close.
 -- The number is that of the stage: its level (one more than those of the stages that it reads), then its place
 -- among all stages. All writers come to the stages in this order, so they cannot wait for each other in a circle.
-CREATE OR REPLACE FUNCTION stepping.follow(stage text, sources regclass[], keys text[]) RETURNS void
+CREATE OR REPLACE FUNCTION stepping.follow(
+    stage text, sources regclass[], keys text[], parted text[] DEFAULT '{}'
+) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    maintain regproc := concat('stepping.', quote_ident(stage || '__maintain'))::regproc;
     aside regclass := concat('stepping.', quote_ident(stage || '__aside_1'))::regclass;
     number integer;
-    event text;
-    followed regclass;
-    transition text;
-    key text;
 BEGIN
     IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
         RAISE EXCEPTION USING
@@ -75,8 +73,47 @@ BEGIN
         JOIN pg_proc AS p ON p.oid = t.tgfoid
         LEFT JOIN pg_class AS r ON r.relnamespace = p.pronamespace AND r.relname || '__maintain' = p.proname
     ) AS numbered;
-    FOREACH followed IN ARRAY sources LOOP
-        CONTINUE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = followed AND tgname = 'stepping_open');
+    FOR place IN 1 .. cardinality(sources) LOOP
+        PERFORM stepping.check_parts(sources[place], keys[place] = ANY (parted));
+        PERFORM stepping.follow_table(
+            member, stage, number, keys[place],
+            CASE WHEN keys[place] = ANY (parted) THEN
+                concat(', ', place, CASE WHEN member = sources[place] THEN ', ''root''' ELSE ', ''part''' END)
+            END
+        ) FROM stepping.family(sources[place]) AS member;
+        PERFORM stepping.follow_part(member) FROM stepping.family(sources[place]) AS member WHERE keys[place] = ANY (parted);
+    END LOOP;
+    EXECUTE concat(  -- fired by settle()
+        'CREATE TRIGGER ', stepping.trigger_name(number, 'update', stage), ' AFTER UPDATE ON ', aside,
+        ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.', quote_ident(stage || '__maintain'), '('''', ', number, ')'
+    );
+    EXECUTE concat('GRANT UPDATE ON ', aside, ' TO ', (
+        SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'stepping'
+    ));
+END
+$body$;
+
+-- The name of a stage's trigger, as SQL; cut where it is too long for one.
+CREATE OR REPLACE FUNCTION stepping.trigger_name(number integer, event text, stage text) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $body$
+    SELECT pg_catalog.quote_ident(pg_catalog.left(
+        pg_catalog.concat('stepping_', pg_catalog.lpad(number::text, 6, '0'), '_', event, '_', stage), 63
+    ))
+$body$;
+
+-- Creates the triggers of one stage on one table, and those that all stages share. `family` is given if the table is
+-- one of several that are read as one; then TRUNCATE is a change too, and empties nothing but this one.
+CREATE OR REPLACE FUNCTION stepping.follow_table(
+    followed regclass, stage text, number integer, key text, family text
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    event text;
+    transition text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = followed AND tgname = 'stepping_open') THEN
         EXECUTE concat(
             'CREATE TRIGGER stepping_open BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ', followed,
             ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.open_statement()'
@@ -85,26 +122,45 @@ BEGIN
             'CREATE TRIGGER stepping_close AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ', followed,
             ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.close_statement()'
         );
-    END LOOP;
-    FOR event, followed, transition, key IN
-        SELECT e.event, s.source, e.transition, s.key
-        FROM unnest(sources, keys) AS s (source, key), (VALUES
-            ('insert', ' REFERENCING NEW TABLE AS inserted'),
-            ('delete', ' REFERENCING OLD TABLE AS deleted'),
-            ('update', ' REFERENCING OLD TABLE AS deleted NEW TABLE AS inserted'),
-            ('truncate', '')
-        ) AS e (event, transition)
-        UNION ALL SELECT 'update', aside, '', ''  -- fired by settle()
+    END IF;
+    FOR event, transition IN VALUES
+        ('insert', ' REFERENCING NEW TABLE AS inserted'),
+        ('delete', ' REFERENCING OLD TABLE AS deleted'),
+        ('update', ' REFERENCING OLD TABLE AS deleted NEW TABLE AS inserted'),
+        ('truncate', '')
     LOOP
+        CONTINUE WHEN event = 'truncate' AND family IS NOT NULL;
         EXECUTE concat(
-            'CREATE TRIGGER ', quote_ident(concat('stepping_', lpad(number::text, 6, '0'), '_', stage, '__', event)),
-            ' AFTER ', event, ' ON ', followed, transition,
-            ' FOR EACH STATEMENT EXECUTE FUNCTION ', maintain, '(', quote_literal(key), ', ', number, ')'
+            'CREATE TRIGGER ', stepping.trigger_name(number, event, stage), ' AFTER ', event, ' ON ', followed, transition,
+            ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.', quote_ident(stage || '__maintain'),
+            '(', quote_literal(key), ', ', number, family, ')'
         );
     END LOOP;
-    EXECUTE concat('GRANT UPDATE ON ', aside, ' TO ', (
-        SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'stepping'
-    ));
+END
+$body$;
+
+-- Takes what all stages share off the tables that none follows any more.
+CREATE OR REPLACE FUNCTION stepping.unfollow_tables() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    ours record;
+BEGIN
+    FOR ours IN
+        SELECT t.tgname, t.tgrelid::regclass AS source, EXISTS (
+            SELECT FROM pg_rewrite WHERE ev_class = t.tgrelid AND rulename = 'stepping_no_merge'
+        ) AND t.tgname = 'stepping_part' AS has_rule
+        FROM pg_trigger AS t
+        WHERE t.tgname IN ('stepping_open', 'stepping_close', 'stepping_part')
+          AND NOT EXISTS (
+              SELECT FROM pg_trigger AS f WHERE f.tgrelid = t.tgrelid AND f.tgname ~ '^stepping_[0-9]{6}_'
+          )
+    LOOP
+        EXECUTE concat('DROP TRIGGER ', ours.tgname, ' ON ', ours.source);
+        IF ours.has_rule THEN
+            EXECUTE concat('DROP RULE stepping_no_merge ON ', ours.source);
+        END IF;
+    END LOOP;
 END
 $body$;
 
@@ -128,8 +184,9 @@ $body$;
 
 -- Comes after all others. The last one settles what was set aside, counted as open again, so that what this changes
 -- in state tables is set aside for the stages that read them until their turn has come.
+-- It runs as its owner: who writes need not be able to use schema stepping.
 CREATE OR REPLACE FUNCTION stepping.close_statement() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 AS $body$
 BEGIN
     IF pg_catalog.set_config('stepping.open', pg_catalog.substr(pg_catalog.current_setting('stepping.open'), 2), true)
@@ -300,15 +357,7 @@ BEGIN
             EXECUTE concat('DROP TABLE stepping.', quote_ident(belonging));
         END LOOP;
     END LOOP;
-    FOR follower IN  -- tables that nothing follows any more
-        SELECT t.tgname, t.tgrelid::regclass AS source FROM pg_trigger AS t
-        WHERE t.tgname IN ('stepping_open', 'stepping_close')
-          AND NOT EXISTS (
-              SELECT FROM pg_trigger AS f WHERE f.tgrelid = t.tgrelid AND f.tgname ~ '^stepping_[0-9]{6}_'
-          )
-    LOOP
-        EXECUTE concat('DROP TRIGGER ', follower.tgname, ' ON ', follower.source);
-    END LOOP;
+    PERFORM stepping.unfollow_tables();
 END
 $body$;
 

@@ -27,7 +27,8 @@ def version() -> str:
 @cache
 def catalog_sql() -> str:
     """The script that makes the catalog; running it twice changes nothing."""
-    return (_folder("sql") / "10_catalog.sql").read_text()
+    parts = ("10_catalog.sql", "15_parts.sql", "16_expanded_views.sql")
+    return "\n".join((_folder("sql") / name).read_text() for name in parts)
 
 
 @cache

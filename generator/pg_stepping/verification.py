@@ -12,7 +12,7 @@ from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import ViewDiffers
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute, relation, view_definition
-from pg_stepping.ir.types import NO_EQUALITY
+from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER
 from pg_stepping.session import guarded
 
 
@@ -48,7 +48,7 @@ def _differences(conn: Connection, view: Installed) -> list[Difference]:
     fields = relation(conn, view.table).fields
     columns = ", ".join(
         f"{quote_name(f.name)}::text AS {quote_name(f.name)}"
-        if f.type.base in NO_EQUALITY
+        if f.type.base in NO_EQUALITY | NO_ORDER
         else quote_name(f.name)
         for f in fields
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import errors
 
 import pg_stepping
 from pg_stepping.errors import ViewDiffers
@@ -64,11 +65,31 @@ def test_oracle_views_over_views(conn: Connection, language: str, name: str) -> 
         assert pg_stepping.verify(conn, "v") == []
 
 
-def test_a_view_that_means_something_else_now_is_told(conn: Connection, language: str) -> None:
+REPLACED = "CREATE OR REPLACE VIEW daily AS SELECT meter_id, day, sum(-value) AS value, count(*) AS n FROM reads GROUP BY 1, 2"
+
+
+@pytest.mark.parametrize(
+    "statement", [REPLACED, "ALTER VIEW owned RENAME used TO spent", "ALTER TABLE owned RENAME used TO spent"]
+)
+def test_a_view_that_is_read_cannot_become_another(conn: Connection, language: str, statement: str) -> None:
     conn.execute(SCHEMA)
     pg_stepping.create_view(conn, "v", "SELECT name, used FROM owned", language=language)
+    with (
+        pytest.raises(errors.DependentObjectsStillExist, match=r"maintained view public\.v"),
+        conn.transaction(),
+    ):
+        conn.execute(statement)  # type: ignore[call-overload]
     conn.execute(
-        "CREATE OR REPLACE VIEW daily AS SELECT meter_id, day, sum(-value) AS value, count(*) AS n FROM reads GROUP BY 1, 2"
+        "CREATE OR REPLACE VIEW daily AS SELECT meter_id, day, sum(value) AS value, count(*) AS n FROM reads GROUP BY 1, 2"
     )
+    pg_stepping.drop_view(conn, "v")
+    conn.execute(statement)  # type: ignore[call-overload]
+
+
+def test_without_event_triggers_verify_tells_of_it(conn: Connection, language: str) -> None:
+    conn.execute(SCHEMA)
+    conn.execute("DROP EVENT TRIGGER stepping_views_change")
+    pg_stepping.create_view(conn, "v", "SELECT name, used FROM owned", language=language)
+    conn.execute(REPLACED)
     with pytest.raises(ViewDiffers, match=r"public\.daily was changed"):
         pg_stepping.verify(conn, "v")

@@ -51,6 +51,8 @@ CATALOG = {
     "triggers": """
         SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE c.relnamespace = 'stepping'::regnamespace AND NOT t.tgisinternal ORDER BY 1""",
+    "event triggers": """
+        SELECT evtname, evtevent, evttags, evtfoid::regproc::text, evtenabled FROM pg_event_trigger ORDER BY 1""",
 }
 
 

@@ -50,6 +50,14 @@ def test_oracle_a_role_that_may_only_insert_keeps_the_view_right(writer: psycopg
     right(writer, 5)
 
 
+def test_oracle_such_a_role_may_change_several_tables_at_once(writer: psycopg.Connection[Any]) -> None:
+    writer.execute(
+        "RESET SESSION AUTHORIZATION; GRANT INSERT ON meters TO stepping_writer; SET SESSION AUTHORIZATION stepping_writer"
+    )
+    writer.execute("WITH m AS (INSERT INTO meters VALUES (9, 'eve')) INSERT INTO reads VALUES (9, 2), (1, 3)")
+    right(writer, 5)
+
+
 @pytest.mark.parametrize(
     "statement",
     [

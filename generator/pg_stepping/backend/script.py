@@ -129,7 +129,7 @@ def _fill_and_follow(definition: Definition, settings: tuple[tuple[str, str], ..
     lines += [f"SET LOCAL {name} = {quote_text(value)};" for name, value in settings]
     lines += [f"{program.fill};" for program in definition.programs]
     lines += [f"PERFORM set_config('{name}', before_{name}, true);" for name, _ in settings]
-    lines += [f"PERFORM {follow_call(program)};" for program in definition.programs]
+    lines += [f"PERFORM {follow_call(program, definition.query.tables)};" for program in definition.programs]
     body = "\n".join(lines)
     tag = dollar_tag("fill", body)
     inner = indent(body, "    ")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pg_stepping.delta import Stage, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_name
-from pg_stepping.ir.types import fresh
+from pg_stepping.ir.types import NO_ORDER, fresh
 
 
 def state_table(stage: Stage, describe: str) -> str:
     """CREATE TABLE for the state of a stage, with the index that finds a row by its key."""
     lines: list[str] = []
-    constraint = f"CONSTRAINT {quote_name(stage.name + '_key')}"
+    unique, by = quote_name(f"{stage.name}_key"), ", ".join(stage.unique_by)
     if stage.is_bag:
         lines.append(f"{quote_name(stage.row_key)} bytea NOT NULL")
     for key in stage.keys:
@@ -24,17 +24,23 @@ def state_table(stage: Stage, describe: str) -> str:
     ]
     lines += [f"{result.sql_name} {result.type.sql}" for result in stage.results]
     if stage.is_bag:
-        lines.append(f"{constraint} PRIMARY KEY ({quote_name(stage.row_key)})")
-    else:
-        keys = ", ".join(quote_name(k.name) for k in stage.keys)
-        lines.append(f"{constraint} UNIQUE NULLS NOT DISTINCT ({keys})")
+        lines.append(f"CONSTRAINT {unique} PRIMARY KEY ({by})")
+    elif stage.is_sorted:
+        lines.append(f"CONSTRAINT {unique} UNIQUE NULLS NOT DISTINCT ({by})")
     if stage.unique:
         lines.append(f"CONSTRAINT rows_are_unique CHECK ({stage.count.sql_name} <= 1)")
     body = ",\n    ".join(lines)
     table = quote_table(stage.table)
     created = f"CREATE TABLE {table} (\n    {body}\n);\nCOMMENT ON TABLE {table} IS {quote_lines(describe)};"
-    indexes = (f"\nCREATE INDEX ON {table} ({', '.join(map(quote_name, c))});" for c in stage.looked_up)
-    return created + "".join(indexes)
+    indexes = (
+        [] if stage.is_sorted else [f"CREATE UNIQUE INDEX {unique} ON {table} ({by}) NULLS NOT DISTINCT;"]
+    )
+    unsorted = {k.name for k in stage.keys if k.type.base in NO_ORDER}
+    for columns in stage.looked_up:
+        using = " USING hash" if len(columns) == 1 and unsorted.intersection(columns) else ""
+        listed = [quote_name(c) for c in columns if using or c not in unsorted]
+        indexes.append(f"CREATE INDEX ON {table}{using} ({', '.join(listed)});")
+    return "\n".join([created, *indexes])
 
 
 def aside_tables(program: StageProgram) -> str:

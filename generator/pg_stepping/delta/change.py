@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Column, Type
-from pg_stepping.ir.types import NO_EQUALITY
+from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER
 
 # Types whose equality means the same value in every respect; elsewhere (1.0 = 1.00, 0 = -0) the text must
 # agree too.
@@ -57,7 +57,7 @@ def change_of(fields: tuple[Column, ...], weight: str) -> Change:
     kept, by = [], []
     for field in fields:
         name = quote_name(field.name)
-        comparable = field.type.base not in NO_EQUALITY
+        comparable = field.type.base not in NO_EQUALITY | NO_ORDER
         kept.append(name if comparable else f"(array_agg({name}))[1] AS {name}")
         by += [name] if comparable else []
         by += [] if _same_when_equal(field.type) else [f"ROW({name})::text"]

@@ -234,6 +234,9 @@ class _Shape:
     def insert(self) -> tuple[str, str]:
         """What is around the joined rows of `inserted`: they are added to the state."""
         head, tail = self.added
+        if not self.stage.is_sorted:  # by their texts, which only a query around this one can read
+            into = _into(self.stage)
+            head, tail = f"{into}\nSELECT *\nFROM (\n{head.removeprefix(into)}", f"{tail}\n) AS added"
         some = "\nHAVING count(*) > 0" if self.stage.kind == "total" else ""
         return head, f"{tail}{some}\n{_on_conflict(self.stage)}"
 
@@ -256,13 +259,6 @@ class _Shape:
         return f"{_into(stage)}\nSELECT\n{INDENT}" + f",\n{INDENT}".join(listed) + "\n", group
 
 
-def _key_names(stage: Stage) -> list[str]:
-    """The columns that the state table's unique index is on."""
-    if stage.is_bag:
-        return [quote_name(stage.row_key)]
-    return [quote_name(k.name) for k in stage.keys]
-
-
 def stored_names(stage: Stage) -> list[str]:
     """The columns of the state table but for the results, in its order."""
     keys = [quote_name(k.name) for k in stage.keys]
@@ -277,7 +273,7 @@ def _into(stage: Stage) -> str:
 
 def _on_conflict(stage: Stage) -> str:
     """In the order of the keys, so that no two writers wait for each other in a circle."""
-    keys = ", ".join(_key_names(stage))
+    keys = ", ".join(stage.unique_by)
     sums = _merged(stage)
     sets = [f"{c.sql_name} = {to_sql(sums[c.name])}" for c in stage.state]
     sets += [

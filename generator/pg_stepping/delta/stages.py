@@ -39,7 +39,7 @@ from pg_stepping.ir import (
 )
 from pg_stepping.ir.nodes import Expression, columns_read
 from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
-from pg_stepping.ir.types import fresh, reference
+from pg_stepping.ir.types import NO_ORDER, fresh, reference
 from pg_stepping.passes.flatten_joins import flatten
 from pg_stepping.passes.prune_columns import prune
 
@@ -103,6 +103,19 @@ class Stage:
         if self.is_recursive:
             return "delta, or stage where rows go"
         return "touched keys" if self.by else "stage"
+
+    @property
+    def unique_by(self) -> list[str]:
+        """What the state table has one row for each value of, as SQL."""
+        if self.is_bag:
+            return [quote_name(self.row_key)]
+        named = ((quote_name(k.name), k.type.base) for k in self.keys)
+        return [f"({name}::text)" if base in NO_ORDER else name for name, base in named]
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether an index on columns alone can find its rows."""
+        return self.is_bag or not any(k.type.base in NO_ORDER for k in self.keys)
 
     @property
     def is_recursive(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -42,6 +42,23 @@ _HASH_FAMILY = """
 _LOOSE_COLLATION = """
     SELECT FROM pg_collation
     WHERE oid = ANY (%s::text[]::regcollation[]::oid[]) AND NOT collisdeterministic"""
+_FAMILY = """
+    WITH RECURSIVE up (member) AS (
+        SELECT %(oid)s::oid
+        UNION SELECT inhparent FROM pg_inherits JOIN up ON inhrelid = member WHERE NOT inhdetachpending
+    ), down (member) AS (
+        SELECT %(oid)s::oid
+        UNION SELECT inhrelid FROM pg_inherits JOIN down ON inhparent = member WHERE NOT inhdetachpending
+    )
+    SELECT
+        (SELECT member::regclass::text FROM up
+         WHERE member <> %(oid)s AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = member)
+         ORDER BY member LIMIT 1),
+        (SELECT count(*) > 1 FROM down),
+        (SELECT member::regclass::text FROM down JOIN pg_class AS c ON c.oid = member
+         WHERE member <> %(oid)s AND (relkind NOT IN ('r', 'p') OR relpersistence <> 'p' OR EXISTS (
+             SELECT FROM pg_inherits WHERE inhrelid = member AND inhparent NOT IN (SELECT member FROM down)))
+         ORDER BY member LIMIT 1)"""
 
 # What to do about the commonest mistakes, by SQLSTATE, where Postgres itself does not say it.
 _HINTS = {
@@ -124,13 +141,17 @@ class Relation:
     """A table as the catalogs describe it.
 
     `kind` is pg_class.relkind, `keys` are the column sets that are unique and never NULL (the primary key
-    first), `indexes` are those that are valid and cover all rows.
+    first), `indexes` are those that are valid and cover all rows. `root` is the topmost table that it is a
+    partition or a child of, `has_parts` whether it has some itself, `unfit` one of these on which changes
+    cannot be followed.
     """
 
     table: Table
     kind: str
     persistence: str
-    inherits: bool
+    root: str | None
+    has_parts: bool
+    unfit: str | None
     fields: tuple[Field, ...]
     keys: tuple[tuple[str, ...], ...]
     indexes: tuple[Index, ...]
@@ -350,8 +371,7 @@ def relation(conn: Connection, table: Table) -> Relation:
     with qualified_names(conn):
         row = execute(
             conn,
-            """SELECT c.oid, c.relkind, c.relpersistence,
-                      EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent))
+            """SELECT c.oid, c.relkind, c.relpersistence
                FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
                WHERE n.nspname = %s AND c.relname = %s""",
             [table.schema, table.name],
@@ -360,7 +380,11 @@ def relation(conn: Connection, table: Table) -> Relation:
             raise InvalidQuery(
                 f"relation {table} does not exist", hint="create the table first", sqlstate="42P01"
             )
-        oid, kind, persistence, inherits = row
+        oid, kind, persistence = row
+        family = execute(conn, _FAMILY, {"oid": oid}).fetchone()
+        assert family is not None
+        root, has_parts, unfit = family
+        has_parts = has_parts or kind == "p"
         fields = _fields(conn, oid)
         indexes = execute(
             conn,
@@ -375,12 +399,16 @@ def relation(conn: Connection, table: Table) -> Relation:
                ORDER BY i.indisprimary DESC, i.indexrelid""",
             [oid],
         ).fetchall()
+    if has_parts and kind != "p":  # what an index or NOT NULL says of a parent need not hold for its children
+        fields, indexes = tuple(replace(f, not_null=False) for f in fields), []
     not_null = {f.name for f in fields if f.not_null}
     return Relation(
         table=table,
         kind=kind,
         persistence=persistence,
-        inherits=inherits,
+        root=root,
+        has_parts=has_parts,
+        unfit=unfit,
         fields=fields,
         keys=tuple(tuple(columns) for _, unique, columns in indexes if unique and not_null >= set(columns)),
         indexes=tuple(Index(name, _plain_prefix(columns)) for name, _, columns in indexes),

@@ -470,7 +470,7 @@ class _Reader:
         if found.kind == "v" and is_maintained(self.conn, table):
             return self._maintained_view(item, table)
         if not self._published:
-            check_relation(found, self.source)
+            check_relation(found, self.source, only=bool(item.args.get("only")))
         self.tables[table] = found
         name = fresh(item.alias_or_name, self._names)
         fields = tuple(Column(name, f.name, f.type, f.not_null) for f in found.fields)

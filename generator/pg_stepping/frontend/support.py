@@ -48,7 +48,7 @@ def check_clock_words(tree: exp.Expression, source: Source) -> None:
                 raise source.unsupported(f"the clock, by a cast of '{literal.name}'", "(", hint=hint)
 
 
-def check_relation(relation: Relation, source: Source) -> None:
+def check_relation(relation: Relation, source: Source, *, only: bool = False) -> None:
     """Refuse relations that row changes cannot be followed on."""
     schema, name = relation.table.schema, relation.table.name
 
@@ -65,11 +65,18 @@ def check_relation(relation: Relation, source: Source) -> None:
     kinds = {
         "m": ("materialized view", "maintain its query as a view with create_view"),
         "f": ("foreign table", "copy it into an ordinary table"),
-        "p": ("partitioned table", "maintain a view over each partition"),
     }
     if relation.kind in kinds:
         raise refuse(*kinds[relation.kind])
-    if relation.kind != "r":
+    if relation.kind not in "rp":
         raise refuse("relation", "use an ordinary table")
-    if relation.inherits:
-        raise refuse("table with inheritance", "use a table without parents and children")
+    if relation.root is not None:
+        hint = f"read {relation.root}, with a condition: a write through it does not fire its parts' triggers"
+        raise refuse("partition or child", hint)
+    if relation.unfit is not None:
+        hint = "writes to a part that is foreign, not logged, or has a parent elsewhere cannot be followed"
+        raise refuse(f"part {relation.unfit} of the table", hint)
+    if only and relation.has_parts:
+        raise refuse(
+            "ONLY of the table with parts", "leave ONLY out, or keep these rows in a table of their own"
+        )

@@ -10,6 +10,8 @@ from sqlglot import exp
 NO_EQUALITY = frozenset(
     ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle", "refcursor")
 )
+# Types that can be grouped but not sorted, in which equal values have equal texts.
+NO_ORDER = frozenset(("xid", "cid", "aclitem"))
 
 
 @dataclass(frozen=True, slots=True)
