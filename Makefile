@@ -26,8 +26,11 @@ demo:
 	@$(PYTHON) .ci/setup.py demo
 	@$(VENV)/python examples/meter_reads/demo.py
 
+# Each worker has a server of its own. A core each; but every one takes memory for its server.
+WORKERS ?= auto --maxprocesses 4
+
 test: lint
-	$(VENV)/python -m pytest
+	$(VENV)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint:
 	@$(PYTHON) .ci/setup.py test

@@ -80,6 +80,8 @@ def maintainer(plpy: Any, view: Any) -> Any:
 
     def carry() -> None:
         """The statement is at its end: carry all that was set aside."""
+        for sql in view["net"]:
+            prepared(("net", sql), sql).execute()
         take(view["waiting_locks"], "waiting")
         look_after(prepared("waiting", lambda: applied(gather(view["waiting"]))).execute()[0])
         for table in aside.values():

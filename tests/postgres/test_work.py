@@ -90,3 +90,27 @@ def test_an_update_of_what_the_view_does_not_use_writes_nothing_of_ours(connect:
     with connect() as fresh:
         written, _ = work(fresh, "UPDATE meters SET note = 'x' WHERE meter_id < 100")
     assert written == 99
+
+
+def test_work_grows_with_the_changes_where_a_trigger_changes_one_row_again_and_again(
+    conn: psycopg.Connection[Any], language: str
+) -> None:
+    """Set aside and joined with each other, n changes of a meter and n reads of it would make n * n rows."""
+    conn.execute(
+        """CREATE TABLE meters (id integer PRIMARY KEY, total integer);
+           CREATE TABLE reads (meter_id integer, value integer);
+           CREATE INDEX ON reads (meter_id);
+           INSERT INTO meters VALUES (1, 0);
+           CREATE FUNCTION add() RETURNS trigger LANGUAGE plpgsql AS $$
+           BEGIN
+               UPDATE meters SET total = total + NEW.value WHERE id = NEW.meter_id;
+               RETURN NULL;
+           END $$;
+           CREATE TRIGGER add AFTER INSERT ON reads FOR EACH ROW EXECUTE FUNCTION add()"""
+    )
+    query = "SELECT m.total, sum(r.value) AS s FROM meters AS m JOIN reads AS r ON r.meter_id = m.id GROUP BY m.total"
+    pg_stepping.create_view(conn, "v", query, language=language)
+    conn.execute("SET LOCAL statement_timeout = '10s'")  # n * n rows take more than 30 s
+    conn.execute("INSERT INTO reads SELECT 1, 1 FROM generate_series(1, 3000)")
+    assert pg_stepping.verify(conn, "v") == []
+    assert conn.execute("SELECT total, s FROM v").fetchall() == [(3000, 3000)]

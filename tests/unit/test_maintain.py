@@ -25,6 +25,7 @@ VIEW = {
     "empty": ["DELETE FROM s"],
     "unseen": "TRUNCATE s",
     "aside": {"t": "s_aside"},
+    "net": [],
     "waiting": "SELECT x, weight FROM s_aside",
     "locks": {"t": [("pg_advisory_xact_lock(key)", "SELECT DISTINCT x AS key FROM change")]},
     "waiting_locks": [("pg_advisory_xact_lock(key)", "SELECT DISTINCT x AS key FROM s_aside")],

@@ -186,7 +186,7 @@ def _carry(program: StageProgram, clear: list[str]) -> list[str]:
     """Carry all that waits to the state."""
     asides = {s.table: quote_table(s.aside) for s in program.sources}
     together = _cte("delta AS", program.delta(program.waiting))
-    return [*_take(program, asides), _settle(program, [together]), *clear]
+    return [*program.net, *_take(program, asides), _settle(program, [together]), *clear]
 
 
 def _perform(query: str) -> str:

@@ -62,6 +62,7 @@ def _view(program: StageProgram) -> str:
     entries += [
         ("locks", _dict({s.key: _locks(program.locks({s.table: "change"})) for s in sources})),
         ("aside", _dict({s.key: _text(quote_table(s.aside)) for s in sources})),
+        ("net", _list(program.net)),
         ("waiting", _text(program.waiting)),
         ("waiting_locks", _locks(program.locks({s.table: quote_table(s.aside) for s in sources}))),
     ]

@@ -42,10 +42,23 @@ class Change:
             return inserted
         if event == "DELETE":
             return deleted
+        return self._net(f"({inserted} UNION ALL {deleted})")
+
+    def net(self, aside: str) -> str:
+        """Replace what several commands set aside in a table by what is left when rows have cancelled.
+
+        They stay in the table: what joins with a table is looked up by index, what joins with a CTE is not.
+        """
+        several = f"EXISTS (SELECT FROM {aside} WHERE NOT cmin = (SELECT cmin FROM {aside} LIMIT 1))"
+        gone = f"DELETE FROM {aside} WHERE {several} RETURNING *"
+        return f"WITH gone AS (\n    {gone}\n)\nINSERT INTO {aside}\n{self._net('gone')}"
+
+    def _net(self, rows: str) -> str:
+        comma = ", " if self.columns else ""
         group = f"\nGROUP BY {self.by}" if self.by else ""
         return (
             f"SELECT {self.kept}{comma}sum({self.weight})::integer AS {self.weight}\n"
-            f"FROM ({inserted} UNION ALL {deleted}) AS changed{group}\nHAVING sum({self.weight}) <> 0"
+            f"FROM {rows} AS changed{group}\nHAVING sum({self.weight}) <> 0"
         )
 
 

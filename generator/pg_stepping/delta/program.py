@@ -55,6 +55,8 @@ class StageProgram:
     """The statements of one stage.
 
     `tree` is the join tree of its relations; `waiting` are the terms of all that was set aside.
+    `net` comes before them, where such rows are joined with each other: a row that changed n times, joined
+    with another one, would make n * n rows.
     `insert` (a head and a tail around what `grown` joins) adds rows of weight 1 to the state.
     `gather` (the same around terms) makes the relation `delta` of rows with weights, one row for each key;
     For a partition `delta` is the touched keys, for a recursion the rows to begin with; `before` names what
@@ -68,6 +70,7 @@ class StageProgram:
     tree: tuple[Edge, ...]
     sources: tuple[SourceProgram, ...]
     waiting: str
+    net: tuple[str, ...]
     insert: tuple[str, str]
     gather: tuple[str, str]
     before: tuple[tuple[str, str], ...]
@@ -131,12 +134,14 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
         )
         for t in tables
     )
+    net = tuple(s.change.net(quote_table(s.aside)) for s in sources if len(stage.scans) > 1)
     if anew is not None:
         return StageProgram(
             stage=stage,
             tree=tree,
             sources=sources,
             waiting=waiting,
+            net=net,
             insert=("", ""),
             gather=anew.gather,
             before=anew.before,
@@ -156,6 +161,7 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
         tree=tree,
         sources=sources,
         waiting=waiting,
+        net=net,
         insert=shape.insert,
         gather=shape.gather,
         before=(),

@@ -68,10 +68,13 @@ def reference(relation: str, name: str) -> exp.Column:
 
 
 def fresh(name: str, taken: set[str]) -> str:
-    """`name`, or `name_2`, `name_3` ...: the first that is not in `taken`, to which it is added."""
-    candidate, i = name[:60], 1
+    """`name`, or `name_2`, `name_3` ...: the first that is not in `taken`, to which it is added.
+
+    Postgres would cut a name of more than 63 bytes itself, and two such names to the same one.
+    """
+    candidate, i = name.encode()[:60].decode(errors="ignore"), 1
     while candidate in taken:
         i += 1
-        candidate = f"{name[:56]}_{i}"
+        candidate = f"{name.encode()[:56].decode(errors='ignore')}_{i}"
     taken.add(candidate)
     return candidate
