@@ -15,7 +15,6 @@ LONGEST = 240  # characters: short queries are quick to compile, and a failure i
 STATEMENTS = 4
 ACCEPTED = 0.96  # the share that is maintained, not refused; the least measured: 0.97
 NOT_EMPTY = 0.75  # the share of those with rows after at least one statement; the least measured: 0.80
-OPEN = {646, 4541}  # seeds whose view cannot be created yet, for an error of ours
 
 
 @pytest.fixture
@@ -43,8 +42,7 @@ def seeds(chunk):
 def test_random_queries_are_maintained(session, chunk):
     outcomes = {seed: trial(session, seed, statements=STATEMENTS) for seed in seeds(chunk)}
     assert len(outcomes) == VIEWS
-    failed = {seed: str(o) for seed, o in outcomes.items() if o.failed}
-    assert failed.keys() == OPEN & outcomes.keys(), "\n".join(failed.values())
+    assert not [str(o) for o in outcomes.values() if o.failed]
     valid = [o for o in outcomes.values() if o.kind != "invalid"]
     right = [o for o in valid if o.kind == "right"]
     assert len(right) >= ACCEPTED * len(valid)

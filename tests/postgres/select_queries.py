@@ -144,6 +144,15 @@ QUERIES = {
         SELECT max(n) AS m FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) q
         SELECT a_id, n FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) q WHERE n = (SELECT max(n) FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) r)
     """,
+    "subqueries in GROUP BY": """
+        SELECT NOT EXISTS (SELECT b.id FROM b WHERE b.a_id <= v.k) AS e FROM (VALUES (1, 'p'), (2, 'q'), (2, NULL)) v(k, w) GROUP BY 1
+        SELECT (SELECT max(b.x) FROM b WHERE b.a_id = a.x) AS m, count(*), sum(a.y) FROM a GROUP BY (SELECT max(b.x) FROM b WHERE b.a_id = a.x)
+        SELECT coalesce((SELECT max(b.x) FROM b WHERE b.a_id = a.x), 0) + 1 AS m, a.y IN (SELECT x FROM c) AS i, count(*) FROM a GROUP BY coalesce((SELECT max(b.x) FROM b WHERE b.a_id = a.x), 0), a.y IN (SELECT x FROM c)
+        SELECT count(*) FROM a GROUP BY (SELECT max(b.x) FROM b WHERE b.a_id = a.x) HAVING (SELECT max(b.x) FROM b WHERE b.a_id = a.x) > 0 OR count(*) > 1
+        SELECT (SELECT max(b.x) FROM b WHERE b.a_id = a.x) AS m, a.y, count(*) FROM a GROUP BY GROUPING SETS (((SELECT max(b.x) FROM b WHERE b.a_id = a.x)), (a.y))
+        SELECT a.id, (SELECT max(c.x) FROM c WHERE c.x = a.x) AS m, count(b.id) FROM a LEFT JOIN b ON b.a_id = a.id GROUP BY a.id
+        SELECT a.id, row_number() OVER (PARTITION BY EXISTS (SELECT 1 FROM b WHERE b.x = a.y) ORDER BY a.id) AS e FROM a
+    """,
     "recursion": """
         WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x = 1 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) SELECT id, x FROM r
         WITH RECURSIVE r(n, d) AS (SELECT x, 0 FROM a WHERE id < 4 UNION ALL SELECT b.x, r.d + 1 FROM r, b WHERE b.a_id = r.n AND r.d < 3) SELECT n, d, count(*) AS k FROM r GROUP BY n, d
@@ -161,6 +170,8 @@ QUERIES = {
         SELECT q.y FROM b p FULL JOIN a q ON p.id = q.id LEFT JOIN b r ON q.x = r.id
         SELECT p.x FROM a p RIGHT JOIN (a q FULL JOIN b r ON q.y = r.x) ON p.y = q.y
         SELECT o.id FROM b o LEFT JOIN (b p LEFT JOIN (b q JOIN a r ON q.y = r.x) ON p.a_id = r.x) ON o.x = q.x
+        SELECT t1.id, t4.v FROM a t1 RIGHT JOIN (SELECT unnest(t6.arr) AS v FROM c t5 LEFT JOIN a t6 ON true) t4 ON t1.x <> t4.v WHERE t1.x <> 0
+        SELECT x FROM a UNION ALL SELECT t.k FROM (VALUES (1), (2)) t(k) GROUP BY ROLLUP (t.k)
         SELECT p.t FROM b p RIGHT JOIN c q ON p.id = q.x JOIN generate_series(1, p.x) r(e) ON true
         SELECT (SELECT sum(q.x) FROM b q, (SELECT p.t FROM b p ORDER BY p.id LIMIT 2) r) AS z FROM b o
         SELECT x, string_agg(DISTINCT s, ',' ORDER BY s) AS z FROM a GROUP BY x

@@ -289,6 +289,7 @@ def test_oracle_trap_13_copy(conn: Connection, language: str) -> None:
 def test_oracle_trap_13_ddl_on_a_source(conn: Connection, language: str) -> None:
     """What leaves the view's columns as they are is followed; after what does not, a write fails."""
     make(conn, language, GROUPED)
+    conn.commit()
     for ddl in [
         "ALTER TABLE reads ADD COLUMN note text DEFAULT 'none'",
         "ALTER TABLE reads ALTER COLUMN note TYPE varchar(10)",
@@ -305,6 +306,12 @@ def test_oracle_trap_13_ddl_on_a_source(conn: Connection, language: str) -> None
             conn.execute(ddl)  # type: ignore[arg-type]
             with pytest.raises(errors.UndefinedColumn), conn.transaction():
                 conn.execute("DELETE FROM reads")
+    for ddl in [
+        "ALTER TABLE reads ALTER value TYPE bigint",
+        "ALTER TABLE reads ALTER value TYPE integer USING value * 2",
+    ]:
+        with pytest.raises(errors.DependentObjectsStillExist, match=r"reads\.value"), conn.transaction():
+            conn.execute(ddl)  # type: ignore[arg-type]
     conn.execute("DELETE FROM reads WHERE value = 5")
     right(conn, GROUPED, "a column that was renamed and dropped, and is back")
 

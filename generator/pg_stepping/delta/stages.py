@@ -439,8 +439,11 @@ def _constant(node: Aggregate) -> Rows:
     by = ", ".join(str(i + 1) for i in range(len(node.keys)))
     query = f"SELECT {', '.join(items)}\n" + "\n".join(whole(core_of(node.input)))
     query += f"\nGROUP BY {by}" if by else ""
-    header = f"({', '.join(quote_name(c.name) for c in node.columns)})"
-    return Rows(node.relation, exp.Paren(this=exp.Var(this=query)), header, node.columns)
+    columns = node.columns
+    if not columns:  # one row
+        columns, query = (Column(node.relation, "there", Type.of("boolean"), True),), "VALUES (true)"
+    header = f"({', '.join(quote_name(c.name) for c in columns)})"
+    return Rows(node.relation, exp.Paren(this=exp.Var(this=query)), header, columns)
 
 
 def _sorted_conditions(

@@ -399,6 +399,11 @@ def _lines(
         lines += _copies(step.plan)
         where += step.where
     for outer in left:
+        read = _reads(outer.input) | {relation for relation, _ in columns_read(*outer.conditions)}
+        while more := {name for r in last if r.name in read for name in _reads(r.plan)} - read:
+            read |= more
+        lines += (f"CROSS JOIN {_aliased(r.plan, r.source)}" for r in last if r.name in read)
+        last = [r for r in last if r.name not in read]
         on = all_of(outer.conditions) if outer.conditions else "true"
         lines.append(f"LEFT JOIN {_aliased(outer.input, source_of(outer.input))} ON {on}")
     lines += (f"CROSS JOIN {_aliased(r.plan, r.source)}" for r in last)

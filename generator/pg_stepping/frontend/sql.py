@@ -785,9 +785,15 @@ class _Reader:
             return self._resolve(_by_number(key, select), scope)
 
         sets = grouping_sets(group, resolve) if group is not None else None
-        keys = [k for s in sets for k in s] if sets is not None else []
-        if group is not None and sets is None:
-            plan, keys = self._joined_subqueries(plan, [resolve(k) for k in group.expressions])
+        if sets is not None:
+            written = [k for s in sets for k in s]
+        else:
+            written = [resolve(k) for k in group.expressions] if group is not None else []
+        plan, keys = self._joined_subqueries(plan, written)
+        joined = dict(zip(map(_as_written, written), keys, strict=True))
+        read = [_with_keys(e, joined) for e in read]
+        if sets is not None:
+            sets = [type(s)(joined[_as_written(k)] for k in s) for s in sets]
         calls = list(dict.fromkeys(c for e in read for c in calls_in(e, aggregates)))
         asked = list(
             dict.fromkeys(n for e in read for n in e.find_all(exp.Anonymous) if n.name == "GROUPING")
@@ -801,6 +807,7 @@ class _Reader:
         for expression in (*read, *free):
             for column in ungrouped(expression, {*determined_by, *calls, *asked}):
                 if next(columns_read(column)) in there:
+                    self._check_determined(column, keys, plan)
                     determined_by[column] = None
         keys = list(determined_by)
         arguments = [a for c in calls for a in _arguments(c)]
@@ -816,6 +823,17 @@ class _Reader:
                     left=tuple(map(grouped.read, subquery.left)),
                 )
         return grouped.plan, [grouped.read(e) for e in read]
+
+    def _check_determined(self, column: exp.Expression, keys: list[exp.Expression], plan: Plan) -> None:
+        """Refuse an ungrouped column that is not one of a table whose key is grouped by."""
+        relation_ = column.args["table"].name
+        grouped = {k.name for k in keys if isinstance(k, exp.Column) and k.table == relation_}
+        tables = [s.table for s in _scans(plan) if s.relation == relation_]
+        if not any(grouped >= set(key) for t in tables for key in self.tables[t].keys):
+            hint = "write the subquery that reads it in FROM, and group by its column"
+            raise self.source.unsupported(
+                "a key of GROUP BY that is written in two ways", "group by", hint=hint
+            )
 
     def _note_calls(self, select: exp.Select, scope: Scope, types: dict[exp.Expression, Type]) -> None:
         """Remember how the calls of the query's own text are decided, to recompute it."""
@@ -877,7 +895,7 @@ class _Reader:
             if isinstance(node, exp.Column):
                 return self._column(node, scope)
             subquery = self._subquery(node, scope)
-            return node if subquery is None else self._put_off(subquery)
+            return node if subquery is None else self._put_off(subquery, to_sql(_unwrapped(node)))
 
         return without_percent(without_parentheses(bare(expression.copy().transform(one))))
 
@@ -889,9 +907,9 @@ class _Reader:
         hint = "a system column does not follow its row"
         raise self.source.unsupported(f"the column {column.name}", column.name, hint=hint)
 
-    def _put_off(self, subquery: Subquery) -> Pending:
+    def _put_off(self, subquery: Subquery, text: str) -> Pending:
         self._pending.append(subquery)
-        return Pending(this=len(self._pending) - 1)
+        return Pending(this=len(self._pending) - 1, text=text)
 
     def _subquery(self, node: exp.Expression, scope: Scope) -> Subquery | None:
         """The subquery that an expression's node is, if it is one."""
@@ -952,6 +970,35 @@ def _gathered(query: exp.Expression) -> exp.Select:
     call = exp.Anonymous(this="array_agg", expressions=[value])
     alias = exp.TableAlias(this=exp.to_identifier("gathered", quoted=True))
     return exp.Select(expressions=[call], from_=exp.From(this=exp.Subquery(this=inner, alias=alias)))
+
+
+def _unwrapped(node: exp.Expression) -> exp.Expression:
+    """A subquery without the parentheses around it."""
+    while isinstance(node, exp.Paren | exp.Subquery) and isinstance(node.this, exp.Expression):
+        node = node.this
+    return node
+
+
+def _scans(plan: Plan) -> list[Scan]:
+    return [plan] if isinstance(plan, Scan) else [s for i in plan.inputs for s in _scans(i)]
+
+
+def _as_written(expression: exp.Expression) -> exp.Expression:
+    """The expression with the text of each subquery that is not yet joined in its place."""
+    return expression.transform(lambda n: exp.Var(this=n.text("text")) if isinstance(n, Pending) else n)
+
+
+def _with_keys(expression: exp.Expression, keys: Mapping[exp.Expression, exp.Expression]) -> exp.Expression:
+    """The expression with grouping keys that hold subqueries in place of what is written like them."""
+    if not expression.find(Pending):
+        return expression
+    key = keys.get(_as_written(expression))
+    if key is not None:
+        return key.copy()
+    copy = expression.copy()
+    for child in list(copy.iter_expressions()):
+        child.replace(_with_keys(child, keys))
+    return copy
 
 
 def _with_copies(plan: Plan, count: exp.Expression) -> Plan:

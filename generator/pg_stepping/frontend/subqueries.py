@@ -45,9 +45,9 @@ TypeOf = Callable[[Sequence[Column], Sequence[Expression]], list[Type]]
 
 
 class Pending(exp.Expression):
-    """A subquery in an expression that is not yet joined: its place in a list."""
+    """A subquery in an expression that is not yet joined: its place in a list, and its own text."""
 
-    arg_types = {"this": True}  # noqa: RUF012
+    arg_types = {"this": True, "text": True}  # noqa: RUF012
 
 
 @dataclass(frozen=True, slots=True)

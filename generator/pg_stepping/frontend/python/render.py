@@ -11,6 +11,7 @@ from pg_stepping.frontend.dialect import Canonical
 from pg_stepping.frontend.python.operators import Group, Join, Map, Operator, Source
 from pg_stepping.frontend.python.tracing import leaves
 from pg_stepping.frontend.python.types import operand
+from pg_stepping.ir.types import fresh
 
 Place = Callable[[Source], tuple[str | None, str]]
 
@@ -55,7 +56,7 @@ class _Renderer:
 
     def _source(self, source: Source) -> _Select:
         schema, name = self.place(source)
-        alias = self._fresh(name)
+        alias = fresh(name, self.taken)
         table = exp.table_(name, db=schema, quoted=True, alias=_name(alias) if alias != name else None)
         columns = {".".join(path): _column(alias, path[-1]) for path, _ in leaves(source.row)}
         return _Select((table,), (), (), columns)
@@ -79,16 +80,9 @@ class _Renderer:
         below = self.render(operator)
         if not below.keys:
             return below
-        alias = self._fresh("grouped")
+        alias = fresh("grouped", self.taken)
         subquery = exp.Subquery(this=_statement(below), alias=exp.TableAlias(this=_name(alias)))
         return _Select((subquery,), (), (), {path: _column(alias, path) for path in below.columns})
-
-    def _fresh(self, name: str) -> str:
-        number = 1
-        while (alias := name if number == 1 else f"{name[:58]}_{number}") in self.taken:
-            number += 1
-        self.taken.add(alias)
-        return alias
 
 
 def _over(row: object, below: _Select) -> dict[str, exp.Expression]:
