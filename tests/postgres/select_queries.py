@@ -153,6 +153,17 @@ QUERIES = {
         SELECT a.id, (SELECT max(c.x) FROM c WHERE c.x = a.x) AS m, count(b.id) FROM a LEFT JOIN b ON b.a_id = a.id GROUP BY a.id
         SELECT a.id, row_number() OVER (PARTITION BY EXISTS (SELECT 1 FROM b WHERE b.x = a.y) ORDER BY a.id) AS e FROM a
     """,
+    "subqueries in ON and in FROM": """
+        SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.a_id = a.x AND b.y = (SELECT max(b2.y) FROM b b2 WHERE b2.a_id = a.x)
+        SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.id = (SELECT max(c.x) FROM c)
+        SELECT a.id, b.id AS bid, c.y FROM a LEFT JOIN b ON b.a_id = a.x AND NOT EXISTS (SELECT 1 FROM b n WHERE n.a_id = b.a_id AND n.id > b.id) LEFT JOIN c ON c.x = b.x
+        SELECT a.id, q.z FROM a LEFT JOIN (SELECT b.a_id, b.x + 1 AS z FROM b) q ON q.a_id = a.x AND q.z IN (SELECT c.x FROM c WHERE c.y > a.y)
+        SELECT a.x, count(b.id) FROM a LEFT JOIN b ON b.x > (SELECT min(c.x) FROM c WHERE c.y = a.y) GROUP BY a.x
+        SELECT a.id FROM a WHERE EXISTS (SELECT 1 FROM (SELECT b.x FROM b WHERE b.a_id < a.x) q JOIN (SELECT DISTINCT c.x FROM c WHERE c.y > a.y) r ON r.x = q.x)
+        SELECT a.id, (SELECT count(*) FROM b LEFT JOIN (SELECT c.x, max(c.y) AS m FROM c WHERE c.y < a.y GROUP BY c.x) q ON q.x = b.x WHERE b.a_id = a.x AND q.m IS NULL) AS n FROM a
+        SELECT a.id, l.s FROM a, LATERAL (SELECT sum(q.x) AS s FROM b JOIN (SELECT c.x FROM c WHERE c.y >= a.y AND NOT EXISTS (SELECT 1 FROM b b2 WHERE b2.x = c.x AND b2.id > a.id)) q ON q.x = b.x) l
+        SELECT a.id FROM a WHERE a.x IN (SELECT b.x FROM b WHERE b.y > a.y AND EXISTS (SELECT 1 FROM c WHERE c.x = b.x AND c.y <> a.x))
+    """,
     "recursion": """
         WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x = 1 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) SELECT id, x FROM r
         WITH RECURSIVE r(n, d) AS (SELECT x, 0 FROM a WHERE id < 4 UNION ALL SELECT b.x, r.d + 1 FROM r, b WHERE b.a_id = r.n AND r.d < 3) SELECT n, d, count(*) AS k FROM r GROUP BY n, d

@@ -39,7 +39,7 @@ REFUSED = [
     ("VALUES", "VALUES (1), (2)", "no table|VALUES"),
     ("a LIMIT that is computed", "SELECT id FROM t →LIMIT (SELECT count(*) FROM u)", "LIMIT"),
     ("a set-returning function beside an aggregate", "SELECT sum(x), →generate_series(1, 3) FROM t", "set-returning"),
-    ("a subquery in the condition of an outer join", "SELECT t.id FROM t LEFT JOIN u ON u.x = →(SELECT max(x) FROM t)", "outer join"),
+    ("a subquery in the condition of a RIGHT JOIN", "SELECT t.id FROM t RIGHT JOIN u ON u.x = →(SELECT max(x) FROM t)", "outer join"),
     ("an aggregate without GROUP BY deep in a correlated subquery", "SELECT id FROM t WHERE x <> ALL →(SELECT min(u.x) AS m FROM u WHERE u.x > t.x ORDER BY m LIMIT 4)", "without GROUP BY"),
     ("a window over constants alone", "SELECT t.id FROM t, (SELECT rank() OVER (ORDER BY k) AS r FROM (VALUES (0), (1)) AS v (k)) AS q", "constants alone"),
     ("TABLESAMPLE", "SELECT id FROM t →TABLESAMPLE BERNOULLI (10)", "TABLESAMPLE"),

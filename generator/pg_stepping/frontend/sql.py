@@ -304,6 +304,8 @@ class _Reader:
 
     def _join(self, join: exp.Join, before: exp.Select, plan: Plan, scope: Scope) -> tuple[Plan, Scope]:
         side = join.side or ""
+        if side == "LEFT" and join.args.get("on") is not None and join.args["on"].find(exp.Query):
+            join = _optional_subquery(join)
         if _is_lateral(join.this):
             return self._lateral(join, plan, scope)
         right, more = self._item(join.this)
@@ -318,7 +320,7 @@ class _Reader:
                 plan = self._filter(plan, condition) if condition.find(Pending) else plan
             return plan, both
         if any(c.find(Pending) for c in conditions):
-            hint = "move it into a subquery of the optional side"
+            hint = "write it as a LEFT JOIN of a table or a subquery"
             raise self.source.unsupported(
                 "a subquery in the condition of an outer join", "( select", hint=hint
             )
@@ -618,6 +620,9 @@ class _Reader:
             with qualified_names(self.conn):
                 outputs = describe(self.conn, to_sql(kept)).outputs
         plan, scope = self._from(select)
+        if isinstance(kept.expressions[0], exp.Star):  # of a subquery that was made here
+            columns = [exp.column(n, table=a, quoted=True) for a, fields in scope.items() for n in fields]
+            kept.set("expressions", columns)
         where, having = select.args.get("where"), select.args.get("having")
         for condition in conjuncts(where.this) if where is not None else []:
             plan = self._filter(plan, self._resolve(condition, scope))
@@ -970,6 +975,21 @@ def _gathered(query: exp.Expression) -> exp.Select:
     call = exp.Anonymous(this="array_agg", expressions=[value])
     alias = exp.TableAlias(this=exp.to_identifier("gathered", quoted=True))
     return exp.Select(expressions=[call], from_=exp.From(this=exp.Subquery(this=inner, alias=alias)))
+
+
+def _optional_subquery(join: exp.Join) -> exp.Join:
+    """LEFT JOIN b ON condition -> LEFT JOIN LATERAL (SELECT * FROM b WHERE condition) AS b ON true"""
+    item, name = join.this, join.this.alias_or_name
+    if not isinstance(item, exp.Table | exp.Subquery) or not name or item.args.get("joins"):
+        return join
+    inner = exp.Select(
+        expressions=[exp.Star()],
+        from_=exp.From(this=item.copy()),
+        where=exp.Where(this=join.args["on"].copy()),
+    )
+    alias = exp.TableAlias(this=exp.to_identifier(name, quoted=True))
+    lateral = exp.Lateral(this=exp.Subquery(this=inner), alias=alias)
+    return exp.Join(this=lateral, side="LEFT", on=exp.true())
 
 
 def _unwrapped(node: exp.Expression) -> exp.Expression:

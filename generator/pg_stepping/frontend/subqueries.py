@@ -428,19 +428,40 @@ class Unnester:
             return self._union_with_domain(node, plan, free)
         if isinstance(node, Scan | Rows | Join | Recursive):
             domain, refs = self._domain(plan, free)
+            if not isinstance(node, Join):
+                node = Join((node, domain), ())
+            else:
+                node = self._join_with_domain(node, domain, refs, plan, free)
             columns = dict(zip(free, refs, strict=True))
-            parts = node.parts if isinstance(node, Join) else (node,)
-            if any(outside(p) & set(free) for p in node.inputs if not isinstance(p, Rows)):
-                raise self._refused("a correlated subquery inside another relation of its FROM")
-            conditions, outers = (node.conditions, node.outers) if isinstance(node, Join) else ((), ())
-            joined = Join((*parts, domain), conditions, outers)
-            return rebuild(joined, joined.inputs, lambda e: substitute(e, columns)), refs
+            return rebuild(node, node.inputs, lambda e: substitute(e, columns)), refs
         below, refs = self._with_domain(node.input, plan, free)
         columns = dict(zip(free, refs, strict=True))
         node = rebuild(node, (below,), lambda e: substitute(e, columns))
         if isinstance(node, Filter):
             return node, refs
         return self._keyed(node, refs)
+
+    def _join_with_domain(
+        self, node: Join, domain: Plan, refs: list[Expression], plan: Plan, free: list[tuple[str, str]]
+    ) -> Join:
+        """The join with the domain; each of its relations that is correlated itself is bound to that."""
+
+        def bound(part: Plan) -> tuple[Plan, tuple[Expression, ...]]:
+            if isinstance(part, Rows) or not outside(part) & set(free):
+                return part, ()
+            below, own = self._with_domain(part, plan, free)
+            return below, tuple(Key(r, o, alike=True).link for r, o in zip(refs, own, strict=True))
+
+        if any(o.match is not None for o in node.outers):
+            raise self._refused("a correlated subquery inside a subquery of an outer join")
+        parts = [bound(p) for p in node.parts]
+        inputs = [bound(o.input) for o in node.outers]
+        outers = (
+            replace(o, input=i, conditions=(*o.conditions, *more))
+            for o, (i, more) in zip(node.outers, inputs, strict=True)
+        )
+        conditions = (*node.conditions, *(c for _, more in parts for c in more))
+        return Join((*(p for p, _ in parts), domain), conditions, tuple(outers))
 
     def _union_with_domain(
         self, node: Union, plan: Plan, free: list[tuple[str, str]]
