@@ -9,7 +9,7 @@ EXTENSION := sql/pg_stepping--$(VERSION).sql
 SHAREDIR ?= $(shell $(PG_CONFIG) --sharedir)
 
 .DELETE_ON_ERROR:
-.PHONY: all demo test lint bench fuzz install clean
+.PHONY: all demo test lint bench workloads fuzz install clean
 
 all: $(EXTENSION)
 
@@ -39,8 +39,16 @@ lint:
 	$(VENV)/mypy
 
 bench:
-	@$(PYTHON) .ci/setup.py test
+	@$(PYTHON) .ci/setup.py bench
 	$(VENV)/python -m benchmarks
+	$(VENV)/python -m benchmarks.tpch
+
+SF ?= 0.1
+
+# All of TPC-H on its own data, of scale factor SF.
+workloads:
+	@$(PYTHON) .ci/setup.py bench
+	$(VENV)/python -m benchmarks.tpch.check --sf $(SF)
 
 SEED ?= 0
 COUNT ?= 1000

