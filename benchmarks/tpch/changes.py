@@ -77,7 +77,7 @@ class Changes:
         return f"UPDATE {table} SET ({', '.join(changed)}) = ROW({values}) WHERE {where}"
 
     def batch(self, table: str, kind: str, number: int) -> tuple[str, str]:
-        """Two statements: one that writes rows to a new temporary table, one that brings them to the table."""
+        """Two statements: one writes rows to a new temporary table, one brings them to the table."""
         rows = []
         for _ in range(number):
             row = self._row(table)

@@ -1,4 +1,4 @@
-"""The data of TPC-H as `tpchgen-cli` writes it, in a database, and the queries with parameters that suit it."""
+"""The data of TPC-H as `tpchgen-cli` writes it, in a database; the queries with parameters that suit it."""
 
 from __future__ import annotations
 

@@ -620,12 +620,14 @@ class _Reader:
             with qualified_names(self.conn):
                 outputs = describe(self.conn, to_sql(kept)).outputs
         plan, scope = self._from(select)
-        if isinstance(kept.expressions[0], exp.Star):  # of a subquery that was made here
+        if any(isinstance(e, exp.Star) for e in kept.expressions):  # of a subquery that was made here
             columns = [exp.column(n, table=a, quoted=True) for a, fields in scope.items() for n in fields]
             kept.set("expressions", columns)
         where, having = select.args.get("where"), select.args.get("having")
-        for condition in conjuncts(where.this) if where is not None else []:
-            plan = self._filter(plan, self._resolve(condition, scope))
+        wheres = [self._resolve(c, scope) for c in conjuncts(where.this)] if where is not None else []
+        # The fewer rows are left, the fewer a correlated subquery is computed for.
+        for condition in sorted(wheres, key=lambda c: c.find(Pending) is not None):
+            plan = self._filter(plan, condition)
         ordered = _order_of(select)
         distinct = select.args.get("distinct")
         on = list(distinct.args["on"].expressions) if distinct is not None and distinct.args.get("on") else []
