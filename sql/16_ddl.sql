@@ -61,10 +61,42 @@ BEGIN
     END
     $function$;
 
+    -- The trigger functions know their tables by name: under another one they would read whatever has the old one.
+    CREATE OR REPLACE FUNCTION stepping.refuse_rename() RETURNS event_trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $function$
+    DECLARE
+        renamed regclass;
+        before text;
+    BEGIN
+        FOR renamed, before IN
+            SELECT c.oid::regclass, f.key
+            FROM pg_event_trigger_ddl_commands() AS ddl
+            JOIN pg_class AS c ON c.oid = ddl.objid AND ddl.classid = 'pg_class'::regclass
+            JOIN pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname ~ '^stepping_[0-9]{6}_insert_'
+            CROSS JOIN LATERAL convert_from(
+                substring(t.tgargs FOR position('\x00'::bytea IN t.tgargs) - 1), getdatabaseencoding()
+            ) AS f (key)
+            JOIN pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE f.key NOT IN (c.relname, concat(n.nspname, '.', c.relname))
+              AND NOT EXISTS (SELECT FROM stepping.followers(c.oid) WHERE role = 'part')
+            ORDER BY 1 LIMIT 1
+        LOOP
+            RAISE EXCEPTION USING
+                ERRCODE = 'dependent_objects_still_exist',
+                MESSAGE = concat('cannot rename ', before, ' to ', renamed, ': a maintained view reads it'),
+                HINT = 'Drop the view first, and make it again afterwards.';
+        END LOOP;
+    END
+    $function$;
+
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'stepping_views_change') THEN
         CREATE EVENT TRIGGER stepping_views_change ON ddl_command_end
             WHEN TAG IN ('CREATE VIEW', 'ALTER VIEW', 'ALTER TABLE')
             EXECUTE FUNCTION stepping.views_change();
+        CREATE EVENT TRIGGER stepping_refuse_rename ON ddl_command_end
+            WHEN TAG IN ('ALTER TABLE')
+            EXECUTE FUNCTION stepping.refuse_rename();
         CREATE EVENT TRIGGER stepping_refuse_rewrite ON table_rewrite
             EXECUTE FUNCTION stepping.refuse_rewrite();
     END IF;
