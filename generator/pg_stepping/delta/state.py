@@ -182,6 +182,8 @@ def _fixed_scale(expression: Expression, columns: Iterable[Column]) -> int | Non
             return len(text.partition(".")[2]) if text.replace(".", "").isdigit() else None
         case exp.Paren() | exp.Neg():
             return _fixed_scale(expression.this, columns)
+        case exp.Cast() if to_sql(expression.to).lower() in ("numeric", "decimal"):
+            return _fixed_scale(expression.this, columns)
         case exp.Mul() | exp.Add() | exp.Sub():
             a, b = (_fixed_scale(e, columns) for e in (expression.this, expression.expression))
             if a is None or b is None:
