@@ -66,6 +66,17 @@ QUERIES = {
         SELECT s, product(x) AS p, mine.sum(s ORDER BY id) AS all_s FROM a GROUP BY s
         SELECT x FROM a GROUP BY x HAVING max(y) > 1
         SELECT s, max(y) FILTER (WHERE x > 1) AS m, min(y) AS n, count(*) AS k FROM a GROUP BY s
+        SELECT x, stddev(y), var_pop(y), avg(y), variance(id) FILTER (WHERE y > 0) AS v FROM a GROUP BY x
+        SELECT stddev_samp(y), var_samp(y), stddev_pop(x) FROM b
+        SELECT a.x, stddev(b.y) FROM a LEFT JOIN b ON b.a_id = a.x GROUP BY a.x HAVING variance(b.y) IS DISTINCT FROM 0
+        SELECT x, regr_count(y, id), regr_avgx(y, id), regr_avgy(y, id), regr_sxx(y, id), regr_syy(y, id), regr_sxy(y, id), covar_pop(y, id), covar_samp(y, id) FROM c GROUP BY x
+        SELECT s, corr(y, x), regr_r2(y, x), regr_slope(y, x), regr_intercept(y, x) FROM a WHERE id < 9 GROUP BY s
+        SELECT x, variance(DISTINCT y) AS v, covar_pop(y, id) FILTER (WHERE id > 2) AS c, count(DISTINCT s) AS n FROM a GROUP BY x
+        SELECT x, bit_and(y), bit_or(y), bit_xor(y), bit_or(id) FILTER (WHERE y > 0) AS o FROM a GROUP BY x
+        SELECT bit_and(x), bit_or(x), bit_xor(y), bit_xor(DISTINCT y) AS d FROM a
+        SELECT x, bit_and(y::bit(8)) AS a, bit_xor(y::bit(8)) AS o FROM c GROUP BY x
+        SELECT var_pop(n) AS v FROM (SELECT a_id, count(*) AS n FROM b GROUP BY a_id) q
+        SELECT x, stddev(DISTINCT f) AS v FROM c GROUP BY x
     """,
     "distinct": """
         SELECT x, count(DISTINCT y) AS a, sum(y) AS b, sum(DISTINCT y) AS c FROM a GROUP BY x

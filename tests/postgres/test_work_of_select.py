@@ -30,6 +30,8 @@ VIEWS = {
     "min and max": "SELECT meter_id, min(value) AS least, max(at) AS latest FROM reads GROUP BY meter_id",
     "min of a join": """
         SELECT m.user_id, min(r.value) AS least FROM meters m JOIN reads r ON r.meter_id = m.meter_id GROUP BY 1""",
+    "variance": "SELECT meter_id, stddev(value) AS s, corr(value, meter_id) AS c, bit_xor(meter_id) AS x FROM reads GROUP BY 1",
+    "bit_or": "SELECT meter_id, bit_or(value::integer) AS o FROM reads GROUP BY meter_id",
     "count distinct": "SELECT meter_id, count(DISTINCT at) AS n, count(*) AS k FROM reads GROUP BY meter_id",
     "array_agg": "SELECT meter_id, array_agg(value ORDER BY at, value) AS a FROM reads GROUP BY meter_id",
     "percentile": "SELECT meter_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS p FROM reads GROUP BY meter_id",

@@ -432,7 +432,7 @@ def _constant(node: Aggregate) -> Rows:
     """Groups of rows that never change."""
     items = [named(k.expression, k.name) for k in node.keys]
     for call in node.calls:
-        argument = "*" if call.argument is None else to_sql(call.argument)
+        argument = ", ".join(map(to_sql, call.arguments)) or "*"
         distinct = "DISTINCT " if call.distinct else ""
         where = f" FILTER (WHERE {to_sql(call.condition)})" if call.condition is not None else ""
         items.append(f"{call.function}({distinct}{argument}){where} AS {quote_name(call.name)}")

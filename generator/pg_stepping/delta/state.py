@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import cast_to, quote_name, to_sql
+from pg_stepping.frontend.dialect import cast_to, operated, quote_name, to_sql
 from pg_stepping.ir import Aggregate, Call, Column, Type
 from pg_stepping.ir.nodes import EXTREMES, Expression
+from pg_stepping.ir.statistics import STATISTICS, statistic
 from pg_stepping.ir.types import fresh, reference
 
 BIGINT = Type.of("bigint")
@@ -39,9 +41,10 @@ class Stored:
 class StateColumn(Stored):
     """One stored value of a group.
 
-    `kind` is `rows` (the group's row count), `count` (of rows whose argument is not NULL), `sum`, `extreme`
-    (by `function`) or `removed`: the extreme of the rows that the last change took from the group. Where it
-    reaches the group's own extreme (of the column `beside`), that is computed afresh.
+    `kind` is `rows` (the group's row count), `count` (of rows whose argument is not NULL), `sum`, `parity`
+    (bit_xor: what comes twice is gone), `extreme` (by `function`) or `removed`: the extreme of the rows that
+    the last change took from the group. Where it reaches the group's own extreme (of the column `beside`),
+    that is computed afresh.
     `cast` brings the argument of a sum to a type in which sums are exact and negation cannot overflow;
     `stale` tells when a sum that something was taken from must be computed afresh: `never`, when it is
     not a finite number (`infinite`), or also when it has trailing zeros that its rows may not have (`scale`).
@@ -71,6 +74,8 @@ class StateColumn(Stored):
             return f"{self.function}({to_sql(self.argument)}){self._filter()}"
         if self.kind == "count":
             return f"count({to_sql(self.argument)}){self._filter()}"
+        if self.kind == "parity":
+            return f"coalesce(bit_xor({to_sql(self.argument)}){self._filter()}, 0)"
         return f"coalesce(sum({self._value}){self._filter()}, {self._zero()})"
 
     def weighted(self, weight: str, columns: Mapping[Expression, str]) -> str:
@@ -87,6 +92,9 @@ class StateColumn(Stored):
             # not IS NOT NULL, which is false of a composite value with a NULL in it
             conditions.insert(0, f"{value} IS DISTINCT FROM NULL")
             return f"coalesce(sum({weight}) FILTER (WHERE {' AND '.join(conditions)}), 0)"
+        if self.kind == "parity":
+            conditions.insert(0, f"mod({weight}, 2) <> 0")
+            return f"coalesce(bit_xor({value}) FILTER (WHERE {' AND '.join(conditions)}), 0)"
         exact = value + self.cast
         product = f"{weight} * {exact}"
         if self.type.base == "interval":  # multiplying an interval rounds; changing its sign does not
@@ -107,13 +115,21 @@ class StateColumn(Stored):
 
     def merged(self, old: Expression, new: Expression) -> Expression:
         """The stored value after a delta."""
-        if self.kind == "extreme":
-            return exp.Anonymous(this=EXTREMES[self.function], expressions=[old, new])
-        return exp.Add(this=old, expression=new)
+        if self.kind == "parity":
+            return operated(old, "#", new)
+        if self.kind != "extreme":
+            return exp.Add(this=old, expression=new)
+        function = EXTREMES[self.function]
+        if function.isalpha():
+            return exp.Anonymous(this=function, expressions=[old, new])
+        either = [operated(old, function, new), old.copy(), new.copy()]
+        return exp.Anonymous(this="COALESCE", expressions=either)
 
     def reaching(self, removed: Expression, extreme: Expression) -> Expression:
         """What was removed, if the extreme of the group may have been among it: it is not, if there is one
         beyond it."""
+        if not EXTREMES[self.function].isalpha():
+            return removed.copy()  # a bit of it may be one that no other row has
         beyond = exp.GT if EXTREMES[self.function] == "LEAST" else exp.LT
         known = exp.If(
             this=beyond(this=removed, expression=extreme), true=cast_to(exp.Null(), self.type.name)
@@ -146,26 +162,50 @@ def operand(expression: Expression) -> str:
     return to_sql(expression) if atomic else f"({to_sql(expression)})"
 
 
-def _sum_of(call: Call, columns: Iterable[Column], name: str) -> StateColumn:
-    """The state column of a sum, or of the sum in an average."""
-    assert call.argument is not None
+def _sum_of(
+    call: Call, columns: Iterable[Column], name: str, argument: Expression | None = None
+) -> StateColumn:
+    """The state column of a sum, or of one in an average or a statistic; `argument` is one of the call's."""
+    argument = argument if argument is not None else call.argument
+    assert argument is not None
     assert call.argument_type is not None
     base = call.argument_type.base
     kind = base.split("(")[0]
-    stored, cast, stale = Type.of("numeric"), "", "never"
+    stored, exactly, stale = Type.of("numeric"), "", "never"
     if kind in _INTEGERS:
-        stored, cast = BIGINT, "::bigint"
+        stored, exactly = BIGINT, "::bigint"
     elif kind == "bigint":
-        cast = "::numeric"
+        exactly = "::numeric"
     elif kind == "numeric":
-        stale = "scale" if _fixed_scale(call.argument, columns) is None else "infinite"
+        stale = "scale" if _fixed_scale(argument, columns) is None else "infinite"
     elif kind in _FLOATS:
-        # avg(real) adds doubles, sum(real) reals: each is exact in the decimals of what it adds
-        double = "::double precision" if kind == "real" and call.function == "avg" else ""
-        cast, stale = f"{double}::text::numeric", "infinite"
+        # sum(real) adds reals, all others doubles: each is exact in the decimals of what it adds
+        double = "::double precision" if kind == "real" and call.function != "sum" else ""
+        exactly, stale = f"{double}::text::numeric", "infinite"
     else:
         stored = call.argument_type if kind == base else Type.of(kind)
-    return StateColumn(name, stored, "sum", call.argument, call.condition, cast, stale)
+    return StateColumn(name, stored, "sum", argument, call.condition, exactly, stale)
+
+
+def _sum_of_product(call: Call, columns: Iterable[Column], name: str, *factors: Expression) -> StateColumn:
+    """The state column of a sum of products, exact too."""
+    assert call.argument_type is not None
+    kind = call.argument_type.base.split("(")[0]
+    exact = list(factors)
+    if kind in _FLOATS:
+        exact = [cast_to(cast_to(f, "double precision") if kind == "real" else f, "text") for f in factors]
+    if kind != "numeric":
+        exact = [cast_to(f, "numeric") for f in exact]
+    product = exp.Mul(this=_single(exact[0]), expression=_single(exact[1]))
+    stale = "infinite" if kind in (*_FLOATS, "numeric") else "never"
+    if kind == "numeric" and _fixed_scale(product, columns) is None:
+        stale = "scale"
+    return StateColumn(name, Type.of("numeric"), "sum", product, call.condition, "", stale)
+
+
+def _single(expression: Expression) -> Expression:
+    atomic = isinstance(expression, exp.Column | exp.Literal | exp.Anonymous | exp.Paren | exp.Cast)
+    return expression.copy() if atomic else exp.Paren(this=expression.copy())
 
 
 def _fixed_scale(expression: Expression, columns: Iterable[Column]) -> int | None:
@@ -247,7 +287,9 @@ def state_of(aggregate: Aggregate, relation: str) -> State:
             columns += [extreme, replace(extreme, name=name, kind="removed", beside=call.name)]
             results[call.name] = reference(relation, call.name)
             continue
-        label = call.argument.name if isinstance(call.argument, exp.Column) else "value"
+        label = _label(call.argument)
+        if call.second is not None:  # rows count that have both
+            call = replace(call, condition=_all_present(call))
         argument = call.argument if call.argument is not None else exp.Literal.number(1)
         counted = StateColumn(
             fresh(f"count_{label}", set(taken)), BIGINT, "count", argument, call.condition
@@ -255,6 +297,26 @@ def state_of(aggregate: Aggregate, relation: str) -> State:
         count = add(counted)
         if call.function == "count":
             results[call.name] = reference(relation, count.name)
+            continue
+        if call.function == "bit_xor":
+            name = fresh(f"parity_{label}", set(taken))
+            parity = add(StateColumn(name, call.type, "parity", call.argument, call.condition))
+            stored.append(ResultColumn(call.name, call.type, _if_some(parity, count)))
+            results[call.name] = reference(relation, call.name)
+            continue
+        if call.function in STATISTICS:
+
+            def total_of(factors: tuple[Expression, ...], call: Call = call) -> Expression:
+                parts = "_".join(["total", *map(_label, factors)])
+                name = fresh(parts, set(taken))
+                if len(factors) == 1:
+                    return add(_sum_of(call, aggregate.input.columns, name, *factors))
+                return add(_sum_of_product(call, aggregate.input.columns, name, *factors))
+
+            floats = call.argument_type is not None and call.argument_type.base in _FLOATS
+            result = statistic(call.function, call.arguments, count, total_of, floats=floats)
+            stored.append(ResultColumn(call.name, call.type, result))
+            results[call.name] = reference(relation, call.name)
             continue
         total = add(_sum_of(call, aggregate.input.columns, fresh(f"total_{label}", set(taken))))
         result = _sum_result(call, total, count) if call.function == "sum" else _average(call, total, count)
@@ -267,10 +329,28 @@ def _bare(name: str) -> exp.Column:
     return exp.column(exp.to_identifier(name, quoted=True))
 
 
+def _label(argument: Expression | None) -> str:
+    return argument.name if isinstance(argument, exp.Column) else "value"
+
+
+def _all_present(call: Call) -> Expression:
+    """The condition that a row has all arguments of a call, and meets its own condition."""
+    present: list[Expression] = [
+        exp.Not(this=exp.Is(this=_single(a), expression=exp.Null())) for a in call.arguments
+    ]
+    own = [exp.Paren(this=call.condition.copy())] if call.condition is not None else []
+    return cast(Expression, exp.and_(*own, *present, copy=False))
+
+
+def _if_some(total: exp.Column, count: exp.Column) -> Expression:
+    """The total, NULL where no row has a value."""
+    some = exp.GT(this=count, expression=exp.Literal.number(0))
+    return exp.Paren(this=exp.Case(ifs=[exp.If(this=some, true=total)]))
+
+
 def _sum_result(call: Call, total: exp.Column, count: exp.Column) -> Expression:
     """The sum, NULL where no row has a value."""
-    some = exp.GT(this=count, expression=exp.Literal.number(0))
-    result = exp.Paren(this=exp.Case(ifs=[exp.If(this=some, true=total)]))
+    result = _if_some(total, count)
     return cast_to(result, call.type.base) if call.type.base in _FLOATS else result
 
 

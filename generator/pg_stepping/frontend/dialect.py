@@ -288,6 +288,12 @@ def cast_to(expression: exp.Expression, type_: str) -> exp.Cast:
     return exp.Cast(this=expression.copy(), to=parsed.to)
 
 
+def operated(left: exp.Expression, operator: str, right: exp.Expression) -> exp.Expression:
+    """`left <operator> right`, for an operator that sqlglot does not know."""
+    symbol = exp.to_identifier(operator, quoted=True)
+    return exp.Operator(this=left.copy(), operator=symbol, expression=right.copy())
+
+
 def to_sql(expression: exp.Expression) -> str:
     """An expression on one line."""
     return expression.sql(dialect=Canonical, normalize_functions=False, comments=False)

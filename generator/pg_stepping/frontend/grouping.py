@@ -10,17 +10,19 @@ from sqlglot import exp
 
 from pg_stepping.frontend.dialect import cast_to, to_sql
 from pg_stepping.frontend.recompute import determined
-from pg_stepping.frontend.trees import argument_of, bare, called, name_of, read_grouped
+from pg_stepping.frontend.trees import argument_of, arguments_of, bare, called, name_of, read_grouped
 from pg_stepping.ir import Aggregate, Call, Column, Filter, Item, Partition, Plan, Project, Type, Union
 from pg_stepping.ir.nodes import EXTREMES, Expression
 from pg_stepping.ir.rewrite import renamed, substitute
+from pg_stepping.ir.statistics import OF_TWO, STATISTICS
 from pg_stepping.ir.types import fresh, reference
 
 Scope = dict[str, dict[str, exp.Expression]]
 TypeOf = Callable[[Sequence[Column], Sequence[Expression]], list[Type]]
 
 # Aggregates that have a delta, of their own or by their sums.
-DELTA = ("count", "sum", "avg", *EXTREMES)
+DELTA = ("count", "sum", "avg", "bit_xor", *EXTREMES, *STATISTICS)
+_FLOATS = ("real", "double precision")
 _INTEGER = Type.of("integer")
 
 
@@ -48,7 +50,7 @@ class Grouping:
 
     def by(self, kept: Sequence[Expression]) -> Grouped:
         """The groups by some of the keys."""
-        plain = all(_has_delta(c) for c in self.calls)
+        plain = all(_has_delta(c, self.types) for c in self.calls)
         plan = self._aggregate(kept) if plain else self._partition(kept)
         columns = plan.columns
         named = zip((*kept, *self.calls), columns, strict=True)
@@ -96,7 +98,7 @@ class Grouping:
         if not distinct:
             taken: set[str] = set()
             keys = tuple(self._item(k, taken) for k in kept)
-            calls = tuple(self._call(c, argument_of(c), _filter_of(c), taken) for c in self.calls)
+            calls = tuple(self._call(c, taken) for c in self.calls)
             return Aggregate(self.plan, fresh("grouped", self.names), keys, calls)
         return self._over_distinct(kept, distinct)
 
@@ -112,7 +114,7 @@ class Grouping:
             e
             for c in self.calls
             if c not in distinct
-            for e in (argument_of(c), _filter_of(c))
+            for e in (*arguments_of(c), _filter_of(c))
             if e is not None
         }
         values = sorted(read, key=to_sql)
@@ -167,7 +169,10 @@ class Grouping:
             )
             test = test if more is None else exp.And(this=test, expression=more)
             name = fresh(name_of(call), taken)
-            calls.append(Call(name, name_of(call), argument, argument_type, test, self.types[call]))
+            second = [reference(both.relation, names[e]) for e in arguments_of(call)[1:]]
+            calls.append(
+                Call(name, name_of(call), argument, argument_type, test, self.types[call], False, *second)
+            )
         return Aggregate(both, fresh("grouped", self.names), out, tuple(calls))
 
     def _types_of(self, values: Sequence[Expression]) -> list[Type]:
@@ -176,11 +181,12 @@ class Grouping:
     def _item(self, key: Expression, taken: set[str]) -> Item:
         return Item(fresh(_label(key, self.labels), taken), key, self.types[key])
 
-    def _call(
-        self, call: Expression, argument: Expression | None, condition: Expression | None, taken: set[str]
-    ) -> Call:
-        type_ = self.types[argument] if argument is not None else None
-        return Call(fresh(name_of(call), taken), name_of(call), argument, type_, condition, self.types[call])
+    def _call(self, call: Expression, taken: set[str]) -> Call:
+        name, given = name_of(call), arguments_of(call)
+        first = given[0] if given else None
+        type_ = self.types[first] if first is not None else None
+        called_ = Call(fresh(name, taken), name, first, type_, _filter_of(call), self.types[call])
+        return replace(called_, second=given[1] if len(given) > 1 else None)
 
 
 def _null(type_: Type) -> Expression:
@@ -191,14 +197,19 @@ def _label(key: Expression, labels: dict[Expression, str]) -> str:
     return labels.get(key) or (key.name if isinstance(key, exp.Column) else "key")
 
 
-def _has_delta(call: Expression) -> bool:
-    inner = called(call)
-    if not isinstance(inner, exp.Anonymous) or name_of(call) not in DELTA:
+def _has_delta(call: Expression, types: dict[Expression, Type]) -> bool:
+    inner, name = called(call), name_of(call)
+    if not isinstance(inner, exp.Anonymous) or name not in DELTA:
         return False
-    arguments = inner.expressions
-    if any(isinstance(a, exp.Order) for a in arguments) or len(arguments) != 1:
+    given = inner.expressions
+    if any(isinstance(a, exp.Order) for a in given) or len(given) != (2 if name in OF_TWO else 1):
         return False
-    return not isinstance(arguments[0], exp.Distinct) or len(arguments[0].expressions) == 1
+    if name == "bit_xor" and types[call].base not in ("smallint", "integer", "bigint"):
+        return False
+    if not isinstance(given[0], exp.Distinct):
+        return True
+    # the sums of distinct floats could not be checked: a sum of squares takes other rows for distinct
+    return len(given[0].expressions) == 1 and not (name in STATISTICS and types[call].base in _FLOATS)
 
 
 def _is_distinct(call: Expression) -> bool:

@@ -14,6 +14,7 @@ from sqlglot import exp
 from pg_stepping.frontend.dialect import cast_to, to_sql
 from pg_stepping.frontend.trees import called, name_of
 from pg_stepping.ir import Type
+from pg_stepping.ir.statistics import STATISTICS, statistic
 from pg_stepping.ir.types import NO_EQUALITY
 
 _FLOATS = ("real", "double precision")
@@ -21,10 +22,6 @@ _FLOATS = ("real", "double precision")
 _ORDERLESS = frozenset(
     """count sum avg min max bool_and bool_or every bit_and bit_or bit_xor mode percentile_cont
     percentile_disc rank dense_rank percent_rank cume_dist range_agg range_intersect_agg regr_count""".split()
-)
-_STATISTICS = frozenset(
-    """stddev stddev_pop stddev_samp variance var_pop var_samp corr covar_pop covar_samp regr_avgx regr_avgy
-    regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy""".split()
 )
 
 
@@ -45,8 +42,10 @@ def determined(
         return _exact(call, type_) if type_.base in _FLOATS else call
     if name in _ORDERLESS or isinstance(called(call), exp.WithinGroup):
         return call
-    if name in _STATISTICS and type_.base not in _FLOATS:
+    if name in STATISTICS and type_.base not in _FLOATS:
         return call
+    if name in STATISTICS and not isinstance(called(call).expressions[0], exp.Distinct):
+        return _exact_statistic(call)
     return _ordered(call, types)
 
 
@@ -101,3 +100,24 @@ def _exact(call: exp.Expression, type_: Type) -> exp.Expression:
     count = aggregate("count", argument.copy())
     divisor = exp.Anonymous(this="nullif", expressions=[count, exp.Literal.number(0)])
     return exp.Paren(this=exp.Div(this=exact, expression=cast_to(divisor, "double precision")))
+
+
+def _exact_statistic(call: exp.Expression) -> exp.Expression:
+    """A variance, correlation or regression of floats, by exact sums of the rows that have all arguments."""
+    inner = called(call)
+    given = [a.this if isinstance(a, exp.Order) else a for a in inner.expressions]
+    arguments: list[exp.Expression] = [exp.Paren(this=a.copy()) for a in given]
+    present = [exp.Not(this=exp.Is(this=a.copy(), expression=exp.Null())) for a in arguments]
+    own = [exp.Paren(this=call.expression.this.copy())] if call is not inner else []
+    rows = exp.Where(this=exp.and_(*own, *present, copy=False))
+
+    def aggregate(name: str, value: exp.Expression) -> exp.Expression:
+        return exp.Filter(this=exp.Anonymous(this=name, expressions=[value]), expression=rows.copy())
+
+    def total(factors: tuple[exp.Expression, ...]) -> exp.Expression:
+        exact = [cast_to(cast_to(cast_to(f, "double precision"), "text"), "numeric") for f in factors]
+        product = exact[0] if len(exact) == 1 else exp.Mul(this=exact[0], expression=exact[1])
+        return aggregate("sum", product)
+
+    count = aggregate("count", exp.Star())
+    return exp.Paren(this=statistic(inner.name, arguments, count, total, floats=True))

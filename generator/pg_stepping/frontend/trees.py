@@ -118,6 +118,12 @@ def argument_of(call: exp.Expression) -> exp.Expression | None:
     return None if isinstance(argument, exp.Star) else bare(argument)
 
 
+def arguments_of(call: exp.Expression) -> list[exp.Expression]:
+    """All that is aggregated by a call that has a delta."""
+    first = argument_of(call)
+    return [] if first is None else [first, *(bare(e) for e in called(call).expressions[1:])]
+
+
 def ungrouped(expression: exp.Expression, grouped: Collection[exp.Expression]) -> list[exp.Expression]:
     """The columns that are read outside of what is grouped: keys and calls."""
     if expression in grouped:

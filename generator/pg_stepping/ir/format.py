@@ -76,7 +76,7 @@ def _item(item: Item) -> str:
 
 
 def _call(call: Call) -> str:
-    argument = to_sql(call.argument) if call.argument is not None else "*"
+    argument = ", ".join(map(to_sql, call.arguments)) or "*"
     condition = f" where {to_sql(call.condition)}" if call.condition is not None else ""
     distinct = "distinct " if call.distinct else ""
     return f"{call.name} {call.type.sql} = {call.function}({distinct}{argument}){condition}"

@@ -19,7 +19,15 @@ from pg_stepping.ir.types import Column, Table, Type
 Expression = exp.Expression
 
 # Aggregates that an insert only moves one way, and how two of their values make one.
-EXTREMES = {"min": "LEAST", "max": "GREATEST", "bool_and": "LEAST", "every": "LEAST", "bool_or": "GREATEST"}
+EXTREMES = {
+    "min": "LEAST",
+    "max": "GREATEST",
+    "bool_and": "LEAST",
+    "every": "LEAST",
+    "bool_or": "GREATEST",
+    "bit_and": "&",
+    "bit_or": "|",
+}
 
 # True while a query is read: a correlated subquery reads columns of the query around it until it is unnested.
 CORRELATED: ContextVar[bool] = ContextVar("correlated", default=False)
@@ -231,7 +239,8 @@ class Project(_Node):
 class Call:
     """An aggregate: `function` is one that has a delta; no argument means `count(*)`.
 
-    `argument_type` is None for `count(*)`; `condition` is the FILTER clause; `distinct`: each value once.
+    `argument_type` is None for `count(*)`; `condition` is the FILTER clause; `distinct`: each value once;
+    `second` is the second argument, of the same type as the first.
     """
 
     name: str
@@ -241,6 +250,11 @@ class Call:
     condition: Expression | None
     type: Type
     distinct: bool = False
+    second: Expression | None = None
+
+    @property
+    def arguments(self) -> tuple[Expression, ...]:
+        return tuple(e for e in (self.argument, self.second) if e is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +277,7 @@ class Aggregate(_Node):
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
-        of_calls = (e for c in self.calls for e in (c.argument, c.condition) if e is not None)
+        of_calls = (e for c in self.calls for e in (*c.arguments, c.condition) if e is not None)
         return (*(k.expression for k in self.keys), *of_calls)
 
     @property

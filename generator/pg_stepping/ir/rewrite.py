@@ -100,6 +100,7 @@ def _call(call: Call, change: Callable[[Expression], Expression]) -> Call:
     return replace(
         call,
         argument=change(call.argument) if call.argument is not None else None,
+        second=change(call.second) if call.second is not None else None,
         condition=change(call.condition) if call.condition is not None else None,
     )
 

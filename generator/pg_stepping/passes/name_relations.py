@@ -116,7 +116,7 @@ def _name_calls(node: Aggregate, relation: str, columns: dict[tuple[str, str], E
 
 
 def _call_order(call: Call) -> tuple[str, ...]:
-    parts = (call.argument, call.condition)
+    parts = (call.argument, call.second, call.condition)
     return (call.function, str(call.distinct), *(to_sql(e) if e is not None else "" for e in parts))
 
 
