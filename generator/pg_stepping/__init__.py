@@ -1,7 +1,7 @@
 """Incremental view maintenance for plain PostgreSQL."""
 
 from pg_stepping.backend import Script
-from pg_stepping.errors import SteppingError, UnsupportedQuery
+from pg_stepping.errors import NoLineage, SteppingError, UnsupportedQuery
 from pg_stepping.explain import explain
 from pg_stepping.frontend.python import (
     Action,
@@ -22,6 +22,8 @@ from pg_stepping.frontend.python import (
     join,
     map,
 )
+from pg_stepping.lineage import SourceRow, why
+from pg_stepping.repair import repair
 from pg_stepping.shipped import version as _version
 from pg_stepping.views import (
     Difference,
@@ -47,9 +49,11 @@ __all__ = [
     "Index",
     "Installed",
     "Integrated",
+    "NoLineage",
     "Pair",
     "RowNotFound",
     "Script",
+    "SourceRow",
     "SteppingError",
     "StorePostgres",
     "UnsupportedQuery",
@@ -67,5 +71,7 @@ __all__ = [
     "join",
     "list_views",
     "map",
+    "repair",
     "verify",
+    "why",
 ]

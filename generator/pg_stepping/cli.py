@@ -1,19 +1,18 @@
-"""The command line: `pg-stepping init | generate | create | drop | verify | explain | list`."""
+"""The command line: `pg-stepping COMMAND`; what operators run is in operate.py."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO, Any
 
 import click
 import psycopg
 
 import pg_stepping
+from pg_stepping import operate
 from pg_stepping.backend.script import LANGUAGES
+from pg_stepping.console import connected
 from pg_stepping.explain import FORMATS, explain
-from pg_stepping.frontend.postgres import Connection
 
 _INDEX_HELP = "Published columns of a further index, separated by commas; may be repeated."
 
@@ -44,13 +43,6 @@ def main(ctx: click.Context, dsn: str) -> None:
     ctx.obj = dsn
 
 
-@contextmanager
-def _connected(ctx: click.Context) -> Iterator[Connection]:
-    """A connection to the database, committed at the end unless something failed."""
-    with psycopg.connect(ctx.obj) as conn:
-        yield conn
-
-
 def _indexes(values: tuple[str, ...]) -> list[list[str]]:
     return [[column.strip() for column in value.split(",")] for value in values]
 
@@ -77,7 +69,7 @@ def init(ctx: click.Context, print_only: bool) -> None:
 
         click.echo(init_script(), nl=False)
         return
-    with _connected(ctx) as conn:
+    with connected(ctx) as conn:
         pg_stepping.init(conn)
     click.echo("the catalog is there, in schema stepping", err=True)
 
@@ -96,7 +88,7 @@ def generate(
     down: bool,
 ) -> None:
     """Write the migration that makes view NAME of the SELECT in file QUERY (- for stdin) to stdout."""
-    with _connected(ctx) as conn:
+    with connected(ctx) as conn:
         script = pg_stepping.generate(
             conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes)
         )
@@ -115,7 +107,7 @@ def create(
     indexes: tuple[str, ...],
 ) -> None:
     """Make view NAME of the SELECT in file QUERY (- for stdin), and fill it."""
-    with _connected(ctx) as conn:
+    with connected(ctx) as conn:
         pg_stepping.create_view(
             conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes)
         )
@@ -128,25 +120,9 @@ def create(
 @click.pass_context
 def drop(ctx: click.Context, name: str, schema: str | None) -> None:
     """Drop view NAME and all that belongs to it; the tables that it reads stay."""
-    with _connected(ctx) as conn:
+    with connected(ctx) as conn:
         pg_stepping.drop_view(conn, name, schema=schema)
     click.echo(f"view {name} is gone", err=True)
-
-
-@main.command()
-@click.argument("name")
-@click.option("--schema", help="Schema of the view.")
-@click.pass_context
-def verify(ctx: click.Context, name: str, schema: str | None) -> None:
-    """Compare view NAME with its query, computed anew in one snapshot; exit status 1 if they differ."""
-    with _connected(ctx) as conn:
-        differences = pg_stepping.verify(conn, name, schema=schema)
-    for difference in differences:
-        row = ", ".join(f"{column} = {value!r}" for column, value in difference.row.items())
-        click.echo(f"{difference.weight:+d}  {row}")
-    says = f"{len(differences)} rows differ (+1: too many, -1: missing)" if differences else "is right"
-    click.echo(f"view {name}: {says}", err=True)
-    ctx.exit(1 if differences else 0)
 
 
 @main.command(name="explain")
@@ -156,7 +132,7 @@ def verify(ctx: click.Context, name: str, schema: str | None) -> None:
 @click.pass_context
 def explain_command(ctx: click.Context, name: str, schema: str | None, format_: str) -> None:
     """Show the plan of view NAME, and what runs when each of its tables changes."""
-    with _connected(ctx) as conn:
+    with connected(ctx) as conn:
         click.echo(explain(conn, name, schema=schema, format=format_), nl=False)
 
 
@@ -164,11 +140,15 @@ def explain_command(ctx: click.Context, name: str, schema: str | None, format_: 
 @click.pass_context
 def list_command(ctx: click.Context) -> None:
     """List the maintained views of the database."""
-    with _connected(ctx) as conn:
+    with connected(ctx) as conn:
         views = pg_stepping.list_views(conn)
     for view in views:
         click.echo(f"{view.table}\t{view.language}\t{view.version}\t{view.fingerprint[:12]}")
     click.echo(f"{len(views)} maintained views", err=True)
+
+
+for command in (operate.verify, operate.repair, operate.why):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

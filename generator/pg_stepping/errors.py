@@ -75,6 +75,12 @@ class ViewDiffers(SteppingError):
     sqlstate = "55000"
 
 
+class NoLineage(SteppingError):
+    """A result row is not made of source rows of its own, so `why` has no answer."""
+
+    sqlstate = "0A000"
+
+
 class UnsupportedServer(SteppingError):
     """The server is older than PostgreSQL 15, or lacks the language that was asked for."""
 

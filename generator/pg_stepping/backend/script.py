@@ -69,7 +69,7 @@ def write_script(definition: Definition) -> Script:
 
 def _up(definition: Definition) -> str:
     name, programs = str(definition.view), definition.programs
-    settings = _all_settings(definition)
+    settings = all_settings(definition)
     language = plpython if definition.language == "plpython3u" else plpgsql
     parts = [_heading(definition)]
     for program in programs:
@@ -108,7 +108,7 @@ def _kind(program: StageProgram) -> str:
     return kinds.get(program.stage.kind, "one row a distinct row, computed anew for each touched key")
 
 
-def _all_settings(definition: Definition) -> tuple[tuple[str, str], ...]:
+def all_settings(definition: Definition) -> tuple[tuple[str, str], ...]:
     """The settings that the triggers run with, so that no session's own can change what they compute."""
     pinned = dict(definition.query.settings)
     stages = [p.stage for p in definition.programs]
