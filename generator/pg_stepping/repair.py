@@ -25,7 +25,7 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
     """Put right the rows of a view's state that differ from its query; returns how many were changed.
 
     The differing keys are found in one snapshot, without a lock. They are computed anew from the tables as
-    they are, `batch` keys at a time, each batch under a lock that keeps writers out. Under autocommit every batch is a
+    they are, `batch` keys at a time, each under a lock that keeps writers out. Under autocommit each is a
     transaction of its own, and waits for its lock for no more than 50 ms at a time, so that writers never
     queue behind it for longer; in a transaction of the caller's the locks are held until that ends. A stage
     without a key is computed anew as a whole. Raises ViewNotFound, and ConnectionUnusable at REPEATABLE READ
