@@ -1,4 +1,4 @@
-"""The command line: `pg-stepping COMMAND`; what operators run is in operate.py."""
+"""The command line: `pg-stepping COMMAND`; what operators run is in operate.py, migrations are in migrate/."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pg_stepping import operate
 from pg_stepping.backend.script import LANGUAGES
 from pg_stepping.console import connected
 from pg_stepping.explain import FORMATS, explain
+from pg_stepping.migrate.commands import diff, generate
 
 _INDEX_HELP = "Published columns of a further index, separated by commas; may be repeated."
 
@@ -74,25 +75,8 @@ def init(ctx: click.Context, print_only: bool) -> None:
     click.echo("the catalog is there, in schema stepping", err=True)
 
 
-@main.command()
-@_view_options
-@click.option("--down", is_flag=True, help="Write the script that takes the view away instead.")
-@click.pass_context
-def generate(
-    ctx: click.Context,
-    name: str,
-    query: IO[str],
-    schema: str | None,
-    language: str | None,
-    indexes: tuple[str, ...],
-    down: bool,
-) -> None:
-    """Write the migration that makes view NAME of the SELECT in file QUERY (- for stdin) to stdout."""
-    with connected(ctx) as conn:
-        script = pg_stepping.generate(
-            conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes)
-        )
-    click.echo(script.down if down else script.up, nl=False)
+main.add_command(generate)
+main.add_command(diff)
 
 
 @main.command()

@@ -51,6 +51,14 @@ class InvalidQuery(SteppingError):
     sqlstate = "42601"
 
 
+class InvalidDeclaration(SteppingError):
+    """What pyproject.toml says of views, or a folder of migrations, cannot be understood; names the
+    key or the file.
+    """
+
+    sqlstate = "F0000"
+
+
 class NameTaken(SteppingError):
     """An object with the name of the new view, or of one of its tables, is there already."""
 

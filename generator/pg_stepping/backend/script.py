@@ -64,7 +64,13 @@ def fingerprint_of(definition: Definition) -> str:
 
 def write_script(definition: Definition) -> Script:
     """The up and down scripts of a view; equal definitions give equal text."""
-    return Script(_up(definition), _down(definition.view), fingerprint_of(definition))
+    return Script(_up(definition), write_down(definition.view), fingerprint_of(definition))
+
+
+def write_skeleton(definition: Definition) -> str:
+    """A view without rows or triggers, for others to be compiled against: it locks no table that it reads."""
+    tables = [state_table(p.stage, "A trial, to be rolled back.") for p in definition.programs]
+    return "\n".join([*tables, view(definition.published, definition.view, ""), _register(definition)])
 
 
 def _up(definition: Definition) -> str:
@@ -172,7 +178,8 @@ def _array(values: list[str]) -> str:
     return f"ARRAY[{', '.join(map(quote_text, values))}]::text[]"
 
 
-def _down(view_: Table) -> str:
+def write_down(view_: Table) -> str:
+    """The script that takes a view away."""
     return (
         f"-- Takes the maintained view {_commented(str(view_))} away; its tables keep their data.\n"
         f"SELECT stepping.drop_view({quote_text(view_.schema)}, {quote_text(view_.name)});\n"

@@ -1,0 +1,83 @@
+"""What differs between the views that are there and those that are wanted, and in which order it is
+mended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from pg_stepping.errors import InvalidDeclaration
+from pg_stepping.ir import Table
+from pg_stepping.migrate.sections import Section
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A view that is "new", "changed", "dropped" or "gone": `old` is what is there, `new` what should be.
+
+    "gone" are those that the catalog has and the database, apart from that, has not.
+    """
+
+    kind: str
+    old: Section | None
+    new: Section | None
+
+    @property
+    def view(self) -> Table:
+        section = self.new or self.old
+        assert section is not None
+        return section.view
+
+
+def compare(there: Mapping[Table, Section], wanted: Sequence[Section]) -> list[Change]:
+    """The changes from `there` to `wanted`, in the order in which they are made; those that drop come first.
+
+    A view that reads one that changes is made anew with it. Raises InvalidDeclaration if a view reads one
+    that is to be dropped.
+    """
+    new = {s.view: s for s in wanted}
+    dropped = [s for view, s in there.items() if view not in new]
+    replaced = {s.view for s in dropped}
+    for section in wanted:
+        missing = next((t for t in section.reads if t in replaced and t not in new), None)
+        if missing is not None:
+            hint = f"declare {missing} too, or list it under ignore"
+            raise InvalidDeclaration(f"view {section.view} reads {missing}, which is not declared", hint=hint)
+    grown = True
+    while grown:
+        more = {
+            view for view, old in there.items() if view not in replaced
+            and (differ(old, new[view]) or replaced.intersection(old.reads))
+        }  # fmt: skip
+        replaced |= more
+        grown = bool(more)
+    changes = [Change("dropped", s, None) for s in readers_first(dropped)]
+    for section in wanted:
+        old = there.get(section.view)
+        if old is None:
+            changes.append(Change("new", None, section))
+        elif section.view in replaced:
+            changes.append(Change("gone" if old.gone else "changed", old, section))
+    return changes
+
+
+def differ(old: Section, new: Section) -> bool:
+    """Whether a view has to be made anew; a text that another version wrote differently does not matter."""
+    if old.gone or (old.fingerprint, old.mode) != (new.fingerprint, new.mode):
+        return True
+    if old.language != new.language:
+        return not new.any_language
+    return old.up is not None and old.made_by == new.made_by and old.up != new.up
+
+
+def readers_first(sections: Collection[Section]) -> list[Section]:
+    """In an order in which they can be dropped."""
+    left = sorted(sections, key=lambda s: (s.view.schema, s.view.name))
+    order = []
+    while left:
+        read = {t for s in left for t in s.reads}
+        next_ = next((s for s in left if s.view not in read), left[0])
+        left.remove(next_)
+        order.append(next_)
+    return order
