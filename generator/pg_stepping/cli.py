@@ -1,4 +1,4 @@
-"""The command line: `pg-stepping COMMAND`; what operators run is in operate.py, migrations are in migrate/."""
+"""The command line: `pg-stepping COMMAND`; operating is in operate.py, migrations are in migrate/."""
 
 from __future__ import annotations
 
