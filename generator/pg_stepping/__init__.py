@@ -1,6 +1,7 @@
 """Incremental view maintenance for plain PostgreSQL."""
 
 from pg_stepping.backend import Script
+from pg_stepping.change import Change, change_view, plan_change
 from pg_stepping.errors import NoLineage, SteppingError, UnsupportedQuery
 from pg_stepping.explain import explain
 from pg_stepping.frontend.python import (
@@ -43,6 +44,7 @@ __all__ = [
     "Action",
     "Cache",
     "CachedZSet",
+    "Change",
     "Data",
     "Difference",
     "Graph",
@@ -59,6 +61,7 @@ __all__ = [
     "UnsupportedQuery",
     "ZSet",
     "actions",
+    "change_view",
     "compile",
     "create_view",
     "drop_view",
@@ -71,6 +74,7 @@ __all__ = [
     "join",
     "list_views",
     "map",
+    "plan_change",
     "repair",
     "verify",
     "why",

@@ -81,6 +81,7 @@ main.add_command(diff)
 
 @main.command()
 @_view_options
+@click.option("--or-replace", is_flag=True, help="Change the view if it is there.")
 @click.pass_context
 def create(
     ctx: click.Context,
@@ -89,13 +90,55 @@ def create(
     schema: str | None,
     language: str | None,
     indexes: tuple[str, ...],
+    or_replace: bool,
 ) -> None:
     """Make view NAME of the SELECT in file QUERY (- for stdin), and fill it."""
     with connected(ctx) as conn:
+        if or_replace and pg_stepping.installed(conn, name, schema=schema) is not None:
+            conn.rollback()
+            conn.autocommit = True
+            change = pg_stepping.change_view(
+                conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes)
+            )
+            click.echo(str(change), err=True)
+            return
         pg_stepping.create_view(
             conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes)
         )
     click.echo(f"view {name} is maintained from now on", err=True)
+
+
+@main.command()
+@_view_options
+@click.option("--plan", is_flag=True, help="Show what it takes, and do nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_context
+def change(
+    ctx: click.Context,
+    name: str,
+    query: IO[str],
+    schema: str | None,
+    language: str | None,
+    indexes: tuple[str, ...],
+    plan: bool,
+    yes: bool,
+) -> None:
+    """Give view NAME the SELECT in file QUERY (- for stdin); what reads it, grants and comments stay.
+
+    What it takes is shown first: the steps, the rows to be read and the locks. Indexes stay as they are
+    unless some are given.
+    """
+    text = query.read()
+    chosen = _indexes(indexes) if indexes else None
+    with connected(ctx, autocommit=True) as conn:
+        change = pg_stepping.plan_change(conn, name, text, schema=schema, language=language, indexes=chosen)
+        click.echo(str(change))
+        if plan or change.kind == "nothing":
+            return
+        if not yes:
+            click.confirm("Do it?", abort=True, err=True)
+        pg_stepping.change_view(conn, name, text, schema=schema, language=language, indexes=chosen)
+    click.echo(f"view {name} has its new query", err=True)
 
 
 @main.command()

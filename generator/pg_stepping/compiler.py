@@ -9,7 +9,8 @@ from functools import partial
 from psycopg import Connection
 
 from pg_stepping.backend.script import LANGUAGES, Definition
-from pg_stepping.delta import Edge, Stage, cut_stages, equalities, join_tree, programs_of
+from pg_stepping.catalog import Installed
+from pg_stepping.delta import Edge, Stage, cut_stages, equalities, join_tree, object_name, programs_of
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery, UnsupportedServer
 from pg_stepping.frontend import read_query
 from pg_stepping.frontend.postgres import begin, execute, hashable, typed
@@ -26,17 +27,19 @@ def compile_query(
     language: str | None = None,
     indexes: Sequence[Sequence[str]] = (),
     strict: bool = False,
+    state: str | None = None,
 ) -> Definition:
     """Compile the SELECT in `query` into the definition of the maintained view `view`.
 
-    With `strict`, a query with a stage that each change computes anew as a whole is refused.
+    Its last state table is called `state`, by default after the view. With `strict`, a query with a stage
+    that each change computes anew as a whole is refused.
     """
     begin(conn)
     _check_schema(conn, view.schema)
     chosen = choose_language(conn, language)
     read = read_query(conn, query)
     plan = run_passes(read.plan)
-    stages, published = cut_stages(plan, view, read.tables, partial(typed, conn))
+    stages, published = cut_stages(plan, state or object_name(view), read.tables, partial(typed, conn))
     stages = tuple(_hashed(conn, s) for s in stages)
     whole = [s for s in stages if s.kind == "partition" and not s.by]
     if strict and whole:
@@ -53,6 +56,18 @@ def compile_query(
         published=published,
         language=chosen,
         indexes=_checked_indexes(indexes, [o.name for o in read.outputs]),
+    )
+
+
+def compile_installed(conn: Connection[object], view: Installed) -> Definition:
+    """The definition of a view as it is in the database; its settings must be in use."""
+    return compile_query(
+        conn,
+        view.table,
+        view.query,
+        language=view.language,
+        indexes=view.indexes,
+        state=view.stages[-1],
     )
 
 

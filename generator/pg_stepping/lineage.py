@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from pg_stepping.backend.script import Definition
 from pg_stepping.catalog import found, use_settings
-from pg_stepping.compiler import compile_query
+from pg_stepping.compiler import compile_installed
 from pg_stepping.delta import StageProgram
 from pg_stepping.delta.stages import SCHEMA
 from pg_stepping.delta.state import operand
@@ -51,7 +51,7 @@ def why(conn: Connection, name: str, key: Key, *, schema: str | None = None) -> 
     with guarded(conn, undo=True):
         view = found(conn, name, schema)
         use_settings(conn, view)
-        definition = compile_query(conn, view.table, view.query, language=view.language, indexes=view.indexes)
+        definition = compile_installed(conn, view)
         condition, values = key_condition(view, relation(conn, view.table).fields, [key])
         tracer = _Tracer(conn)
         tracer.add(definition)
@@ -82,9 +82,7 @@ class _Tracer:
         self.programs |= {p.stage.table: p for p in definition.programs}
         for table in definition.query.views:
             view = found(self.conn, table.name, table.schema)
-            self.add(
-                compile_query(self.conn, table, view.query, language=view.language, indexes=view.indexes)
-            )
+            self.add(compile_installed(self.conn, view))
 
     def of_result(self, definition: Definition, condition: str) -> dict[Table, list[str]]:
         """The source rows of published rows that meet a condition."""

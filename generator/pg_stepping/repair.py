@@ -10,7 +10,7 @@ from psycopg import errors as pg
 
 from pg_stepping.backend.script import Definition, all_settings
 from pg_stepping.catalog import Installed, found, use_settings
-from pg_stepping.compiler import compile_query
+from pg_stepping.compiler import compile_installed
 from pg_stepping.delta import StageProgram
 from pg_stepping.delta.correction import correction, differing_rows
 from pg_stepping.delta.terms import quote_table
@@ -53,7 +53,7 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
 def _definition(conn: Connection, view: Installed) -> Definition:
     with guarded(conn, undo=True):
         use_settings(conn, view)
-        return compile_query(conn, view.table, view.query, language=view.language, indexes=view.indexes)
+        return compile_installed(conn, view)
 
 
 @contextmanager

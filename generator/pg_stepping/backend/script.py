@@ -92,7 +92,7 @@ def _up(definition: Definition) -> str:
     parts.append(_fill_and_follow(definition, settings))
     says = "Maintained by pg_stepping; its query stands in stepping.maintained_view."
     parts.append(view(definition.published, definition.view, says))
-    parts.append(_register(definition))
+    parts.append(register(definition))
     return "\n\n".join(parts) + "\n"
 
 
@@ -147,7 +147,7 @@ def _fill_and_follow(definition: Definition, settings: tuple[tuple[str, str], ..
     )
 
 
-def _register(definition: Definition) -> str:
+def register(definition: Definition) -> str:
     values = [
         quote_text(definition.view.schema),
         quote_text(definition.view.name),

@@ -2,9 +2,9 @@
 
 from pg_stepping.delta.locks import Edge, Lock, equalities, join_tree
 from pg_stepping.delta.program import SourceProgram, StageProgram, programs_of
-from pg_stepping.delta.stages import Published, Stage, cut_stages
+from pg_stepping.delta.stages import Published, Stage, cut_stages, object_name
 
 __all__ = [
     "Edge", "Lock", "Published", "SourceProgram", "Stage", "StageProgram",
-    "cut_stages", "equalities", "join_tree", "programs_of",
+    "cut_stages", "equalities", "join_tree", "object_name", "programs_of",
 ]  # fmt: skip

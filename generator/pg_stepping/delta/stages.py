@@ -163,13 +163,13 @@ def object_name(view: Table) -> str:
 
 
 def cut_stages(
-    plan: Project, view: Table, tables: dict[Table, Relation], typed: Typed
+    plan: Project, name: str, tables: dict[Table, Relation], typed: Typed
 ) -> tuple[tuple[Stage, ...], Published]:
-    """The stages of a plan, each after those that it reads, and what is published of the last.
+    """The stages of a plan, each after those that it reads, and what is published of the last, called `name`.
 
     `typed` gives the types of expressions over some columns.
     """
-    cutter = _Cutter(object_name(view), tables, typed)
+    cutter = _Cutter(name, tables, typed)
     cutter.names |= set(_relations(plan))
     below = cutter.cut(plan.input)
     items = tuple(replace(i, expression=substitute(i.expression, cutter.results)) for i in plan.items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pg_stepping.catalog import found, use_settings
-from pg_stepping.compiler import compile_query
+from pg_stepping.compiler import compile_installed
 from pg_stepping.errors import SteppingError
 from pg_stepping.explain.diagram import mermaid
 from pg_stepping.explain.text import explain_text
@@ -25,5 +25,5 @@ def explain(conn: Connection, name: str, *, schema: str | None = None, format: s
     with guarded(conn, undo=True):
         view = found(conn, name, schema)
         use_settings(conn, view)
-        definition = compile_query(conn, view.table, view.query, language=view.language, indexes=view.indexes)
+        definition = compile_installed(conn, view)
         return FORMATS[format](definition)

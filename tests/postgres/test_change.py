@@ -1,0 +1,195 @@
+"""Another query for a view: in place, or as a new version; what depends on it stays."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import pg_stepping
+
+Connection = psycopg.Connection[Any]
+
+SCHEMA = """
+CREATE TABLE meters (id integer PRIMARY KEY, owner text);
+CREATE TABLE reads (meter_id integer, day date, value numeric);
+CREATE INDEX ON reads (meter_id);
+INSERT INTO meters SELECT i, 'owner ' || i % 3 FROM generate_series(1, 9) AS i;
+INSERT INTO reads SELECT 1 + i % 9, date '2024-01-01' + i % 4, i FROM generate_series(1, 200) AS i;
+"""
+QUERY = "SELECT m.owner, r.day, sum(r.value) AS value FROM reads r JOIN meters m ON m.id = r.meter_id GROUP BY m.owner, r.day"
+AROUND = """
+CREATE VIEW totals AS SELECT owner, sum(value) AS value FROM usage GROUP BY owner;
+CREATE VIEW most AS SELECT max(value) AS value FROM totals;
+COMMENT ON VIEW usage IS 'What everyone uses';
+COMMENT ON COLUMN usage.owner IS 'Who pays';
+COMMENT ON VIEW totals IS 'By owner';
+GRANT SELECT ON usage, most TO PUBLIC;
+GRANT SELECT (owner) ON totals TO PUBLIC;
+"""
+SAID = """
+SELECT c.relname, c.relacl::text, obj_description(c.oid, 'pg_class'), col_description(c.oid, 1),
+    (SELECT string_agg(a.attname || a.attacl::text, ' ') FROM pg_attribute AS a WHERE a.attrelid = c.oid)
+FROM pg_class AS c WHERE c.relname IN ('usage', 'totals', 'most') AND c.relnamespace = 'public'::regnamespace ORDER BY 1
+"""
+
+
+@pytest.fixture
+def usage(conn: Connection, language: str) -> Connection:
+    conn.execute(SCHEMA)  # type: ignore[call-overload]
+    pg_stepping.create_view(conn, "usage", QUERY, language=language, indexes=[["day"]])
+    conn.execute(AROUND)  # type: ignore[call-overload]
+    return conn
+
+
+def follows(conn: Connection) -> None:
+    """The view is right, and stays so."""
+    assert pg_stepping.verify(conn, "usage") == []
+    conn.execute(
+        "UPDATE reads SET value = value + 1 WHERE meter_id < 5; DELETE FROM reads WHERE meter_id = 6"
+    )
+    conn.execute(
+        "UPDATE meters SET owner = 'owner 7' WHERE id = 3; INSERT INTO reads VALUES (1, '2024-02-01', 5)"
+    )
+    assert pg_stepping.verify(conn, "usage") == []
+    assert conn.execute("SELECT count(*) > 2 FROM usage").fetchone() == (True,)
+    assert "View public.usage" in pg_stepping.explain(conn, "usage")
+    assert pg_stepping.repair(conn, "usage") == 0
+
+
+def tables(conn: Connection) -> list[tuple[Any, ...]]:
+    return conn.execute(
+        """SELECT relname, oid, relfilenode FROM pg_class
+           WHERE relnamespace = 'stepping'::regnamespace AND relkind = 'r' ORDER BY 1"""
+    ).fetchall()
+
+
+def test_the_same_query_in_other_words_changes_nothing(usage: Connection) -> None:
+    before, said = tables(usage), usage.execute(SAID).fetchall()
+    change = pg_stepping.change_view(
+        usage, "usage", QUERY.replace("m.", "mm.").replace(" m ", " AS mm ").lower()
+    )
+    assert change.kind == "nothing"
+    assert (tables(usage), usage.execute(SAID).fetchall()) == (before, said)
+
+
+def test_oracle_a_filter_of_the_result_and_indexes_change_in_place(usage: Connection) -> None:
+    before, said = tables(usage), usage.execute(SAID).fetchall()
+    query = QUERY + " HAVING sum(r.value) > 1500"
+    plan = pg_stepping.plan_change(usage, "usage", query, indexes=[["owner"]])
+    assert (plan.kind, plan.reads) == ("in place", ())
+    assert "replace the published view" in plan.steps
+    assert pg_stepping.installed(usage, "usage").fingerprint != ""  # type: ignore[union-attr]
+    assert pg_stepping.change_view(usage, "usage", query, indexes=[["owner"]]) == plan
+    assert (tables(usage), usage.execute(SAID).fetchall()) == (before, said)
+    indexes = [
+        r[0] for r in usage.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'usage'").fetchall()
+    ]
+    assert [i.rpartition(" ")[2] for i in sorted(indexes, key=len) if "UNIQUE" not in i] == ["(owner)"]
+    assert usage.execute("SELECT count(*), min(value) > 1500 FROM usage").fetchone()[1] is True  # type: ignore[index]
+    follows(usage)
+
+
+def test_oracle_a_published_expression_changes_in_place(usage: Connection) -> None:
+    before = tables(usage)
+    query = QUERY.replace("sum(r.value) AS value", "sum(r.value) AS value, round(sum(r.value) / 7) AS weekly")
+    assert pg_stepping.change_view(usage, "usage", query).kind == "in place"
+    assert tables(usage) == before
+    follows(usage)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        QUERY.replace("sum(r.value) AS value", "sum(r.value) AS value, count(*) AS reads"),
+        QUERY.replace("GROUP BY", "WHERE r.value > 20 GROUP BY"),
+        QUERY.replace("m.owner, r.day, sum(r.value) AS value", "r.day, m.owner, sum(r.value) AS value"),
+        QUERY.replace("sum(r.value) AS value", "sum(r.value)::float8 AS value"),
+    ],
+    ids=["column", "filter", "order", "type"],
+)
+def test_oracle_a_new_version_takes_the_place_of_the_old(usage: Connection, query: str) -> None:
+    said = usage.execute(SAID).fetchall()
+    functions = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'stepping'::regnamespace AND prorettype = 'trigger'::regtype"
+    counts = len(tables(usage)), usage.execute(functions).fetchone()
+    change = pg_stepping.change_view(usage, "usage", query)
+    if change.kind == "new version":
+        assert [table for table, _ in change.reads] == ["public.meters", "public.reads"]
+        assert any("SHARE ROW EXCLUSIVE" in lock for lock in change.locks)
+    now = usage.execute(SAID).fetchall()
+    assert [(name, acl) for name, acl, *_ in now] == [(name, acl) for name, acl, *_ in said]
+    assert now[0][2] == "By owner" or now[1][2] == "By owner"
+    assert usage.execute("SELECT obj_description('usage'::regclass, 'pg_class')").fetchone() == (
+        "What everyone uses",
+    )
+    assert (len(tables(usage)), usage.execute(functions).fetchone()) == counts
+    assert usage.execute("SELECT value > 0 FROM most").fetchone() == (True,)
+    assert len(pg_stepping.list_views(usage)) == 1
+    follows(usage)
+    assert pg_stepping.change_view(usage, "usage", QUERY).kind != "nothing"  # and back again
+    follows(usage)
+    usage.execute("DROP VIEW totals CASCADE")
+    pg_stepping.drop_view(usage, "usage")
+    assert not [t for t in tables(usage) if t[0].startswith("usage")]
+
+
+def test_what_cannot_do_without_a_column_is_named(usage: Connection) -> None:
+    before = tables(usage)
+    for query, message in (
+        ("SELECT day, sum(value) AS value FROM reads GROUP BY day", "view public.totals needs"),
+        ("SELECT nothing FROM reads", "nothing"),
+    ):
+        with pytest.raises(pg_stepping.SteppingError, match=message):
+            pg_stepping.change_view(usage, "usage", query)
+        assert tables(usage) == before
+    pg_stepping.create_view(usage, "reader", "SELECT owner, count(*) AS n FROM usage GROUP BY owner")
+    with pytest.raises(pg_stepping.SteppingError, match=r"maintained view public.reader reads public.usage"):
+        pg_stepping.change_view(usage, "usage", QUERY + " HAVING count(*) > 1")
+    assert pg_stepping.change_view(usage, "usage", QUERY, indexes=[]).kind == "in place"
+    follows(usage)
+    assert pg_stepping.verify(usage, "reader") == []
+
+
+def test_a_change_rolls_back_whole(usage: Connection) -> None:
+    usage.commit()
+    before, said = tables(usage), usage.execute(SAID).fetchall()
+    pg_stepping.change_view(usage, "usage", QUERY.replace("sum(r.value)", "max(r.value)"))
+    usage.rollback()
+    assert (tables(usage), usage.execute(SAID).fetchall()) == (before, said)
+    follows(usage)
+
+
+def test_the_language_is_a_new_version(usage: Connection, language: str) -> None:
+    assert pg_stepping.change_view(usage, "usage", QUERY, language="plpgsql").kind == (
+        "nothing" if language == "plpgsql" else "new version"
+    )
+    follows(usage)
+
+
+def test_the_command(usage: Connection, dsn: str, tmp_path: Path) -> None:
+    usage.commit()
+    file = tmp_path / "query.sql"
+
+    def run(*arguments: str, fails: int = 0) -> str:
+        command = [sys.executable, "-m", "pg_stepping.cli", "--dsn", dsn, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, input="n\n")
+        assert done.returncode == fails, done.stderr
+        return done.stdout + done.stderr
+
+    file.write_text(QUERY)
+    assert "nothing" in run("change", "usage", str(file))
+    file.write_text(QUERY.replace("sum(r.value) AS value", "sum(r.value) AS value, min(r.value) AS n"))
+    assert "reads public.reads: about" in run("change", "usage", str(file), "--plan")
+    assert "Aborted" in run("change", "usage", str(file), fails=1)
+    assert len(usage.execute("SELECT * FROM usage").description or ()) == 3
+    usage.commit()
+    assert "has its new query" in run("change", "usage", str(file), "--yes")
+    file.write_text(QUERY + " HAVING sum(r.value) > 10")
+    assert "Change of view public.usage" in run("create", "--or-replace", "usage", str(file))
+    assert "is maintained" in run("create", "--or-replace", "other", str(file))
+    assert len(usage.execute("SELECT * FROM usage").description or ()) == 3
+    follows(usage)
