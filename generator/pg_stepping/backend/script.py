@@ -70,7 +70,7 @@ def write_script(definition: Definition) -> Script:
 def write_skeleton(definition: Definition) -> str:
     """A view without rows or triggers, for others to be compiled against: it locks no table that it reads."""
     tables = [state_table(p.stage, "A trial, to be rolled back.") for p in definition.programs]
-    return "\n".join([*tables, view(definition.published, definition.view, ""), _register(definition)])
+    return "\n".join([*tables, view(definition.published, definition.view, ""), register(definition)])
 
 
 def _up(definition: Definition) -> str:
