@@ -6,11 +6,13 @@ import re
 from dataclasses import dataclass
 
 from pg_stepping.migrate.changes import Change, readers_first
+from pg_stepping.migrate.sections import Section
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """`up` makes the changes, `down` takes them back; `prelude` (the catalog, or nothing) comes before `up`.
+    """`up` makes the changes, `down` takes them back; `prelude` is what `creates` needs
+    first: the catalog, or nothing.
 
     Views that change are dropped and made anew, those that read others first, and made after these.
     """
@@ -20,21 +22,36 @@ class Migration:
 
     @property
     def up(self) -> str:
-        before = f"{self.prelude}\n" if self.prelude else ""
-        return before + "\n".join(self._drops() + self._creates())
+        return "\n".join(filter(None, (self.drops, self.creates)))
 
     @property
     def down(self) -> str:
-        new = [c.new for c in self.changes if c.new is not None]
-        old = [c.old for c in self.changes if c.old is not None]
-        drops = [s.dropped for s in readers_first(new)]
-        return "\n".join(drops + [s.created for s in reversed(readers_first(old))])
+        return "\n".join(filter(None, (self.undoes, self.restores)))
 
-    def _drops(self) -> list[str]:
-        return [s.dropped for s in readers_first([c.old for c in self.changes if c.old is not None])]
+    @property
+    def drops(self) -> str:
+        """The first half of `up`: drops what goes or changes."""
+        return "\n".join(s.dropped for s in readers_first(self._old))
 
-    def _creates(self) -> list[str]:
-        return [c.new.created for c in self.changes if c.new is not None]
+    @property
+    def creates(self) -> str:
+        """The second half of `up`."""
+        made = [c.new.created for c in self.changes if c.new is not None]
+        return "\n".join([self.prelude, *made] if self.prelude else made)
+
+    @property
+    def undoes(self) -> str:
+        """The first half of `down`: takes `creates` back."""
+        return "\n".join(s.dropped for s in readers_first([c.new for c in self.changes if c.new is not None]))
+
+    @property
+    def restores(self) -> str:
+        """The second half of `down`: takes `drops` back."""
+        return "\n".join(s.created for s in reversed(readers_first(self._old)))
+
+    @property
+    def _old(self) -> list[Section]:
+        return [c.old for c in self.changes if c.old is not None]
 
     @property
     def title(self) -> str:

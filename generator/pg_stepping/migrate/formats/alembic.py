@@ -72,9 +72,9 @@ def downgrade() -> None:
 '''
 
 
-def execute(sql: str) -> str:
+def execute(sql: str, prefix: str = "op.") -> str:
     """The call that runs it, as Python for the body of a function."""
-    return f"op.execute({literal(sql, ' ' * 8)}\n    )"
+    return f"{prefix}execute({literal(sql, ' ' * 8)}\n    )"
 
 
 def _revisions(folder: Path) -> list[_Revision]:
