@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from pg_stepping.errors import InvalidQuery, ViewNotFound
@@ -90,14 +91,15 @@ def list_views(conn: Connection) -> list[Installed]:
             return []
         rows = execute(
             conn,
-            """SELECT schema_name, view_name, query, recompute, language, indexes, settings, stages,
-                      reads, expands, fingerprint, version
+            """SELECT schema_name, view_name, query, recompute, language, indexes::text, settings::text,
+                      stages, reads, expands::text, fingerprint, version
                FROM stepping.maintained_view ORDER BY schema_name, view_name""",
         )
         return [
             Installed(
-                schema, name, query, recompute, language, tuple(map(tuple, indexes)), tuple(settings.items()),
-                tuple(stages), tuple(reads), tuple((Table(s, v), text) for s, v, text in expands),
+                schema, name, query, recompute, language, tuple(map(tuple, json.loads(indexes))),
+                tuple(json.loads(settings).items()),
+                tuple(stages), tuple(reads), tuple((Table(s, v), text) for s, v, text in json.loads(expands)),
                 fingerprint, made_by,
             )
             for schema, name, query, recompute, language, indexes, settings, stages, reads, expands,

@@ -11,6 +11,7 @@ indexes = [["date"]]
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 import sys
@@ -54,6 +55,12 @@ class View:
     indexes: tuple[tuple[str, ...], ...] = ()
     app: str | None = None
 
+    @property
+    def digest(self) -> str:
+        """A hash of all that the view is declared as."""
+        told = (self.schema, self.name, self.query, self.language, self.mode, self.indexes)
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
@@ -68,6 +75,7 @@ class Declaration:
     output: Path | None = None
     format: str | None = None
     ignore: tuple[str, ...] = ()
+    app: str | None = None
 
     def ignores(self, view: Table) -> bool:
         """Whether a view that is not declared is left alone."""
@@ -113,6 +121,7 @@ def read_declaration(file: Path | None = None) -> Declaration:
         output=file.parent / output if output is not None else None,
         format=general.get("format"),
         ignore=tuple(general.get("ignore", ())),
+        app=general.get("app"),
     )
 
 

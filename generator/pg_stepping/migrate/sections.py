@@ -42,6 +42,7 @@ class Section:
     up: str | None
     gone: bool = False
     any_language: bool = False
+    declared: str = ""
 
     @property
     def created(self) -> str:
@@ -51,6 +52,7 @@ class Section:
             "language": self.language,
             "mode": self.mode,
             "reads": [[t.schema, t.name] for t in self.reads],
+            "declared": self.declared,
         }
         text = f"{_MARK}{_json(told)}\n{self.up}"
         return f"{_MARK}create {_name(self.view)}\n{text}{_end(text)}"
@@ -82,7 +84,15 @@ def in_migrations(texts: Iterable[str]) -> dict[Table, Section]:
             first, _, up = body.partition("\n")
             told = json.loads(first.removeprefix(_MARK))
             reads = tuple(Table(*name) for name in told["reads"])
-            there[view] = Section(view, told["fingerprint"], told["language"], told["mode"], reads, up)
+            there[view] = Section(
+                view,
+                told["fingerprint"],
+                told["language"],
+                told["mode"],
+                reads,
+                up,
+                declared=told["declared"],
+            )
     return there
 
 

@@ -40,7 +40,7 @@ def wanted(
         if len(set(targets)) < len(targets):
             twice = next(t for t in targets if targets.count(t) > 1)
             raise InvalidDeclaration(f"view {twice} is declared twice", hint="leave one out")
-        order = _in_order(targets, [_words(v.query) for v in declared])
+        order = _in_order(targets, [words(v.query) for v in declared])
         return [
             trial.compiled(targets[i], declared[i], needed=any(i in reads for _, reads in order))
             for i, _ in order
@@ -79,7 +79,9 @@ class _Trial:
         except SteppingError as error:
             error.args = (f"view {view}: {error}",)
             raise
-        section = replace(section_of(definition), any_language=declared.language is None)
+        section = replace(
+            section_of(definition), any_language=declared.language is None, declared=declared.digest
+        )
         there = self.there.get(view)
         if needed and (there is None or there.fingerprint != section.fingerprint):
             self.drop(view)
@@ -106,7 +108,7 @@ def section_of(definition: Definition) -> Section:
     return Section(definition.view, fingerprint_of(definition), definition.language, mode, reads, up)
 
 
-def _words(query: str) -> set[str]:
+def words(query: str) -> set[str]:
     """The names that a query may mention."""
     try:
         return {token.text for token in sqlglot.tokenize(query, read="postgres")}
