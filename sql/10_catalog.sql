@@ -358,6 +358,7 @@ BEGIN
         END LOOP;
     END LOOP;
     PERFORM stepping.unfollow_tables();
+    PERFORM stepping.drop_uncalled();
 END
 $body$;
 

@@ -9,7 +9,7 @@ from pg_stepping.errors import InvalidQuery, ViewNotFound
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded
-from pg_stepping.shipped import catalog_sql, plpython_sql
+from pg_stepping.shipped import catalog_sql, plpython_sql, python_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,16 @@ def prelude(conn: Connection, language: str) -> str:
     """What a view in `language` needs and the database lacks: the catalog, its PL/Python part, or nothing."""
     if not has_catalog(conn):
         return "-- The catalog of pg_stepping, which this database does not have yet.\n" + init_script()
-    row = execute(conn, "SELECT to_regprocedure('stepping.load_maintainer()') IS NULL").fetchone()
-    return plpython_sql() if language == "plpython3u" and row == (True,) else ""
+    sql = """SELECT to_regprocedure('stepping.load_maintainer()') IS NULL,
+                    to_regprocedure('stepping.ordered(numeric)') IS NULL"""
+    row = execute(conn, sql).fetchone()
+    assert row is not None
+    return "\n".join(
+        [
+            *([plpython_sql()] if language == "plpython3u" and row[0] else []),
+            *([python_sql()] if row[1] else []),
+        ]
+    )
 
 
 def target(conn: Connection, name: str, schema: str | None) -> Table:

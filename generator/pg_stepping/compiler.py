@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from psycopg import Connection
 
@@ -13,10 +14,12 @@ from pg_stepping.catalog import Installed
 from pg_stepping.delta import Edge, Stage, cut_stages, equalities, join_tree, object_name, programs_of
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery, UnsupportedServer
 from pg_stepping.frontend import read_query
+from pg_stepping.frontend.database_functions import there_meanwhile
 from pg_stepping.frontend.postgres import begin, execute, hashable, typed
 from pg_stepping.frontend.sql import Query
 from pg_stepping.ir import Scan, Table
 from pg_stepping.passes import run_passes
+from pg_stepping.shipped import catalog_sql, python_sql
 
 
 def compile_query(
@@ -37,9 +40,19 @@ def compile_query(
     begin(conn)
     _check_schema(conn, view.schema)
     chosen = choose_language(conn, language)
+    with there_meanwhile(conn, query, _catalog(conn)) as functions:
+        compiled = _compiled(conn, view, query, chosen, strict, state or object_name(view))
+    indexes = _checked_indexes(indexes, [o.name for o in compiled.query.outputs])
+    return replace(compiled, indexes=indexes, functions=functions)
+
+
+def _compiled(
+    conn: Connection[object], view: Table, query: str, language: str, strict: bool, state: str
+) -> Definition:
+    """The definition, without indexes; the functions that the query calls are there."""
     read = read_query(conn, query)
     plan = run_passes(read.plan)
-    stages, published = cut_stages(plan, state or object_name(view), read.tables, partial(typed, conn))
+    stages, published = cut_stages(plan, state, read.tables, partial(typed, conn))
     stages = tuple(_hashed(conn, s) for s in stages)
     whole = [s for s in stages if s.kind == "partition" and not s.by]
     if strict and whole:
@@ -54,8 +67,8 @@ def compile_query(
         plan=plan,
         programs=programs_of(stages, _join_trees(conn, stages, read)),
         published=published,
-        language=chosen,
-        indexes=_checked_indexes(indexes, [o.name for o in read.outputs]),
+        language=language,
+        indexes=(),
     )
 
 
@@ -69,6 +82,16 @@ def compile_installed(conn: Connection[object], view: Installed) -> Definition:
         indexes=view.indexes,
         state=view.stages[-1],
     )
+
+
+def _catalog(conn: Connection[object]) -> str:
+    """What makes the functions of schema stepping that the database lacks."""
+    sql = """SELECT to_regclass('stepping.maintained_view') IS NULL,
+                    to_regprocedure('stepping.ordered(numeric)') IS NULL"""
+    row = cast("tuple[bool, bool]", execute(conn, sql).fetchone())
+    if row[0]:
+        return f"CREATE SCHEMA IF NOT EXISTS stepping;\n{catalog_sql()}"
+    return python_sql() if row[1] else ""
 
 
 def _hashed(conn: Connection[object], stage: Stage) -> Stage:

@@ -27,7 +27,7 @@ def version() -> str:
 @cache
 def catalog_sql() -> str:
     """The script that makes the catalog; running it twice changes nothing."""
-    parts = ("10_catalog.sql", "12_statistics.sql", "15_parts.sql", "16_ddl.sql")
+    parts = ("10_catalog.sql", "12_statistics.sql", "15_parts.sql", "16_ddl.sql", "18_python.sql")
     return "\n".join((_folder("sql") / name).read_text() for name in parts)
 
 
@@ -36,3 +36,15 @@ def plpython_sql() -> str:
     """The script that makes what all PL/Python trigger functions share, if the database has the language."""
     script = (_folder("sql") / "20_plpython.sql").read_text()
     return script.replace("-- plpython/maintain.py\n", (_folder("plpython") / "maintain.py").read_text())
+
+
+@cache
+def values_py() -> str:
+    """How values cross between Postgres and a shipped function, as Python."""
+    return (_folder("plpython") / "values.py").read_text()
+
+
+@cache
+def python_sql() -> str:
+    """The functions that row functions are compiled to; making them twice changes nothing."""
+    return (_folder("sql") / "18_python.sql").read_text()

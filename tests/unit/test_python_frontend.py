@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import runpy
 from datetime import date, datetime
@@ -171,7 +170,6 @@ def test_rows_can_be_copied_with_other_fields():
     text = sql_of(lambda i: Named(**dataclasses.asdict(i), item_id=1, number=2, date=i.sold.date()))
     assert "items.sold::date AS date" in text
     assert "items.price" in text
-    assert "items.note" in sql_of(lambda i: copy.deepcopy(i))
 
 
 def test_maps_after_maps_keep_their_parentheses():
@@ -233,56 +231,25 @@ def test_keys_of_several_columns_and_a_join_of_joins():
 @pytest.mark.parametrize(
     ("f", "construct"),
     [
-        (lambda i: i.price or 1.0, "a truth value"),
-        (lambda i: i.price > 1, "a comparison"),
-        (lambda i: i.price == 1, "a comparison"),
-        (lambda i: i.id in (1, 2), "a comparison"),
-        (lambda i: 1 if i.note is None else 2, "the test `is`"),
-        (lambda i: isinstance(i.id, int), "isinstance()"),
-        (lambda i: f"{i.note}", "text made of a value"),
-        (lambda i: f"{i!r}", "text made of a value"),
-        (lambda i: "%s" % i.id, "text made of a value"),  # noqa: UP031
-        (lambda i: list(i.note), "a loop over a value"),
-        (lambda i: i.note.upper(), "the attribute .upper of a value of type str | None"),
-        (lambda i: i.note[0], "a look into a value"),
-        (lambda i: len(i.note), "a look into a value"),
-        (lambda i: i.price / 2, "the operator /"),
-        (lambda i: round(i.price), "rounding"),
-        (lambda i: int(i.price), "the number behind a value"),
-        (lambda i: hash(i), "a set or dict of values"),
-        (lambda i: i.note + "x", "arithmetic on a value that may be None"),
-        (lambda i: i.price + Decimal(1), "arithmetic on float and Decimal"),
-        (lambda i: i.id.date(), "the method .date() of a value of type int"),
+        (lambda i: "%s" % i.id, "the operator % on str and int"),  # noqa: UP031
+        (lambda i: list(i.note), "a call of list()"),
+        (lambda i: hash(i), "a call of hash()"),
+        (lambda i: i.note + "x", "the operator + on a value that may be None"),
+        (lambda i: i.price + Decimal(1), "the operator + on float and Decimal"),
+        (lambda i: i.id.date(), "the attribute .date of a value of type int"),
         (lambda i: Priced(id=i.price, price=1), "a value of type float for the field Priced.id of type int"),
         (lambda i: Priced(id="1", price=1), "(Priced.id is int, not str"),
         (lambda i: Sale(item_id=1, number=1, date=i.sold), "type datetime for the field Sale.date"),
         (lambda i: [i], "a value of type list"),
     ],
 )
-def test_what_has_no_sql_is_refused_with_its_line(f, construct):
+def test_what_has_no_sql_and_no_type_is_refused_with_its_line(f, construct):
     with pytest.raises(UnsupportedQuery) as refused:
         sql_of(f)
     message = str(refused.value)
     assert construct in message
     assert f"in <lambda> at {__file__}:{f.__code__.co_firstlineno}" in message
     assert "HINT" in message
-
-
-def half(x):
-    return x / 2  # the line that is named
-
-
-def make(i: Item) -> Priced:
-    price = half(i.price)
-    return Priced(id=i.id, price=price)
-
-
-def test_the_place_is_the_users_own_line_also_below_the_row_function():
-    with pytest.raises(UnsupportedQuery) as refused:
-        sql_of(make)
-    assert f"the operator / (of type float) in make at {__file__}:{half.__code__.co_firstlineno + 1}" in str(
-        refused.value
-    )
 
 
 def test_a_mistake_of_the_users_is_his_own_error():
@@ -307,7 +274,11 @@ def test_refused_operators():
     with pytest.raises(UnsupportedQuery, match="a cache of rows that are no Data but Pair"):
         compiled(lambda i, s: st.join(s, s, on_left=by_number, on_right=by_number))
     with pytest.raises(UnsupportedQuery, match="a sum that starts at 1"):
-        compiled(lambda i, s: st.group_reduce_flatten(s, by=by_number, zero=lambda: 1, pick_value=half))
+        compiled(
+            lambda i, s: st.group_reduce_flatten(
+                s, by=by_number, zero=lambda: 1, pick_value=lambda s: s.number
+            )
+        )
     with pytest.raises(UnsupportedQuery, match=r"an index of .* that picks no field"):
         st.Index.pick(Item, lambda i: 1)
 

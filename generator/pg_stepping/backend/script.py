@@ -15,6 +15,7 @@ from pg_stepping.backend.tables import aside_tables, state_table
 from pg_stepping.backend.triggers import follow_call, function_name
 from pg_stepping.delta import Published, StageProgram
 from pg_stepping.delta.terms import quote_table
+from pg_stepping.frontend.database_functions import Shipped
 from pg_stepping.frontend.dialect import quote_lines, quote_text
 from pg_stepping.frontend.sql import Query
 from pg_stepping.ir import Project, Table
@@ -54,6 +55,7 @@ class Definition:
     published: Published
     language: str
     indexes: tuple[tuple[str, ...], ...]
+    functions: tuple[Shipped, ...] = ()
 
 
 def fingerprint_of(definition: Definition) -> str:
@@ -77,7 +79,7 @@ def _up(definition: Definition) -> str:
     name, programs = str(definition.view), definition.programs
     settings = all_settings(definition)
     language = plpython if definition.language == "plpython3u" else plpgsql
-    parts = [_heading(definition)]
+    parts = [_heading(definition), *(function.sql for function in definition.functions)]
     for program in programs:
         stage, function = program.stage, function_name(program)
         what = f"State of the maintained view {name}, {_kind(program)}. Only its triggers write here."

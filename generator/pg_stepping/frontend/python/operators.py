@@ -15,9 +15,10 @@ from sqlglot import exp
 
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.python.data import Data, Pair
+from pg_stepping.frontend.python.functions import compile_row_function
 from pg_stepping.frontend.python.index import Index
 from pg_stepping.frontend.python.scalar import Scalar, as_scalar, common
-from pg_stepping.frontend.python.tracing import leaves, normal, read, row_of, trace
+from pg_stepping.frontend.python.tracing import leaves, read, row_of, trace
 from pg_stepping.frontend.python.types import FieldType
 
 T = TypeVar("T")
@@ -112,7 +113,7 @@ def map(zset: ZSet[T], *, f: Callable[[T], U]) -> ZSet[U]:
 
     `f` becomes SQL: it is called once, with a row of stand-ins. Raises UnsupportedQuery if it has none.
     """
-    return ZSet(Map(zset.operator, trace(f, read(zset.operator.row), normal)), zset.kept)
+    return ZSet(Map(zset.operator, compile_row_function(f, read(zset.operator.row))), zset.kept)
 
 
 def group_reduce_flatten(

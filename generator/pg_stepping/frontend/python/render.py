@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import Canonical
+from pg_stepping.frontend.python.functions.templates import within
 from pg_stepping.frontend.python.operators import Group, Join, Map, Operator, Source
 from pg_stepping.frontend.python.tracing import leaves
-from pg_stepping.frontend.python.types import operand
 from pg_stepping.ir.types import fresh
 
 Place = Callable[[Source], tuple[str | None, str]]
@@ -96,8 +96,7 @@ def _substituted(expression: exp.Expression, columns: dict[str, exp.Expression])
         if not isinstance(node, exp.Column):
             return node
         column = columns[node.name].copy()
-        inside = isinstance(node.parent, exp.Binary | exp.Neg | exp.Cast)
-        return operand(column) if inside else column
+        return within(node, column)
 
     return expression.copy().transform(one)
 

@@ -27,6 +27,7 @@ class NotTraceable(Exception):
         super().__init__(construct)
         self.construct = construct
         self.hint = hint
+        self.place: str | None = None  # file:line, where the source was read
 
 
 class Scalar:
@@ -36,8 +37,9 @@ class Scalar:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[Any]:
-        """What isinstance() asks for, and would quietly say no; only dataclasses may, to copy a row."""
-        if sys._getframe(1).f_globals.get("__name__") == dataclasses.__name__:
+        """What isinstance() asks for, and would quietly say no; only we and dataclasses may ask."""
+        asks = str(sys._getframe(1).f_globals.get("__name__"))
+        if asks == dataclasses.__name__ or asks.startswith("pg_stepping."):
             return Scalar
         raise NotTraceable(f"isinstance() (of type {self.type})")
 

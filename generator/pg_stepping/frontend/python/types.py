@@ -77,9 +77,23 @@ class FieldType:
         return exp.Cast(this=operand(expression), to=exp.DataType.build(self.sql, dialect="postgres"))
 
 
+# What needs no parentheses. (A call with its schema is a Dot.)
+_ALONE = (
+    exp.Column,
+    exp.Literal,
+    exp.Anonymous,
+    exp.Dot,
+    exp.Paren,
+    exp.Cast,
+    exp.Case,
+    exp.Boolean,
+    exp.Identifier,
+)
+
+
 def operand(expression: exp.Expression) -> exp.Expression:
     """`expression` as it may stand beside an operator or before a cast."""
-    return exp.Paren(this=expression) if isinstance(expression, exp.Binary | exp.Neg) else expression
+    return expression if isinstance(expression, _ALONE) else exp.Paren(this=expression)
 
 
 def field_type(annotation: object, name: str) -> FieldType:

@@ -1,0 +1,149 @@
+"""Functions of the database that queries call: made with the view, dropped with the last that calls them.
+
+A function's name ends in a hash of all that it does, so that a name means one thing for ever, and a view
+whose function changes is another view.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pg_stepping.errors import UnsupportedServer
+from pg_stepping.frontend.dialect import is_placeholder, quote_lines, quote_name, quote_text
+from pg_stepping.frontend.postgres import Connection, execute, run_script, savepoint
+
+_CALL = re.compile(r'\bstepping\s*\.\s*"?([A-Za-z_][A-Za-z0-9_]*)"?')
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A PL/Python function in schema stepping.
+
+    `arguments` are names and SQL types; `returns` is what stands after RETURNS; `says` tells what it is of
+    and why it is Python; `requires` are packages that the server's Python must have; `after` is SQL that
+    follows, for what is more than one function.
+    """
+
+    name: str
+    arguments: tuple[tuple[str, str], ...]
+    returns: str
+    body: str
+    says: str
+    place: str
+    requires: tuple[str, ...] = ()
+    strict: bool = False
+    after: str = ""
+
+    @property
+    def signature(self) -> str:
+        return f"stepping.{quote_name(self.name)}({', '.join(kind for _, kind in self.arguments)})"
+
+    @property
+    def sql(self) -> str:
+        """The statements that make it, whether or not it is there."""
+        listed = ", ".join(f"{quote_name(name)} {kind}" for name, kind in self.arguments)
+        how = [
+            "IMMUTABLE",
+            "PARALLEL SAFE",
+            "COST 1000",
+            *(["STRICT"] if self.strict else []),
+            *self._settings,
+        ]
+        return (
+            f"{self._check}CREATE OR REPLACE FUNCTION stepping.{quote_name(self.name)}({listed})"
+            f" RETURNS {self.returns}\n"
+            f"LANGUAGE plpython3u {' '.join(how)}\n"
+            f"AS {_quoted(self.body, 'python')};\n"
+            f"COMMENT ON FUNCTION {self.signature} IS {quote_text(self.says)};{self.after}"
+        )
+
+    @property
+    def _settings(self) -> list[str]:
+        """How Postgres prints the arguments that PL/Python hands over as text."""
+        kinds = " ".join([*(kind for _, kind in self.arguments), self.returns])
+        found = []
+        if "date" in kinds or "timestamp" in kinds:
+            found.append("SET DateStyle = 'ISO, YMD'")
+        if "with time zone" in kinds:
+            found.append("SET TimeZone = 'UTC'")
+        if "interval" in kinds:
+            found.append("SET IntervalStyle = 'postgres'")
+        return found
+
+    @property
+    def _check(self) -> str:
+        """Whether the server's Python has what the function imports."""
+        if not self.requires:
+            return ""
+        lines = [
+            "import importlib.util",
+            f"for name in {list(self.requires)!r}:",
+            "    if importlib.util.find_spec(name) is None:",
+            "        plpy.error(",
+            f"            'the Python of the server lacks the package ' + name + ', for {self.place}',",
+            "            hint='install it for the Python that PL/Python runs on, or do without it',",
+            "            sqlstate='0A000',",
+            "        )",
+        ]
+        return f"DO LANGUAGE plpython3u {_quoted(chr(10).join(lines), 'check')};\n"
+
+
+def _quoted(text: str, tag: str) -> str:
+    text = f"\n{text}\n"
+    if is_placeholder(text):
+        return quote_lines(text)
+    while f"${tag}$" in text:
+        tag += "_"
+    return f"${tag}${text}${tag}$"
+
+
+REGISTRY: dict[str, Shipped] = {}
+
+
+def register(function: Shipped) -> Shipped:
+    """Make it known to all queries of this process that call it by its name."""
+    return REGISTRY.setdefault(function.name, function)
+
+
+def called_in(query: str) -> tuple[Shipped, ...]:
+    """The functions that a query's text calls, by name."""
+    found = {name for name in _CALL.findall(query) if name in REGISTRY}
+    return tuple(REGISTRY[name] for name in sorted(found))
+
+
+def calls_catalog(query: str) -> bool:
+    """Whether the query calls functions in schema stepping."""
+    return _CALL.search(query) is not None
+
+
+@contextmanager
+def there_meanwhile(conn: Connection, query: str, catalog: str) -> Iterator[tuple[Shipped, ...]]:
+    """Within this block the database has the functions that the query calls, and nothing of them after it.
+
+    Gives those that are shipped; `catalog` makes the others. Raises UnsupportedServer if the database has no
+    PL/Python for one.
+    """
+    if not calls_catalog(query):
+        yield ()
+        return
+    functions = called_in(query)
+    _check_language(conn, functions)
+    with savepoint(conn, undo=True):
+        execute(conn, "SET LOCAL client_min_messages = warning")
+        run_script(conn, "\n".join([catalog, *(f.sql for f in functions)]))
+        yield functions
+
+
+def _check_language(conn: Connection, functions: tuple[Shipped, ...]) -> None:
+    if not functions:
+        return
+    there = execute(conn, "SELECT FROM pg_language WHERE lanname = 'plpython3u'").fetchone()
+    if there is None:
+        first = functions[0]
+        raise UnsupportedServer(
+            f"{first.place} must run as Python in the database, which does not have plpython3u: {first.says}",
+            hint="as a superuser: CREATE EXTENSION plpython3u; or write the function so that it becomes SQL",
+        )

@@ -1,0 +1,278 @@
+"""What a function may not do if its result is to depend on its arguments alone: refused by name and line.
+
+That is what can be seen in its source: the clock, randomness, input and output, globals that change, the
+order of sets, hash() and id(). What cannot be seen `verify` finds.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import linecache
+import types
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.frontend.python.functions.source import Source
+
+_MODULES = frozenset(
+    """
+    time random secrets os sys socket ssl subprocess threading multiprocessing asyncio concurrent select
+    selectors signal tempfile shutil glob pathlib io logging urllib.request http ftplib smtplib poplib imaplib
+    socketserver sqlite3 dbm shelve platform getpass locale gc weakref inspect ctypes mmap resource pwd grp
+    fileinput builtins importlib runpy code pdb atexit sched queue numpy.random requests httpx psycopg
+    """.split()
+)
+_ALLOWED = frozenset(
+    """
+    os.path.basename os.path.dirname os.path.join os.path.split os.path.splitext os.path.normpath os.fspath
+    os.sep pathlib.PurePath pathlib.PurePosixPath pathlib.PureWindowsPath io.StringIO io.BytesIO sys.maxsize
+    http.HTTPStatus posixpath
+    """.split()
+)
+_NAMES = {
+    "datetime.datetime.now": "the clock", "datetime.datetime.utcnow": "the clock",
+    "datetime.datetime.today": "the clock", "datetime.date.today": "the clock",
+    "datetime.datetime.fromtimestamp": "the server's time zone",
+    "datetime.date.fromtimestamp": "the server's time zone",
+    "uuid.uuid1": "the clock", "uuid.uuid4": "randomness", "uuid.getnode": "the machine",
+}  # fmt: skip
+_WORDS = {"time": "the clock", "sched": "the clock", "random": "randomness", "secrets": "randomness",
+          "numpy.random": "randomness"}  # fmt: skip
+_BUILTINS = {
+    "open": "input and output", "print": "input and output", "input": "input and output",
+    "exec": "code made at run time", "eval": "code made at run time", "compile": "code made at run time",
+    "__import__": "code made at run time", "globals": "globals", "locals": "locals", "vars": "locals",
+    "hash": "a hash that differs from process to process", "id": "addresses",
+    "breakpoint": "input and output",
+}  # fmt: skip
+_CHANGING = frozenset(
+    "append extend insert remove pop popitem clear sort reverse add discard update setdefault".split()
+)
+_ORDERED = frozenset("list tuple iter next enumerate zip map filter sum str repr reversed".split())
+_ORDERLESS = ("sorted", "len", "min", "max", "any", "all", "set", "frozenset", "isinstance", "bool")
+HINT = (
+    "a row function depends on its arguments alone: pass what it needs as a field, or compute it on reading"
+)
+
+
+def _refused(source: Source, node: ast.AST, what: str) -> UnsupportedQuery:
+    return UnsupportedQuery(f"{what} in {source.name} at {source.place(node)}", hint=HINT)
+
+
+def check_global(source: Source, node: ast.AST, name: str, value: Any) -> None:
+    """Refuse a global that other code changes: the query would know only what it is now."""
+    if isinstance(value, types.ModuleType | types.FunctionType | types.BuiltinFunctionType | type):
+        return
+    if name in source.function.__globals__ and name in _changed_in(source.function.__code__.co_filename):
+        raise _refused(source, node, f"the global {name}, which changes,")
+
+
+def check_pure(source: Source) -> None:
+    """Refuse, by name and line, what makes the function depend on more than its arguments."""
+    sets = _set_names(source)
+    free = _orderless(source.tree)
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Global):
+            raise _refused(source, node, f"the global {node.names[0]}, which it sets,")
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            raise _refused(source, node, "asynchronous code")
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            _check_import(source, node)
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            _check_name(source, node)
+        root = _changed(node)
+        if root is not None and root in source.names and root not in _bound(source):
+            raise _refused(source, node, f"the global {root}, which it changes,")
+        for over in _iterated(node) if node not in free else ():
+            if _is_set(over, sets, source):
+                raise _refused(source, over, "the order of a set (use sorted())")
+
+
+def _check_name(source: Source, node: ast.Name | ast.Attribute) -> None:
+    path = _path(source, node)
+    if path is None:
+        return
+    if path.startswith("builtins."):
+        reads = _BUILTINS.get(path.removeprefix("builtins."))
+        if reads is not None:
+            raise _refused(source, node, f"{path.removeprefix('builtins.')}() ({reads})")
+        return
+    reason = forbidden(path)
+    if reason is not None:
+        raise _refused(source, node, f"{path} ({reason})")
+    if isinstance(node, ast.Name):
+        check_global(source, node, node.id, source.names[node.id])
+
+
+def forbidden(path: str) -> str | None:
+    """Why what has this dotted path is no part of a pure function; None if it may be."""
+    if path in _NAMES:
+        return _NAMES[path]
+    parts = path.split(".")
+    prefixes = [".".join(parts[: i + 1]) for i in range(len(parts))]
+    if any(p in _ALLOWED for p in prefixes) or path in ("os", "os.path", "pathlib", "io", "http", "sys"):
+        return None  # a module by itself: what is taken from it is looked at
+    module = next((p for p in prefixes if p in _MODULES), None)
+    if module is None or (len(parts) == 1 and parts[0] in ("time", "random")):
+        return None
+    return _WORDS.get(module, "input and output, or the state of the process")
+
+
+def _check_import(source: Source, node: ast.Import | ast.ImportFrom) -> None:
+    for alias in node.names:
+        path = alias.name if isinstance(node, ast.Import) else f"{node.module}.{alias.name}"
+        reason = forbidden(path) or (forbidden(f"{path}.x") if isinstance(node, ast.Import) else None)
+        if reason is not None:
+            raise _refused(source, node, f"the import of {path} ({reason})")
+
+
+def _path(source: Source, node: ast.expr) -> str | None:
+    """The dotted path of a module's content that a name or an attribute stands for."""
+    if isinstance(node, ast.Name):
+        if node.id not in source.names or node.id in _bound(source):
+            return None
+        value = source.names[node.id]
+        own = getattr(builtins, node.id, None) is value
+        return f"builtins.{node.id}" if own else path_of(value)
+    if not isinstance(node, ast.Attribute):
+        return None
+    before = _path(source, node.value)
+    if before is None:
+        return None
+    value = _value(source, node)
+    return f"{before}.{node.attr}" if value is None else path_of(value) or f"{before}.{node.attr}"
+
+
+def _value(source: Source, node: ast.expr) -> Any:
+    if isinstance(node, ast.Name):
+        return source.names.get(node.id)
+    assert isinstance(node, ast.Attribute)
+    value = getattr(_value(source, node.value), node.attr, None)
+    return value if isinstance(value, types.ModuleType | types.FunctionType | type) else None
+
+
+def path_of(value: Any) -> str | None:
+    """`datetime.datetime` of the class, `time` of the module; None of a value that is no such thing."""
+    if isinstance(value, types.ModuleType):
+        return {"posixpath": "os.path", "ntpath": "os.path"}.get(value.__name__, value.__name__)
+    if isinstance(value, types.BuiltinMethodType) and isinstance(value.__self__, types.ModuleType | type):
+        owner = path_of(value.__self__)
+        owner = {"posix": "os", "nt": "os", "_random": "random"}.get(owner or "", owner)
+        return f"{owner}.{value.__name__}"
+    own = getattr(value, "__self__", None)
+    if own is not None and type(own).__module__ in ("random", "_random"):
+        return f"random.{getattr(value, '__name__', '')}"
+    if isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
+        module = {"posixpath": "os.path", "_io": "io"}.get(value.__module__, value.__module__)
+        return f"{module}.{value.__qualname__}"
+    return None
+
+
+# --- what changes ---------------------------------------------------------------------------------
+
+
+def _changed(node: ast.AST) -> str | None:
+    """The name of the variable whose value the node changes: by an item, an attribute or a method."""
+    targets: list[ast.expr] = []
+    match node:
+        case ast.Assign():
+            targets = node.targets
+        case ast.AugAssign() | ast.AnnAssign():
+            targets = [node.target]
+        case ast.Delete():
+            targets = node.targets
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if method in _CHANGING:
+            return name
+    for target in targets:
+        root: ast.expr = target
+        while isinstance(root, ast.Subscript | ast.Attribute):
+            root = root.value
+        if root is not target and isinstance(root, ast.Name):
+            return root.id
+    return None
+
+
+@cache
+def _changed_in(filename: str) -> frozenset[str]:
+    """The globals of a file that its code changes after they are made."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(filename)))
+    except SyntaxError:
+        return frozenset()
+    found = {n for node in ast.walk(tree) if isinstance(node, ast.Global) for n in node.names}
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            own = {
+                n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
+            own |= {a.arg for a in ast.walk(function) if isinstance(a, ast.arg)}
+            changed = filter(None, map(_changed, ast.walk(function)))
+            found |= {name for name in changed if name not in own}
+    return frozenset(found)
+
+
+@cache
+def _bound(source: Source) -> frozenset[str]:
+    """The names that the function itself binds."""
+    names = {
+        n.id for n in ast.walk(source.tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
+    }
+    return frozenset(names | {a.arg for a in ast.walk(source.tree) if isinstance(a, ast.arg)})
+
+
+# --- sets -----------------------------------------------------------------------------------------
+
+
+def _set_names(source: Source) -> frozenset[str]:
+    found = {n for n, v in source.names.items() if isinstance(v, set | frozenset)}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Assign) and _is_set(node.value, frozenset(found), source):
+            found |= {t.id for t in node.targets if isinstance(t, ast.Name)}
+    return frozenset(found)
+
+
+def _is_set(node: ast.expr, names: frozenset[str], source: Source) -> bool:
+    match node:
+        case ast.Set() | ast.SetComp():
+            return True
+        case ast.Name(id=name):
+            return name in names
+        case ast.Call(func=ast.Name(id="set" | "frozenset")):
+            return True
+        case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() | ast.BitXor() | ast.Sub(), right=right):
+            return _is_set(left, names, source) or _is_set(right, names, source)
+    return False
+
+
+def _orderless(tree: ast.AST) -> set[ast.AST]:
+    """The loops of comprehensions whose order does not matter: of sets, and within sorted() and its like."""
+    found: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.SetComp(generators=loops):
+                found.update(loops)
+            case ast.Call(
+                func=ast.Name(id=name), args=[ast.GeneratorExp() | ast.ListComp() as inner, *_]
+            ) if name in _ORDERLESS:
+                found.update(inner.generators)
+    return found
+
+
+def _iterated(node: ast.AST) -> Iterator[ast.expr]:
+    """What is gone through in order."""
+    match node:
+        case ast.For(iter=over):
+            yield over
+        case ast.comprehension(iter=over):
+            yield over
+        case ast.Starred(value=value) | ast.FormattedValue(value=value):
+            yield value
+        case ast.Call(func=ast.Name(id=name), args=args) if name in _ORDERED:
+            yield from args
+        case ast.Call(func=ast.Attribute(attr="join"), args=args):
+            yield from args
+        case ast.Call(func=ast.Attribute(value=value, attr="pop"), args=[]):
+            yield value

@@ -1,0 +1,226 @@
+"""From a row function to the expressions of its result: SQL where that is the same, else shipped calls."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.frontend.python.data import Data, resolved
+from pg_stepping.frontend.python.functions.interpreter import Unknown, interpret
+from pg_stepping.frontend.python.functions.operations import TRUE, is_scalar, lift, truth
+from pg_stepping.frontend.python.functions.origin import is_users
+from pg_stepping.frontend.python.functions.shapes import is_row, normal, parts, rebuilt, row_of
+from pg_stepping.frontend.python.functions.ship import Shipping, shipping
+from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, source_of
+from pg_stepping.frontend.python.scalar import NotTraceable, Scalar
+from pg_stepping.frontend.python.tracing import trace
+from pg_stepping.frontend.python.types import FieldType
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """How a function of a query runs: as `SQL` or as `Python`, and `why`; `place` is file and line."""
+
+    name: str
+    place: str
+    runs: str
+    why: str
+
+
+_NOTES: ContextVar[list[Note] | None] = ContextVar("notes", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[list[Note]]:
+    """Collect a note of each function that is compiled meanwhile."""
+    notes: list[Note] = []
+    token = _NOTES.set(notes)
+    try:
+        yield notes
+    finally:
+        _NOTES.reset(token)
+
+
+def compile_row_function(function: Callable[..., object], *rows: Any, returns: Any = None) -> Any:
+    """What `function` returns for `rows`: a row whose leaves are SQL over the leaves of the arguments.
+
+    Each argument is a row of stand-ins (rows.row_of): Data, Pair, tuple or a single Scalar, and so is the
+    result. What cannot be said in SQL becomes calls of a PL/Python function, one for each such leaf; these
+    are expressions like any other. `returns` is the type of the result where the caller knows it (`bool` for
+    a filter, the type of `zero` for a sum, a Data class, Pair[...], tuple[...]); without it the function's
+    own annotation says it, if it must be known.
+
+    Raises UnsupportedQuery, with the function and the user's file and line, for what has no SQL and may not
+    be shipped.
+    """
+    try:
+        value = interpret(function, rows)
+    except NoSource:
+        return _traced(function, rows, returns)
+    except NotTraceable as reason:
+        value = Unknown(reason)
+    compiled = _Compiled(function, rows, returns)
+    try:
+        result = compiled.finished(value)
+    except NotTraceable as reason:
+        raise compiled.refused(reason) from None
+    _note(compiled)
+    return result
+
+
+def _traced(function: Callable[..., object], rows: tuple[Any, ...], returns: Any) -> Any:
+    """The same for a function whose source is not at hand: it is called, and must be straight-line code."""
+    made = (
+        trace(lambda row: function(*row), rows, normal)
+        if len(rows) != 1
+        else trace(function, rows[0], normal)
+    )
+    return lift(truth(made)) if returns is bool else made
+
+
+@dataclass(slots=True)
+class _Compiled:
+    """A function's result on its way to expressions."""
+
+    function: Callable[..., object]
+    rows: tuple[Any, ...]
+    returns: Any
+    why: NotTraceable | None = None
+    _shipping: Shipping | None = None
+
+    def finished(self, value: Any) -> Any:
+        if self.returns is bool:
+            if isinstance(value, Unknown):
+                return self._shipped(value, FieldType(bool), ())
+            made = value if not is_row(value) else True
+            return TRUE if made is True else lift(truth(made))
+        return normal(self._without_unknowns(value, self._annotation, ()))
+
+    def _without_unknowns(self, value: Any, annotation: Any, path: tuple[str, ...]) -> Any:
+        """The value with calls of shipped functions for what has no SQL."""
+        if isinstance(value, Unknown):
+            if annotation is None:
+                raise value.reason
+            return self._all_shipped(value, row_of(annotation), path)
+        if not is_row(value) or is_scalar(value):
+            return value
+        made = [
+            (
+                name,
+                self._without_unknowns(part, _part(annotation, value, name), (*path, name) if name else path),
+            )
+            for name, part in parts(value)
+        ]
+        return rebuilt(value, made)
+
+    def _all_shipped(self, unknown: Unknown, row: Any, path: tuple[str, ...]) -> Any:
+        if is_scalar(row):
+            return self._shipped(unknown, row.type, path)
+        return rebuilt(
+            row, [(n, self._all_shipped(unknown, p, (*path, n) if n else path)) for n, p in parts(row)]
+        )
+
+    def _shipped(self, unknown: Unknown, kind: FieldType, path: tuple[str, ...]) -> Scalar:
+        if self._shipping is None:
+            self.why = unknown.reason
+            self._shipping = shipping(self.function, self.rows, f"{unknown.reason.construct} has no SQL")
+        return self._shipping.leaf(path, kind, as_truth=self.returns is bool)
+
+    @property
+    def _annotation(self) -> Any:
+        """The type of the result: told by the caller, the function or its text; None if unknown."""
+        if self.returns is not None:
+            return self.returns
+        inner = bound(self.function)[0]
+        return _annotated(inner) if isinstance(inner, types.FunctionType) else None
+
+    def refused(self, reason: NotTraceable) -> UnsupportedQuery:
+        inner = bound(self.function)[0]
+        name = getattr(inner, "__qualname__", repr(inner)).rsplit("<locals>.")[-1]
+        code = inner.__code__ if isinstance(inner, types.FunctionType) else None
+        place = reason.place or (f"{code.co_filename}:{code.co_firstlineno}" if code else "")
+        hint = reason.hint
+        if reason.place is not None and self._annotation is None:
+            hint = "annotate what the function returns: then it can run as Python in the database"
+        return UnsupportedQuery(f"{reason.construct} in {name} at {place}", hint=hint)
+
+
+def _part(annotation: Any, row: Any, name: str) -> Any:
+    """The type of a part of a row."""
+    if isinstance(row, Data):
+        known = getattr(type(row), "field_types", None)
+        return known()[name] if known else {f.name: f.type for f in dataclasses.fields(row)}[name]  # type: ignore[arg-type]
+    arguments = typing.get_args(annotation)
+    if isinstance(row, tuple):
+        return arguments[int(name)] if len(arguments) == len(row) else None
+    return arguments[("left", "right").index(name)] if len(arguments) == 2 else None
+
+
+def _annotated(function: types.FunctionType) -> Any:
+    """What a function says that it returns; of a lambda, what its text leaves no doubt of."""
+    if "return" in function.__annotations__:
+        source = source_of(function)
+        known = {**vars(typing), **source.names, **_cells(function)}
+        found = resolved({"return": function.__annotations__["return"]}, known, function.__module__)["return"]
+        return None if isinstance(found, str) or found is None else found
+    source = source_of(function)
+    return _plain_type(source.tree.body, source) if isinstance(source.tree, ast.Lambda) else None
+
+
+def _cells(function: types.FunctionType) -> dict[str, Any]:
+    return dict(inspect.getclosurevars(function).nonlocals) if function.__closure__ else {}
+
+
+_OF_TEXT = frozenset(
+    """
+    upper lower title capitalize casefold swapcase zfill ljust rjust center format hexdigest strftime
+    expandtabs
+    """.split()
+)
+
+
+def _plain_type(node: ast.expr, source: Source) -> Any:
+    match node:
+        case ast.JoinedStr():
+            return str
+        case ast.Compare() | ast.UnaryOp(op=ast.Not()):
+            return bool
+        case ast.Call(func=ast.Name(id=name)):
+            called = source.names.get(name)
+            if called in (int, float, str, bool, len):
+                return int if called is len else called
+            if isinstance(called, types.FunctionType) and is_users(called):
+                return _annotated(called)
+            called = called.func if isinstance(called, functools.partial) else called
+        case ast.Call(func=ast.Attribute(attr=name)) if name in _OF_TEXT:
+            return str
+    return None
+
+
+def _note(compiled: _Compiled) -> None:
+    notes = _NOTES.get()
+    inner = bound(compiled.function)[0]
+    if notes is None or not isinstance(inner, types.FunctionType):
+        return
+    code = inner.__code__
+    place = f"{code.co_filename.rpartition('/')[2]}, line {code.co_firstlineno}"
+    name = inner.__qualname__.rsplit("<locals>.")[-1]
+    if compiled.why is None:
+        note = Note(name, place, "SQL", "all of it has SQL of the same meaning")
+    else:
+        line = (compiled.why.place or "").rpartition(":")[2]
+        note = Note(
+            name, place, "Python", f"{compiled.why.construct} (line {line}) has no SQL of the same meaning"
+        )
+    if note not in notes:
+        notes.append(note)

@@ -1,0 +1,296 @@
+"""Shipping: a row function that has no SQL becomes PL/Python, one function a value.
+
+Each takes the leaves of the row that the function reads, typed, makes the row of them, calls the function
+and gives one leaf of what it returns. So a result is ordinary columns, each an expression of the query, and
+plans, deltas and verify are those of any other. What one call has computed is kept for the next of these.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from textwrap import indent
+from typing import Any
+from uuid import UUID
+
+from sqlglot import exp
+
+from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.frontend.database_functions import Shipped, register
+from pg_stepping.frontend.python.functions.program import Program, identifier
+from pg_stepping.frontend.python.functions.shapes import PRESENT, Maybe, leaves, parts
+from pg_stepping.frontend.python.functions.source import NoSource, bound, source_of
+from pg_stepping.frontend.python.functions.templates import sql
+from pg_stepping.frontend.python.scalar import Scalar
+from pg_stepping.frontend.python.types import FieldType
+from pg_stepping.ir.types import fresh
+from pg_stepping.shipped import values_py
+
+_NATIVE = (int, float, str, bool, Decimal, bytes)
+_NAMES: dict[Any, str] = {
+    date: "date",
+    datetime: "datetime",
+    time: "time",
+    timedelta: "timedelta",
+    UUID: "uuid",
+}
+Path = tuple[str, ...]
+_MADE = """\
+def _made(cls, **values):
+    row = object.__new__(cls)
+    for name, value in values.items():
+        object.__setattr__(row, name, value)
+    return row"""
+_KEPT = (int, str, bool, bytes, date, UUID)  # equal values of these are the same
+
+
+@dataclass(frozen=True, slots=True)
+class Shipping:
+    """A function on its way: its program, and how its arguments are made of columns."""
+
+    name: str
+    place: str
+    why: str
+    program: Program
+    arguments: tuple[tuple[str, FieldType, exp.Expression], ...]
+    call: str
+
+    def leaf(self, path: Sequence[str], kind: FieldType, *, as_truth: bool = False) -> Scalar:
+        """The call that gives the leaf at `path` of what the function returns."""
+        picked = "result" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in path)
+        program = self.program
+        out = f"bool({picked})" if as_truth else _out(picked, kind, self._named(path), program)
+        lines = [*([f"result = {self.call}"]), f"return {out}"]
+        if path:
+            lines = self._keeping(lines)
+        listed = ", ".join(name for name, _, _ in self.arguments)
+        defs = f"{program.text}\n{self._converters(kind)}".strip("\n")
+        defs += f"\n\ndef call({listed}):\n" + indent("\n".join(lines), "    ")
+        body = (
+            f"# {self.name} of {_file(self.place)}{', its ' + '.'.join(path) if path else ''}\n"
+            'call = SD.get("call")\nif call is None:\n    def load():\n'
+            + indent(f"{defs}\nreturn call", "        ")
+            + f'\n    call = SD["call"] = load()\nreturn call({listed})'
+        )
+        arguments = tuple((name, kind.sql) for name, kind, _ in self.arguments)
+        told = repr((body.partition("\n")[2], arguments, kind.sql))
+        label = identifier("_".join((self.name.strip("<>"), *path))).lower()[:40]
+        name = f"{label}_{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+        says = f"pg_stepping: {self.name} runs as Python, since {self.why}"
+        shipped = Shipped(
+            name, arguments, kind.sql, body, says, _file(self.place), tuple(sorted(program.requires))
+        )
+        register(shipped)
+        given = {f"a{i}": e for i, (_, _, e) in enumerate(self.arguments)}
+        listed = ", ".join(f"{{{n}}}" for n in given)
+        return Scalar(sql(f"stepping.{name}({listed})", **given), kind)
+
+    def _named(self, path: Sequence[str]) -> str:
+        return f"{self.name}(){''.join(f'.{p}' for p in path)}"
+
+    def _keeping(self, lines: list[str]) -> list[str]:
+        """Keep the last result for the functions of its other leaves, where equal arguments are the same."""
+        if not all(kind.python in _KEPT for _, kind, _ in self.arguments):
+            return lines
+        told = hashlib.sha256(f"{self.program.text}{self.call}".encode()).hexdigest()[:16]
+        given = "".join(f"{name}, " for name, _, _ in self.arguments)
+        return [
+            f'kept = GD.get("stepping {told}")',
+            f"if kept is None or kept[0] != ({given}):",
+            f'    kept = GD["stepping {told}"] = (({given}), {self.call})',
+            "result = kept[1]",
+            *lines[1:],
+        ]
+
+    def _converters(self, kind: FieldType) -> str:
+        kinds = [(k, "in") for _, k, _ in self.arguments] + [(kind, "out")]
+        wanted = {f"_{c}_{way}" for k, way in kinds for c in [_converter(k)] if c}
+        wanted |= {"_text_out"} if kind.python is str else set()
+        return converters(wanted | {"_checked"})
+
+
+def shipping(function: Callable[..., object], rows: Sequence[Any], why: str) -> Shipping:
+    """Gather what the function needs on the server.
+
+    Raises UnsupportedQuery, by name and place, if it is not pure, or reads what cannot go there.
+    """
+    inner, before, named = bound(function)
+    try:
+        source = source_of(inner)
+    except NoSource as reason:
+        raise UnsupportedQuery(f"{why}, and {reason}", hint="write the function in a file") from None
+    program = Program(f"{source.name} at {source.place()}")
+    bound_name = program.bind(
+        identifier(source.name.strip("<>").replace("lambda", "row_function")), inner, source.place()
+    )
+    parameters = _parameters(inner)[len(before) :]
+    arguments: list[tuple[str, FieldType, exp.Expression]] = []
+    made = [program.literal(v, source.place()) for v in before]
+    names = set(program.names)
+    for parameter, row in zip(parameters, rows, strict=False):
+        wanted = _paths_read(source.tree, parameter)
+        named_by: dict[Path, tuple[str, FieldType]] = {}
+        for path, leaf in leaves(row):
+            if wanted is None or any(path[: len(w)] == w or w[: len(path)] == path for w in wanted):
+                name = fresh(identifier("_".join(path).replace("?", "present") or parameter), names)
+                named_by[path] = (name, leaf.type)
+                arguments.append((name, leaf.type, leaf.expression))
+        made.append(_row(row, (), named_by, program, source.place()) or "None")
+    made += [f"{k}={program.literal(v, source.place())}" for k, v in named.items()]
+    call = f"{bound_name}({', '.join(made)})"
+    return Shipping(source.name, source.place(), why, program, tuple(arguments), call)
+
+
+def _parameters(function: Any) -> list[str]:
+    code = function.__code__
+    return list(code.co_varnames[: code.co_argcount])
+
+
+def _paths_read(tree: ast.AST, parameter: str) -> set[tuple[str, ...]] | None:
+    """The attribute paths of the parameter that the function reads; None if it uses the row as a whole."""
+    found: set[tuple[str, ...]] = set()
+    inner: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == parameter and isinstance(node.ctx, ast.Store):
+            return None
+        path: list[str] = []
+        root: ast.AST = node
+        while isinstance(root, ast.Attribute):
+            path.insert(0, root.attr)
+            inner.add(root.value)
+            root = root.value
+        if path and isinstance(root, ast.Name) and root.id == parameter and node not in inner:
+            found.add(tuple(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == parameter and node not in inner:
+            return None
+    return found
+
+
+def _row(
+    row: Any, path: Path, named: Mapping[Path, tuple[str, FieldType]], program: Program, where: str
+) -> str:
+    """The row as Python over the arguments; without what the function does not read."""
+    if type(row) is Scalar:
+        return _in(*named[path], program, where) if path in named else ""
+    made = {n: _row(p, (*path, n) if n else path, named, program, where) for n, p in parts(row)}
+    made = {name: text for name, text in made.items() if text}
+    if not made:
+        return ""
+    if type(row) is Maybe:
+        absent = "None" if row.absent is None else f"{program.bind('Empty', type(row.absent), where)}()"
+        return f"({made.get('')} if {made[PRESENT]} else {absent})"
+    if isinstance(row, tuple):
+        return "(" + "".join(f"{made.get(str(i))}, " for i in range(len(row))) + ")"
+    cls = program.bind(type(row).__name__, type(row), where)
+    given = ", ".join(f"{name}={text}" for name, text in made.items())
+    if len(made) == len(parts(row)) and not hasattr(type(row), "__post_init__"):
+        return f"{cls}({given})"
+    if _MADE not in program.lines:
+        program.lines.append(_MADE)
+    return f"_made({cls}, {given})"
+
+
+def _in(name: str, kind: FieldType, program: Program, where: str) -> str:
+    """The Python value of an argument."""
+    converter = _converter(kind)
+    if kind.python in _NATIVE:
+        return name
+    if isinstance(kind.python, type) and issubclass(kind.python, Enum):
+        cls = program.bind(kind.python.__name__, kind.python, where)
+        by_value = all(isinstance(m.value, str) for m in kind.python) or kind.sql == "bigint"
+        text = f"{cls}({name})" if by_value else f"{cls}[{name}]"
+    elif converter:
+        text = f"_{converter}_in({name})"
+    else:
+        raise UnsupportedQuery(f"a function that runs as Python with an argument of type {kind} ({where})",
+                               hint="pass it parts of plain types")  # fmt: skip
+    return f"(None if {name} is None else {text})" if kind.nullable else text
+
+
+def _out(value: str, kind: FieldType, what: str, program: Program) -> str:
+    """The value as Postgres takes it; its type is checked."""
+    says = repr(f"{what} is {kind}")
+    converter = _converter(kind)
+    if kind.python is float:
+        text = f"float(_checked({value}, (float, int), bool, {says}))"
+    elif kind.python in (int, bool, Decimal, bytes):
+        name = "_decimal.Decimal" if kind.python is Decimal else kind.python.__name__
+        if kind.python is Decimal:
+            program.imports.add("import decimal as _decimal")
+        text = f"_checked({value}, {name}, {'bool' if kind.python is int else '()'}, {says})"
+    elif kind.python is str:
+        text = f"_text_out(_checked({value}, str, (), {says}))"
+    elif isinstance(kind.python, type) and issubclass(kind.python, Enum):
+        cls = program.bind(kind.python.__name__, kind.python, what)
+        by_value = all(isinstance(m.value, str) for m in kind.python) or kind.sql == "bigint"
+        text = f"_checked({value}, {cls}, (), {says}).{'value' if by_value else 'name'}"
+    elif converter:
+        classes = {
+            "date": "date",
+            "datetime": "datetime",
+            "instant": "datetime",
+            "time": "time",
+            "timedelta": "timedelta",
+        }
+        cls = f"_datetime.{classes[converter]}" if converter in classes else "_uuid.UUID"
+        but = "_datetime.datetime" if converter == "date" else "()"
+        text = (
+            f"_{converter}_out(_checked({value}, {cls}, {but}, {says}))"
+            if converter != "uuid"
+            else f"str(_checked({value}, {cls}, (), {says}))"
+        )
+        program.imports.add("import uuid as _uuid" if converter == "uuid" else "import datetime as _datetime")
+    else:
+        construct = f"{what}, of type {kind}, which a function that runs as Python cannot make"
+        raise UnsupportedQuery(construct, hint="make it of plain types")
+    return f"(None if {value} is None else {text})" if kind.nullable else text
+
+
+def _converter(kind: FieldType) -> str | None:
+    if kind.python in _NATIVE:
+        return None
+    if kind.sql == "timestamp with time zone":
+        return "instant"
+    return _NAMES.get(kind.python)
+
+
+@cache
+def _converter_sources() -> dict[str, tuple[str, frozenset[str]]]:
+    """The functions of plpython/values.py, and the imports: each its text and the names that it reads."""
+    tree = ast.parse(values_py())
+    found = {}
+    for node in tree.body:
+        read = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+        if isinstance(node, ast.FunctionDef):
+            for argument in node.args.args:
+                argument.annotation = None
+            node.returns = None
+            if isinstance(node.body[0], ast.Expr) and len(node.body) > 1:
+                node.body = node.body[1:]
+            read = frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+            found[node.name] = (ast.unparse(node), read)
+        elif isinstance(node, ast.Import):
+            found[node.names[0].asname or ""] = (ast.unparse(node), frozenset())
+    return found
+
+
+def converters(wanted: set[str]) -> str:
+    """The text of these functions with all that they use."""
+    sources = _converter_sources()
+    need = {name for name in wanted if name in sources}
+    while more := {n for name in need for n in sources[name][1] if n in sources} - need:
+        need |= more
+    ordered = [name for name in sources if name in need]
+    return "\n".join(sources[name][0] for name in ordered)
+
+
+def _file(place: str) -> str:
+    path, _, line = place.rpartition(":")
+    return f"{path.rpartition('/')[2]}, line {line}"

@@ -1,0 +1,94 @@
+-- Arithmetic as Python has it, for row functions that are compiled to SQL. All are pure, and inlined where possible.
+
+-- a // b: rounds down, where / of Postgres cuts off.
+CREATE OR REPLACE FUNCTION stepping.floor_division(a bigint, b bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN a / b - CASE WHEN a % b <> 0 AND (a < 0) <> (b < 0) THEN 1 ELSE 0 END;
+
+-- a % b: has the sign of b, where % of Postgres has that of a.
+CREATE OR REPLACE FUNCTION stepping.modulo(a bigint, b bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN a % b + CASE WHEN a % b <> 0 AND (a < 0) <> (b < 0) THEN b ELSE 0 END;
+
+-- a / b of two ints: the float nearest to the exact quotient. Ints up to 2^53 are floats; beyond, 60 decimals decide.
+CREATE OR REPLACE FUNCTION stepping.true_division(a bigint, b bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN a BETWEEN -9007199254740992 AND 9007199254740992 AND b BETWEEN -9007199254740992 AND 9007199254740992
+    THEN a::double precision / b::double precision
+    ELSE (a::numeric(80, 60) / b)::double precision END;
+
+-- a / b of two floats: NaN / 0 is an error, too.
+CREATE OR REPLACE FUNCTION stepping.true_division(a double precision, b double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN b = 0 THEN 1::double precision / b ELSE a / b END;
+
+-- The exact result of a Decimal operation as Python's default context gives it: 28 digits, half to even.
+CREATE OR REPLACE FUNCTION stepping.decimal_result(x numeric) RETURNS numeric
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    digits integer := length(ltrim(replace(abs(x)::text, '.', ''), '0'));
+    exponent integer := digits - 28 - scale(x);
+    unit numeric;
+    quotient numeric;
+    remainder numeric;
+BEGIN
+    IF scale(x) IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'numeric_value_out_of_range',
+            MESSAGE = concat('a Decimal became ', x),
+            HINT = 'Python raises decimal.InvalidOperation for what NaN and infinities may lead to; keep them out of the table.';
+    ELSIF digits <= 28 THEN
+        RETURN x;
+    END IF;
+    unit := concat('1e', exponent)::numeric;
+    quotient := div(abs(x), unit);
+    remainder := abs(x) - quotient * unit;
+    IF remainder * 2 > unit OR (remainder * 2 = unit AND mod(quotient, 2) = 1) THEN
+        quotient := quotient + 1;
+    END IF;
+    RETURN sign(x) * quotient * unit;
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION stepping.decimal(x numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN abs(x) < 1e14 AND scale(x) <= 14 THEN x ELSE stepping.decimal_result(x) END;
+
+-- A Decimal that is compared for order, for which Python raises if it is NaN.
+CREATE OR REPLACE FUNCTION stepping.refuse_nan(x numeric) RETURNS numeric
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $body$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'numeric_value_out_of_range',
+        MESSAGE = 'a Decimal that is NaN has no place in an order',
+        HINT = 'Python raises decimal.InvalidOperation here; keep NaN out of the table.';
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION stepping.ordered(x numeric) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN x = 'NaN' THEN stepping.refuse_nan(x) ELSE x END;
+
+-- Drops the shipped functions that no view calls any more: those whose name, which ends in a hash, no query has.
+CREATE OR REPLACE FUNCTION stepping.drop_uncalled() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    uncalled record;
+BEGIN
+    FOR uncalled IN
+        SELECT p.oid::regprocedure AS signature FROM pg_proc AS p
+        WHERE p.pronamespace = 'stepping'::regnamespace
+          AND starts_with(obj_description(p.oid, 'pg_proc'), 'pg_stepping: ')
+          AND NOT EXISTS (
+              SELECT FROM stepping.maintained_view AS v
+              WHERE strpos(v.query, substring(p.proname FROM '^.*_[0-9a-f]{12}')) > 0
+          )
+        ORDER BY p.prokind, p.oid  -- aggregates before the functions that they are made of
+    LOOP
+        EXECUTE concat('DROP ROUTINE ', uncalled.signature);
+    END LOOP;
+END
+$body$;
