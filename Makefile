@@ -13,7 +13,7 @@ SHAREDIR ?= $(shell $(PG_CONFIG) --sharedir)
 
 all: $(EXTENSION)
 
-$(EXTENSION): $(sort $(wildcard sql/[0-9]*.sql)) plpython/maintain.py sql/pg_stepping.control
+$(EXTENSION): $(filter-out sql/30_%,$(sort $(wildcard sql/[0-9]*.sql))) plpython/maintain.py sql/pg_stepping.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION pg_stepping" to load this file. \quit' > $@
 	cat $(filter %.sql,$^) | sed -e '/^-- plpython\/maintain.py$$/{r plpython/maintain.py' -e 'd}' >> $@
 

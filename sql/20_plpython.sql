@@ -1,8 +1,12 @@
--- What the PL/Python trigger functions of all views share, where the database has the language:
--- a session's first call loads it.
+-- What the PL/Python trigger functions of all views share, where the database has the language and this role may
+-- make functions in it: a session's first call loads it.
 DO $body$
 BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_language WHERE lanname = 'plpython3u') THEN
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_language AS l JOIN pg_catalog.pg_roles AS r ON r.rolname = current_user
+        WHERE l.lanname = 'plpython3u'
+          AND (r.rolsuper OR l.lanpltrusted AND pg_catalog.has_language_privilege(l.oid, 'USAGE'))
+    ) THEN
         CREATE OR REPLACE FUNCTION stepping.load_maintainer() RETURNS void
         LANGUAGE plpython3u
         AS $python$

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from pg_stepping.errors import InvalidQuery, ViewNotFound
+from pg_stepping.errors import InsufficientPrivilege, InvalidQuery, ViewNotFound
+from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded
-from pg_stepping.shipped import catalog_sql, plpython_sql, python_sql
+from pg_stepping.shipped import catalog_sql, plpython_sql, python_sql, superuser_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +52,61 @@ def init(conn: Connection) -> None:
     Runs in the caller's transaction and does not commit.
     """
     with guarded(conn):
-        run_script(conn, init_script())
+        run_script(conn, _init_script(conn))
 
 
 def init_script() -> str:
     """The SQL of `init`; running it twice changes nothing."""
-    return f"CREATE SCHEMA IF NOT EXISTS stepping;\n\n{catalog_sql()}\n{plpython_sql()}"
+    return f"CREATE SCHEMA IF NOT EXISTS stepping;\n\n{_catalog_script()}"
+
+
+def _catalog_script() -> str:
+    return f"{catalog_sql()}\n{plpython_sql()}"
+
+
+def _init_script(conn: Connection) -> str:
+    """The SQL of `init` for this database: a role that may not create schemas may have been given this
+    one.
+    """
+    row = execute(conn, "SELECT to_regnamespace('stepping') IS NOT NULL").fetchone()
+    return _catalog_script() if row == (True,) else init_script()
+
+
+def superuser_script(role: str) -> str:
+    """What a superuser runs once, so that `role` can make views with triggers in PL/Python.
+
+    It makes the catalog too, with the event triggers that only a superuser can make. `role` must be trusted:
+    see the text. Views in PL/pgSQL need no such script.
+    """
+    name = quote_name(role)
+    grants = (
+        f"GRANT USAGE, CREATE ON SCHEMA stepping TO {name};\n"
+        f"GRANT ALL ON ALL TABLES IN SCHEMA stepping TO {name};\n"
+        f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA stepping TO {name};\n"
+    )
+    return f"{superuser_sql().replace('the_role', name)}\n{init_script()}\n{grants}"
+
+
+def check_language(conn: Connection, language: str) -> None:
+    """Raises InsufficientPrivilege if this role may not make functions in a language."""
+    row = execute(
+        conn,
+        """SELECT current_user, r.rolsuper OR l.lanpltrusted AND has_language_privilege(l.oid, 'USAGE')
+           FROM pg_language AS l JOIN pg_roles AS r ON r.rolname = current_user WHERE l.lanname = %s""",
+        [language],
+    ).fetchone()
+    if row is not None and not row[1]:
+        hint = (
+            'language="plpgsql" needs no superuser; for plpython3u one runs, once, what'
+            f" `pg-stepping init --superuser-script --role {row[0]}` prints"
+        )
+        raise InsufficientPrivilege(f"role {row[0]} may not make functions in {language}", hint=hint)
 
 
 def prelude(conn: Connection, language: str) -> str:
     """What a view in `language` needs and the database lacks: the catalog, its PL/Python part, or nothing."""
     if not has_catalog(conn):
-        return "-- The catalog of pg_stepping, which this database does not have yet.\n" + init_script()
+        return "-- The catalog of pg_stepping, which this database does not have yet.\n" + _init_script(conn)
     sql = """SELECT to_regprocedure('stepping.load_maintainer()') IS NULL,
                     to_regprocedure('stepping.ordered(numeric)') IS NULL"""
     row = execute(conn, sql).fetchone()

@@ -9,8 +9,9 @@ import click
 import psycopg
 
 import pg_stepping
-from pg_stepping import operate
+from pg_stepping import catalog, operate
 from pg_stepping.backend.script import LANGUAGES
+from pg_stepping.catalog import init_script
 from pg_stepping.console import connected
 from pg_stepping.explain import FORMATS, explain
 from pg_stepping.migrate.commands import diff, generate
@@ -62,13 +63,18 @@ def _view_options(command: Any) -> Any:
 
 @main.command()
 @click.option("--print", "print_only", is_flag=True, help="Print the SQL instead of running it.")
+@click.option("--superuser-script", is_flag=True, help="Print what a superuser runs once, for PL/Python.")
+@click.option("--role", help="The role that this script is for.")
 @click.pass_context
-def init(ctx: click.Context, print_only: bool) -> None:
-    """Make the catalog (schema stepping), where CREATE EXTENSION pg_stepping is not to be had."""
-    if print_only:
-        from pg_stepping.catalog import init_script
+def init(ctx: click.Context, print_only: bool, superuser_script: bool, role: str | None) -> None:
+    """Make the catalog (schema stepping), where CREATE EXTENSION pg_stepping is not to be had.
 
-        click.echo(init_script(), nl=False)
+    Any role may that may create schemas. Only with triggers in PL/Python there is a part for a superuser.
+    """
+    if superuser_script != (role is not None):
+        raise click.UsageError("--superuser-script and --role go together.")
+    if print_only or role is not None:
+        click.echo(init_script() if role is None else catalog.superuser_script(role), nl=False)
         return
     with connected(ctx) as conn:
         pg_stepping.init(conn)

@@ -32,6 +32,12 @@ def catalog_sql() -> str:
 
 
 @cache
+def superuser_sql() -> str:
+    """What only a superuser can do for triggers in PL/Python, for a role called `the_role`."""
+    return (_folder("sql") / "30_superuser.sql").read_text()
+
+
+@cache
 def plpython_sql() -> str:
     """The script that makes what all PL/Python trigger functions share, if the database has the language."""
     script = (_folder("sql") / "20_plpython.sql").read_text()

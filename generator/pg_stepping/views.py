@@ -12,7 +12,7 @@ from dataclasses import replace
 from psycopg import errors as pg
 
 from pg_stepping.backend.script import Definition, Script, fingerprint_of, write_script
-from pg_stepping.catalog import Installed, found, init, installed, list_views, prelude, target
+from pg_stepping.catalog import Installed, check_language, found, init, installed, list_views, prelude, target
 from pg_stepping.compiler import compile_query
 from pg_stepping.errors import NameTaken, SteppingError, UnsupportedQuery
 from pg_stepping.frontend.postgres import Connection, describe, execute, relation, run_script, savepoint
@@ -78,6 +78,7 @@ def create_view(
         view = target(conn, name, schema)
         _check_name_is_free(conn, view)
         definition = compile_query(conn, view, query, language=language, indexes=indexes, strict=strict)
+        check_language(conn, definition.language)
         try:
             with savepoint(conn):
                 run_script(conn, prelude(conn, definition.language) + write_script(definition).up)

@@ -8,8 +8,10 @@ from typing import IO
 import click
 
 from pg_stepping.backend.script import LANGUAGES, write_down
+from pg_stepping.catalog import check_language
 from pg_stepping.console import connected
-from pg_stepping.errors import InvalidDeclaration
+from pg_stepping.errors import InsufficientPrivilege, InvalidDeclaration
+from pg_stepping.frontend.postgres import Connection
 from pg_stepping.migrate.changes import Change
 from pg_stepping.migrate.database import catalog_for, migrate
 from pg_stepping.migrate.declared import MODES, Declaration, View, read_declaration
@@ -71,6 +73,7 @@ def generate(
     with connected(ctx) as conn:
         new = wanted(conn, [view])
         migration = Migration((Change("new", None, new[0]),), catalog_for(conn, new))
+        _tell_superuser(conn, migration)
     if output is not None:
         _wrote(output, migration, format_ or "sql")
         return
@@ -88,6 +91,8 @@ def _for_declared(
         raise InvalidDeclaration("there is no folder for the migrations", hint=hint)
     with connected(ctx) as conn:
         migration = missing(conn, declaration, output, format_)
+        if migration is not None:
+            _tell_superuser(conn, migration)
     if migration is None:
         click.echo(f"{output} has all that is declared", err=True)
     elif check:
@@ -97,6 +102,15 @@ def _for_declared(
         ctx.exit(1)
     else:
         _wrote(output, migration, format_)
+
+
+def _tell_superuser(conn: Connection, migration: Migration) -> None:
+    """Say on stderr what a superuser has to run before, if this role could not run the migration."""
+    for language in sorted({c.new.language for c in migration.changes if c.new is not None}):
+        try:
+            check_language(conn, language)
+        except InsufficientPrivilege as error:
+            click.echo(f"note: {error}", err=True)
 
 
 def _wrote(folder: Path, migration: Migration, format_: str) -> None:

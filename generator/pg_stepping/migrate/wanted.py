@@ -10,7 +10,7 @@ import sqlglot
 from sqlglot.errors import SqlglotError
 
 from pg_stepping.backend.script import Definition, fingerprint_of, write_script, write_skeleton
-from pg_stepping.catalog import Installed, has_catalog, init_script, list_views, target
+from pg_stepping.catalog import Installed, has_catalog, init, list_views, target
 from pg_stepping.compiler import compile_query
 from pg_stepping.errors import InvalidDeclaration, SteppingError
 from pg_stepping.frontend.postgres import Connection, execute, run_script, savepoint
@@ -86,7 +86,7 @@ class _Trial:
         if needed and (there is None or there.fingerprint != section.fingerprint):
             self.drop(view)
             if not has_catalog(self.conn):
-                run_script(self.conn, init_script())
+                init(self.conn)
             run_script(self.conn, write_skeleton(definition))
         return section
 
