@@ -3,12 +3,12 @@
 -- a // b: rounds down, where / of Postgres cuts off.
 CREATE OR REPLACE FUNCTION stepping.floor_division(a bigint, b bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN a / b - CASE WHEN a % b <> 0 AND (a < 0) <> (b < 0) THEN 1 ELSE 0 END;
+RETURN a / b - CASE WHEN mod(a, b) <> 0 AND (a < 0) <> (b < 0) THEN 1 ELSE 0 END;
 
--- a % b: has the sign of b, where % of Postgres has that of a.
+-- The remainder: has the sign of b, where that of Postgres has that of a.
 CREATE OR REPLACE FUNCTION stepping.modulo(a bigint, b bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN a % b + CASE WHEN a % b <> 0 AND (a < 0) <> (b < 0) THEN b ELSE 0 END;
+RETURN mod(a, b) + CASE WHEN mod(a, b) <> 0 AND (a < 0) <> (b < 0) THEN b ELSE 0 END;
 
 -- a / b of two ints: the float nearest to the exact quotient. Ints up to 2^53 are floats; beyond, 60 decimals decide.
 CREATE OR REPLACE FUNCTION stepping.true_division(a bigint, b bigint) RETURNS double precision
