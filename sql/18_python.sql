@@ -84,7 +84,7 @@ BEGIN
           AND starts_with(obj_description(p.oid, 'pg_proc'), 'pg_stepping: ')
           AND NOT EXISTS (
               SELECT FROM stepping.maintained_view AS v
-              WHERE strpos(v.query, substring(p.proname FROM '^.*_[0-9a-f]{12}')) > 0
+              WHERE strpos(v.query, substring(p.proname FROM '_[0-9a-f]{12}$')) > 0
           )
         ORDER BY p.prokind, p.oid  -- aggregates before the functions that they are made of
     LOOP

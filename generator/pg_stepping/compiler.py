@@ -14,7 +14,7 @@ from pg_stepping.catalog import Installed
 from pg_stepping.delta import Edge, Stage, cut_stages, equalities, join_tree, object_name, programs_of
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery, UnsupportedServer
 from pg_stepping.frontend import read_query
-from pg_stepping.frontend.database_functions import there_meanwhile
+from pg_stepping.frontend.database_functions import there_meanwhile, with_declared
 from pg_stepping.frontend.postgres import begin, execute, hashable, typed
 from pg_stepping.frontend.sql import Query
 from pg_stepping.ir import Scan, Table
@@ -40,6 +40,7 @@ def compile_query(
     begin(conn)
     _check_schema(conn, view.schema)
     chosen = choose_language(conn, language)
+    query = with_declared(query)
     with there_meanwhile(conn, query, _catalog(conn)) as functions:
         compiled = _compiled(conn, view, query, chosen, strict, state or object_name(view))
     indexes = _checked_indexes(indexes, [o.name for o in compiled.query.outputs])

@@ -7,12 +7,14 @@ whose function changes is another view.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sqlglot.tokenizer_core import TokenType
+
 from pg_stepping.errors import UnsupportedServer
-from pg_stepping.frontend.dialect import is_placeholder, quote_lines, quote_name, quote_text
+from pg_stepping.frontend.dialect import is_placeholder, quote_lines, quote_name, quote_text, tokens
 from pg_stepping.frontend.postgres import Connection, execute, run_script, savepoint
 
 _CALL = re.compile(r'\bstepping\s*\.\s*"?([A-Za-z_][A-Za-z0-9_]*)"?')
@@ -24,7 +26,8 @@ class Shipped:
 
     `arguments` are names and SQL types; `returns` is what stands after RETURNS; `says` tells what it is of
     and why it is Python; `requires` are packages that the server's Python must have; `after` is SQL that
-    follows, for what is more than one function.
+    follows, for what is more than one function, and `called` the name that queries call then. In `sql` the
+    body is one expression.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Shipped:
     requires: tuple[str, ...] = ()
     strict: bool = False
     after: str = ""
+    called: str = ""
+    language: str = "plpython3u"
 
     @property
     def signature(self) -> str:
@@ -45,6 +50,12 @@ class Shipped:
     def sql(self) -> str:
         """The statements that make it, whether or not it is there."""
         listed = ", ".join(f"{quote_name(name)} {kind}" for name, kind in self.arguments)
+        if self.language == "sql":
+            return (
+                f"CREATE OR REPLACE FUNCTION stepping.{quote_name(self.name)}({listed})"
+                f" RETURNS {self.returns}\nLANGUAGE sql IMMUTABLE PARALLEL SAFE\nRETURN {self.body};\n"
+                f"COMMENT ON FUNCTION {self.signature} IS {quote_text(self.says)};"
+            )
         how = [
             "IMMUTABLE",
             "PARALLEL SAFE",
@@ -101,11 +112,29 @@ def _quoted(text: str, tag: str) -> str:
 
 
 REGISTRY: dict[str, Shipped] = {}
+DECLARED: dict[str, Callable[[], Shipped]] = {}  # by the names that users give them
 
 
 def register(function: Shipped) -> Shipped:
     """Make it known to all queries of this process that call it by its name."""
     return REGISTRY.setdefault(function.name, function)
+
+
+def with_declared(query: str) -> str:
+    """The query with the names of declared functions, where they are called, as those that they have."""
+    if not DECLARED:
+        return query
+    there = tokens(query)
+    parts, end = [], 0
+    for before, token, after in zip([None, *there], there, there[1:], strict=False):
+        name = token.text if token.token_type == TokenType.IDENTIFIER else token.text.lower()
+        dotted = before is not None and before.token_type == TokenType.DOT
+        if name in DECLARED and after.token_type == TokenType.L_PAREN and not dotted:
+            shipped = DECLARED[name]()
+            REGISTRY[shipped.called or shipped.name] = shipped
+            parts += [query[end : token.start], f"stepping.{shipped.called or shipped.name}"]
+            end = token.end + 1
+    return "".join([*parts, query[end:]])
 
 
 def called_in(query: str) -> tuple[Shipped, ...]:
@@ -138,6 +167,7 @@ def there_meanwhile(conn: Connection, query: str, catalog: str) -> Iterator[tupl
 
 
 def _check_language(conn: Connection, functions: tuple[Shipped, ...]) -> None:
+    functions = tuple(f for f in functions if f.language != "sql")
     if not functions:
         return
     there = execute(conn, "SELECT FROM pg_language WHERE lanname = 'plpython3u'").fetchone()

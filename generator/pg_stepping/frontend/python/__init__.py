@@ -7,6 +7,7 @@ one SELECT (render.py), which goes the way of every other query.
 from pg_stepping.frontend.python.actions import Action, RowNotFound, actions
 from pg_stepping.frontend.python.cache import Cache, CachedZSet
 from pg_stepping.frontend.python.data import Data, Pair
+from pg_stepping.frontend.python.functions import function
 from pg_stepping.frontend.python.graph import Graph, compile
 from pg_stepping.frontend.python.index import Index
 from pg_stepping.frontend.python.operators import (
@@ -33,6 +34,7 @@ __all__ = [
     "ZSet",
     "actions",
     "compile",
+    "function",
     "group_reduce_flatten",
     "integrate_indexed",
     "join",
