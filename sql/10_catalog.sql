@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS stepping.maintained_view (
     expands jsonb NOT NULL,
     fingerprint text NOT NULL,
     version text NOT NULL,
+    mode text NOT NULL CHECK (mode IN ('immediate', 'deferred')),
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (schema_name, view_name)
 );
@@ -36,6 +37,8 @@ COMMENT ON COLUMN stepping.maintained_view.expands IS
 'The ordinary views that it reads, each as schema, name and the definition that it had when this view was made.';
 COMMENT ON COLUMN stepping.maintained_view.fingerprint IS
 'SHA-256 of the plan, the indexes and the settings; equal plans give equal fingerprints.';
+COMMENT ON COLUMN stepping.maintained_view.mode IS
+'immediate: writers bring the state up to date; deferred: they append to logs, and stepping.apply() does.';
 
 -- A row is here only while a statement is running whose changes wait for its last trigger.
 CREATE TABLE IF NOT EXISTS stepping.waiting (stage text NOT NULL, number integer NOT NULL);
@@ -56,7 +59,7 @@ CREATE OR REPLACE FUNCTION stepping.follow(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    aside regclass := concat('stepping.', quote_ident(stage || '__aside_1'))::regclass;
+    aside regclass := to_regclass(concat('stepping.', quote_ident(stage || '__aside_1')));
     number integer;
 BEGIN
     IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
@@ -83,6 +86,9 @@ BEGIN
         ) FROM stepping.family(sources[place]) AS member;
         PERFORM stepping.follow_part(member) FROM stepping.family(sources[place]) AS member WHERE keys[place] = ANY (parted);
     END LOOP;
+    IF aside IS NULL THEN
+        RETURN;  -- in deferred mode nothing is set aside
+    END IF;
     EXECUTE concat(  -- fired by settle()
         'CREATE TRIGGER ', stepping.trigger_name(number, 'update', stage), ' AFTER UPDATE ON ', aside,
         ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.', quote_ident(stage || '__maintain'), '('''', ', number, ')'
@@ -102,6 +108,13 @@ AS $body$
     ))
 $body$;
 
+-- Whether what is called like a stage is a view in deferred mode, with logs.
+CREATE OR REPLACE FUNCTION stepping.has_logs(stage text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT to_regclass(concat('stepping.', quote_ident(stage || '__log_1'))) IS NOT NULL
+$body$;
+
 -- Creates the triggers of one stage on one table, and those that all stages share. `family` is given if the table is
 -- one of several that are read as one; then TRUNCATE is a change too, and empties nothing but this one.
 CREATE OR REPLACE FUNCTION stepping.follow_table(
@@ -112,8 +125,9 @@ AS $body$
 DECLARE
     event text;
     transition text;
+    logs boolean := stepping.has_logs(stage);
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = followed AND tgname = 'stepping_open') THEN
+    IF NOT logs AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = followed AND tgname = 'stepping_open') THEN
         EXECUTE concat(
             'CREATE TRIGGER stepping_open BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON ', followed,
             ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.open_statement()'
@@ -131,7 +145,8 @@ BEGIN
     LOOP
         CONTINUE WHEN event = 'truncate' AND family IS NOT NULL;
         EXECUTE concat(
-            'CREATE TRIGGER ', stepping.trigger_name(number, event, stage), ' AFTER ', event, ' ON ', followed, transition,
+            'CREATE TRIGGER ', stepping.trigger_name(number, event, stage),
+            CASE WHEN logs AND event = 'truncate' THEN ' BEFORE ' ELSE ' AFTER ' END, event, ' ON ', followed, transition,
             ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.', quote_ident(stage || '__maintain'),
             '(', quote_literal(key), ', ', number, family, ')'
         );
@@ -153,7 +168,9 @@ BEGIN
         FROM pg_trigger AS t
         WHERE t.tgname IN ('stepping_open', 'stepping_close', 'stepping_part')
           AND NOT EXISTS (
-              SELECT FROM pg_trigger AS f WHERE f.tgrelid = t.tgrelid AND f.tgname ~ '^stepping_[0-9]{6}_'
+              SELECT FROM pg_trigger AS f JOIN pg_proc AS p ON p.oid = f.tgfoid
+              WHERE f.tgrelid = t.tgrelid AND f.tgname ~ '^stepping_[0-9]{6}_'
+                AND (t.tgname = 'stepping_part' OR NOT stepping.has_logs(left(p.proname, -length('__maintain'))))
           )
     LOOP
         EXECUTE concat('DROP TRIGGER ', ours.tgname, ' ON ', ours.source);
@@ -317,6 +334,7 @@ AS $body$
 DECLARE
     reader text;
     stages text[];
+    mode text;
     stage text;
     follower record;
     belonging text;
@@ -333,13 +351,18 @@ BEGIN
     END IF;
     DELETE FROM stepping.maintained_view AS v
     WHERE v.schema_name = drop_view.schema_name AND v.view_name = drop_view.view_name
-    RETURNING v.stages INTO stages;
+    RETURNING v.stages, v.mode INTO stages, mode;
     IF stages IS NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'undefined_table',
             MESSAGE = concat('there is no maintained view ', drop_view.schema_name, '.', drop_view.view_name);
     END IF;
     EXECUTE concat('DROP VIEW IF EXISTS ', quote_ident(drop_view.schema_name), '.', quote_ident(drop_view.view_name));
+    IF mode = 'deferred' THEN
+        EXECUTE concat(
+            'DROP VIEW IF EXISTS ', quote_ident(drop_view.schema_name), '.', quote_ident(drop_view.view_name || '_as_applied')
+        );
+    END IF;
     FOREACH stage IN ARRAY stages LOOP
         FOR follower IN
             SELECT t.tgname, t.tgrelid::regclass AS source FROM pg_trigger AS t
@@ -348,11 +371,17 @@ BEGIN
         LOOP
             EXECUTE concat('DROP TRIGGER ', quote_ident(follower.tgname), ' ON ', follower.source);
         END LOOP;
-        EXECUTE concat('DROP FUNCTION stepping.', quote_ident(stage || '__maintain'), '()');
+        FOR belonging IN
+            SELECT p.proname FROM pg_proc AS p
+            WHERE p.pronamespace = 'stepping'::regnamespace AND p.pronargs = 0
+              AND p.proname IN (concat(stage, '__maintain'), concat(stage, '__pending'), concat(stage, '__apply'))
+        LOOP
+            EXECUTE concat('DROP FUNCTION stepping.', quote_ident(belonging), '()');
+        END LOOP;
         FOR belonging IN
             SELECT c.relname FROM pg_class AS c
             WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
-              AND (c.relname = stage OR c.relname ~ concat('^', stage, '__aside_[0-9]+$'))
+              AND (c.relname = stage OR c.relname ~ concat('^', stage, '__(aside|log)_[0-9]+$'))
         LOOP
             EXECUTE concat('DROP TABLE stepping.', quote_ident(belonging));
         END LOOP;

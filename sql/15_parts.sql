@@ -106,7 +106,8 @@ END
 $body$;
 
 -- Sets all rows of one table of a family aside as changes for the stages that follow it: it is truncated, joined the
--- family or left it. The columns of the table for that are those that the stage reads, the weight, and the padding.
+-- family or left it. The columns of the table for that are those that the stage reads, the weight, and one that is not
+-- to be given.
 CREATE OR REPLACE FUNCTION stepping.set_rows_aside(part regclass, weight integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -126,14 +127,16 @@ BEGIN
                 DETAIL = concat('All rows of ', part, ' come or go, and this transaction does not see those committed since it began.'),
                 HINT = 'Do it at READ COMMITTED.';
         END IF;
-        aside := concat('stepping.', quote_ident(concat(follower.stage, '__aside_', follower.place)))::regclass;
+        aside := concat('stepping.', quote_ident(concat(
+            follower.stage, CASE WHEN stepping.has_logs(follower.stage) THEN '__log_' ELSE '__aside_' END, follower.place
+        )))::regclass;
         names := ARRAY(SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = aside AND attnum > 0 ORDER BY attnum);
         EXECUTE concat(
             'INSERT INTO ', aside, ' (', array_to_string(trim_array(names, 1), ', '), ')',
             ' SELECT ', array_to_string(trim_array(names, 2) || weight::text, ', '), ' FROM ONLY ', part
         );
         GET DIAGNOSTICS found = ROW_COUNT;
-        IF found > 0 THEN
+        IF found > 0 AND NOT stepping.has_logs(follower.stage) THEN
             PERFORM stepping.wait(follower.stage, follower.number);
         END IF;
     END LOOP;
@@ -165,7 +168,8 @@ BEGIN
     END LOOP;
     FOR member IN SELECT stepping.family(changed) LOOP
         IF parent IS NOT NULL THEN
-            PERFORM stepping.refuse_link(member, parent) FROM pg_trigger WHERE tgrelid = member AND tgname = 'stepping_open';
+            PERFORM stepping.refuse_link(member, parent) FROM pg_trigger
+            WHERE tgrelid = member AND tgname ~ '^stepping_[0-9]{6}_insert_';
             PERFORM stepping.follow_table(member, stage, number, key, concat(', ', place, ', ''part'''))
             FROM stepping.followers(parent);
             PERFORM stepping.set_rows_aside(member, 1);
@@ -223,7 +227,7 @@ BEGIN
     BEGIN
         IF NOT EXISTS (
             SELECT FROM pg_trigger
-            WHERE tgname = 'stepping_open' AND (
+            WHERE tgname ~ '^stepping_[0-9]{6}_insert_' AND (
                 tgrelid = ANY (touched)
                 OR tgrelid IN (SELECT inhparent FROM pg_inherits WHERE inhrelid = ANY (touched))
                 OR tgrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = ANY (touched))
@@ -244,7 +248,9 @@ BEGIN
         END LOOP;
         FOR link IN  -- what joined, or must not
             SELECT i.inhrelid::regclass AS part, i.inhparent::regclass AS parent,
-                EXISTS (SELECT FROM pg_trigger WHERE tgrelid = i.inhrelid AND tgname = 'stepping_open') AS is_followed,
+                EXISTS (
+                    SELECT FROM pg_trigger WHERE tgrelid = i.inhrelid AND tgname ~ '^stepping_[0-9]{6}_insert_'
+                ) AS is_followed,
                 EXISTS (
                     SELECT FROM pg_trigger
                     WHERE tgrelid IN (i.inhrelid, i.inhparent) AND tgname ~ '^stepping_[0-9]{6}_insert_' AND tgnargs < 4

@@ -46,7 +46,10 @@ BEGIN
             FROM pg_trigger AS t
             JOIN pg_proc AS p ON p.oid = t.tgfoid
             JOIN pg_class AS a
-              ON a.relnamespace = p.pronamespace AND starts_with(a.relname, left(p.proname, -length('maintain')) || 'aside_')
+              ON a.relnamespace = p.pronamespace AND (
+                    starts_with(a.relname, left(p.proname, -length('maintain')) || 'aside_')
+                    OR starts_with(a.relname, left(p.proname, -length('maintain')) || 'log_')
+                )
             JOIN pg_attribute AS u ON u.attrelid = a.oid AND u.attnum > 0
             JOIN pg_attribute AS c ON c.attrelid = t.tgrelid AND c.attname = u.attname
             WHERE t.tgrelid = rewritten AND t.tgname ~ '^stepping_[0-9]{6}_insert_'

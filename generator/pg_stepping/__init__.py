@@ -30,6 +30,7 @@ from pg_stepping.shipped import version as _version
 from pg_stepping.views import (
     Difference,
     Installed,
+    apply,
     create_view,
     drop_view,
     generate,
@@ -62,6 +63,7 @@ __all__ = [
     "UnsupportedQuery",
     "ZSet",
     "actions",
+    "apply",
     "change_view",
     "compile",
     "create_view",

@@ -33,6 +33,7 @@ class Installed:
     expands: tuple[tuple[Table, str], ...]
     fingerprint: str
     version: str
+    mode: str
 
     @property
     def table(self) -> Table:
@@ -144,7 +145,7 @@ def list_views(conn: Connection) -> list[Installed]:
         rows = execute(
             conn,
             """SELECT schema_name, view_name, query, recompute, language, indexes::text, settings::text,
-                      stages, reads, expands::text, fingerprint, version
+                      stages, reads, expands::text, fingerprint, version, mode
                FROM stepping.maintained_view ORDER BY schema_name, view_name""",
         )
         return [
@@ -152,10 +153,10 @@ def list_views(conn: Connection) -> list[Installed]:
                 schema, name, query, recompute, language, tuple(map(tuple, json.loads(indexes))),
                 tuple(json.loads(settings).items()),
                 tuple(stages), tuple(reads), tuple((Table(s, v), text) for s, v, text in json.loads(expands)),
-                fingerprint, made_by,
+                fingerprint, made_by, mode,
             )
             for schema, name, query, recompute, language, indexes, settings, stages, reads, expands,
-                fingerprint, made_by in rows
+                fingerprint, made_by, mode in rows
         ]  # fmt: skip
 
 

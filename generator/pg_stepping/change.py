@@ -18,7 +18,7 @@ from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.dependents import put_in_place, readers
-from pg_stepping.errors import ViewInUse
+from pg_stepping.errors import SteppingError, ViewInUse
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded
@@ -138,6 +138,12 @@ def _compared(
     strict: bool,
 ) -> _Compared:
     view = found(conn, name, schema)
+    if view.mode == "deferred":
+        raise SteppingError(
+            f"a view in deferred mode cannot be given another query: {view.table}",
+            hint="drop it and create it again",
+            sqlstate="0A000",
+        )
     new = compile_query(
         conn,
         view.table,

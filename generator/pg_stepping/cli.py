@@ -12,10 +12,12 @@ import pg_stepping
 from pg_stepping import catalog, operate
 from pg_stepping.backend.script import LANGUAGES
 from pg_stepping.catalog import init_script
+from pg_stepping.compiler import MODES
 from pg_stepping.console import connected
 from pg_stepping.explain import FORMATS, explain
 from pg_stepping.migrate.commands import diff, generate
 
+_MODE_HELP = "immediate: writers maintain the view; deferred: they append to a log, readers see it at once."
 _INDEX_HELP = "Published columns of a further index, separated by commas; may be repeated."
 
 
@@ -87,6 +89,7 @@ main.add_command(diff)
 
 @main.command()
 @_view_options
+@click.option("--mode", type=click.Choice(MODES), default="immediate", help=_MODE_HELP)
 @click.option("--or-replace", is_flag=True, help="Change the view if it is there.")
 @click.pass_context
 def create(
@@ -97,6 +100,7 @@ def create(
     language: str | None,
     indexes: tuple[str, ...],
     or_replace: bool,
+    mode: str,
 ) -> None:
     """Make view NAME of the SELECT in file QUERY (- for stdin), and fill it."""
     with connected(ctx) as conn:
@@ -109,7 +113,7 @@ def create(
             click.echo(str(change), err=True)
             return
         pg_stepping.create_view(
-            conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes)
+            conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes), mode=mode
         )
     click.echo(f"view {name} is maintained from now on", err=True)
 
@@ -145,6 +149,17 @@ def change(
             click.confirm("Do it?", abort=True, err=True)
         pg_stepping.change_view(conn, name, text, schema=schema, language=language, indexes=chosen)
     click.echo(f"view {name} has its new query", err=True)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--schema", help="Schema of the view.")
+@click.pass_context
+def apply(ctx: click.Context, name: str, schema: str | None) -> None:
+    """Bring the state of view NAME, which is in deferred mode, up to date with its logs."""
+    with connected(ctx) as conn:
+        applied = pg_stepping.apply(conn, name, schema=schema)
+    click.echo(f"view {name}: {applied} changes applied", err=True)
 
 
 @main.command()

@@ -9,9 +9,18 @@ from typing import cast
 
 from psycopg import Connection
 
-from pg_stepping.backend.script import LANGUAGES, Definition
+from pg_stepping.backend.script import AS_APPLIED, LANGUAGES, Definition
 from pg_stepping.catalog import Installed
-from pg_stepping.delta import Edge, Stage, cut_stages, equalities, join_tree, object_name, programs_of
+from pg_stepping.delta import (
+    Edge,
+    Stage,
+    cut_stages,
+    deferred_of,
+    equalities,
+    join_tree,
+    object_name,
+    programs_of,
+)
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery, UnsupportedServer
 from pg_stepping.frontend import read_query
 from pg_stepping.frontend.database_functions import there_meanwhile, with_declared
@@ -20,6 +29,8 @@ from pg_stepping.frontend.sql import Query
 from pg_stepping.ir import Scan, Table
 from pg_stepping.passes import run_passes
 from pg_stepping.shipped import catalog_sql, python_sql
+
+MODES = ("immediate", "deferred")
 
 
 def compile_query(
@@ -31,12 +42,21 @@ def compile_query(
     indexes: Sequence[Sequence[str]] = (),
     strict: bool = False,
     state: str | None = None,
+    mode: str = "immediate",
 ) -> Definition:
     """Compile the SELECT in `query` into the definition of the maintained view `view`.
 
     Its last state table is called `state`, by default after the view. With `strict`, a query with a stage
     that each change computes anew as a whole is refused.
     """
+    if mode not in MODES:
+        raise InvalidQuery(f"no such mode: {mode!r}", hint=f"one of {', '.join(MODES)}", sqlstate="22023")
+    if mode == "deferred" and len(f"{view.name}{AS_APPLIED}".encode()) > 63:
+        raise InvalidQuery(
+            f"the name {view.name!r} leaves no room for {AS_APPLIED}",
+            hint=f"in deferred mode a name has at most {63 - len(AS_APPLIED)} bytes",
+            sqlstate="42622",
+        )
     begin(conn)
     _check_schema(conn, view.schema)
     chosen = choose_language(conn, language)
@@ -44,7 +64,9 @@ def compile_query(
     with there_meanwhile(conn, query, _catalog(conn)) as functions:
         compiled = _compiled(conn, view, query, chosen, strict, state or object_name(view))
     indexes = _checked_indexes(indexes, [o.name for o in compiled.query.outputs])
-    return replace(compiled, indexes=indexes, functions=functions)
+    stages = [p.stage for p in compiled.programs]
+    deferred = deferred_of(stages, compiled.published) if mode == "deferred" else None
+    return replace(compiled, indexes=indexes, functions=functions, deferred=deferred)
 
 
 def _compiled(
@@ -82,6 +104,7 @@ def compile_installed(conn: Connection[object], view: Installed) -> Definition:
         language=view.language,
         indexes=view.indexes,
         state=view.stages[-1],
+        mode=view.mode,
     )
 
 

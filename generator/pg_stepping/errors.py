@@ -77,6 +77,12 @@ class ViewInUse(SteppingError):
     sqlstate = "2BP01"
 
 
+class NotDeferred(SteppingError):
+    """The view is in immediate mode: it has no logs to apply."""
+
+    sqlstate = "42809"
+
+
 class ViewDiffers(SteppingError):
     """What is in the database is not what the query needs; the message lists the differences."""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from psycopg import errors as pg
 
+from pg_stepping.backend.deferred import apply_lock
 from pg_stepping.backend.script import Definition, all_settings
 from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.compiler import compile_installed
@@ -28,7 +29,8 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
     they are, `batch` keys at a time, each under a lock that keeps writers out. Under autocommit each is a
     transaction of its own, and waits for its lock for no more than 50 ms at a time, so that writers never
     queue behind it for longer; in a transaction of the caller's the locks are held until that ends. A stage
-    without a key is computed anew as a whole. Raises ViewNotFound, and ConnectionUnusable at REPEATABLE READ
+    without a key is computed anew as a whole. In deferred mode writers wait until all is done, and what waits
+    in the logs is part of it. Raises ViewNotFound, and ConnectionUnusable at REPEATABLE READ
     or SERIALIZABLE.
     """
     with guarded(conn):
@@ -41,6 +43,18 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
                 sqlstate="25000",
             )
         definition = _definition(conn, view)
+    if definition.deferred is None:
+        return _repair(conn, definition, batch)
+    with guarded(conn):
+        for program in definition.programs:
+            _lock(conn, program, patient=True)
+        execute(conn, "SELECT pg_advisory_xact_lock(%s)", [apply_lock(definition.deferred.name)])
+        for log in definition.deferred.logs:
+            execute(conn, f"DELETE FROM {quote_table(log.table)}")
+        return _repair(conn, definition, batch)
+
+
+def _repair(conn: Connection, definition: Definition, batch: int) -> int:
     changed = 0
     for program in definition.programs:  # each after those that it reads
         with guarded(conn), _computing(conn, definition):
@@ -84,10 +98,10 @@ def _correct(conn: Connection, definition: Definition, program: StageProgram, ro
             time.sleep(0.1)
 
 
-def _lock(conn: Connection, program: StageProgram) -> None:
+def _lock(conn: Connection, program: StageProgram, *, patient: bool = False) -> None:
     """Keep writers out of all that the stage reads."""
     tables = ", ".join(dict.fromkeys(quote_table(s.table) for s in program.sources))
-    if conn.autocommit:
+    if conn.autocommit and not patient:
         execute(conn, "SET LOCAL lock_timeout = '50ms'")
     execute(conn, f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
 

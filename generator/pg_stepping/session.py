@@ -13,6 +13,7 @@ from pg_stepping.errors import (
     InsufficientPrivilege,
     InvalidQuery,
     NameTaken,
+    NotDeferred,
     SteppingError,
     ViewInUse,
 )
@@ -30,6 +31,7 @@ _ERRORS: dict[str, tuple[type[SteppingError], str]] = {
     "23505": (NameTaken, _NAME),  # another session took it while we waited
     "3F000": (InvalidQuery, "create the schema first"),
     "2BP01": (ViewInUse, "drop what depends on it first"),
+    "42809": (NotDeferred, "`pg-stepping list` shows the views in deferred mode"),
     "25006": (ConnectionUnusable, "use a transaction that may write, on a server that is no standby"),
     "22": (InvalidQuery, _ROWS),
     "23": (InvalidQuery, _ROWS),

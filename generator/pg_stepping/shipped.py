@@ -27,8 +27,7 @@ def version() -> str:
 @cache
 def catalog_sql() -> str:
     """The script that makes the catalog; running it twice changes nothing."""
-    parts = ("10_catalog.sql", "12_statistics.sql", "15_parts.sql", "16_ddl.sql", "18_python.sql")
-    return "\n".join((_folder("sql") / name).read_text() for name in parts)
+    return "\n".join(part.read_text() for part in sorted(_folder("sql").glob("1*.sql")))
 
 
 @cache

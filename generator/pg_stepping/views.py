@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from psycopg import errors as pg
 
-from pg_stepping.backend.script import Definition, Script, fingerprint_of, write_script
+from pg_stepping.backend.script import Definition, Script, applied_name, fingerprint_of, write_script
 from pg_stepping.catalog import Installed, check_language, found, init, installed, list_views, prelude, target
 from pg_stepping.compiler import compile_query
+from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import NameTaken, SteppingError, UnsupportedQuery
 from pg_stepping.frontend.postgres import Connection, describe, execute, relation, run_script, savepoint
 from pg_stepping.ir import Table
@@ -23,6 +24,7 @@ from pg_stepping.verification import Difference, verify
 __all__ = [
     "Difference",
     "Installed",
+    "apply",
     "create_view",
     "drop_view",
     "fingerprint",
@@ -43,6 +45,7 @@ def generate(
     language: str | None = None,
     indexes: Sequence[Sequence[str]] = (),
     strict: bool = False,
+    mode: str = "immediate",
 ) -> Script:
     """The migration that makes view `name` of the SELECT in `query`; nothing in the database changes.
 
@@ -51,7 +54,13 @@ def generate(
     """
     with guarded(conn, undo=True):
         definition = compile_query(
-            conn, target(conn, name, schema), query, language=language, indexes=indexes, strict=strict
+            conn,
+            target(conn, name, schema),
+            query,
+            language=language,
+            indexes=indexes,
+            strict=strict,
+            mode=mode,
         )
         script, before = write_script(definition), prelude(conn, definition.language)
     return replace(script, up=f"{before}\n{script.up}") if before else script
@@ -66,19 +75,26 @@ def create_view(
     language: str | None = None,
     indexes: Sequence[Sequence[str]] = (),
     strict: bool = False,
+    mode: str = "immediate",
 ) -> None:
     """Make the maintained view `name` of the SELECT in `query`, and fill it.
 
     Runs in the caller's transaction: nothing is committed, and it rolls back whole. `name` may be given as
     schema.name; the default schema is the first of search_path. `strict` refuses a query of which every
-    change computes a whole stage anew (`explain` names those). Raises UnsupportedQuery, InvalidQuery,
+    change computes a whole stage anew (`explain` names those). With `mode="deferred"` writers only append to
+    logs: whoever reads `name` sees their changes at once, whoever reads `name`_as_applied those that `apply`
+    has brought into the state. Raises UnsupportedQuery, InvalidQuery,
     NameTaken, UnsupportedServer, InsufficientPrivilege or ConnectionUnusable, with nothing changed.
     """
     with guarded(conn):
         view = target(conn, name, schema)
         _check_name_is_free(conn, view)
-        definition = compile_query(conn, view, query, language=language, indexes=indexes, strict=strict)
+        definition = compile_query(
+            conn, view, query, language=language, indexes=indexes, strict=strict, mode=mode
+        )
         check_language(conn, definition.language)
+        if definition.deferred is not None:
+            _check_name_is_free(conn, applied_name(view))
         try:
             with savepoint(conn):
                 run_script(conn, prelude(conn, definition.language) + write_script(definition).up)
@@ -88,6 +104,19 @@ def create_view(
                 hint="group by a form of it that has one, such as its text",
             ) from error
         _check_types(conn, definition)
+
+
+def apply(conn: Connection, name: str, *, schema: str | None = None) -> int:
+    """Bring the state of a view in deferred mode up to date with its logs; returns how many changes.
+
+    Runs in the caller's transaction, at READ COMMITTED; until it ends, others who apply this view wait.
+    Raises ViewNotFound, and NotDeferred for a view in immediate mode.
+    """
+    with guarded(conn):
+        view = found(conn, name, schema)
+        row = execute(conn, "SELECT stepping.apply(%s::text::regclass)", [quote_table(view.table)]).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def drop_view(conn: Connection, name: str, *, schema: str | None = None) -> None:

@@ -36,34 +36,34 @@ def _view(program: StageProgram) -> str:
     sources = program.sources
     comma = {s.key: ", " if s.change.columns else "" for s in sources}
     entries: list[tuple[str, str]] = [
-        ("stage", _text(program.stage.name)),
-        ("weight", _text(sources[0].change.weight)),
+        ("stage", python_text(program.stage.name)),
+        ("weight", python_text(sources[0].change.weight)),
         (
             "rows",
             _dict({s.key: _tuple([s.change.columns + comma[s.key], s.change.kept + comma[s.key],
                                   f"GROUP BY {s.change.by}" if s.change.by else ""]) for s in sources}),
         ),
-        ("term", _dict({s.key: _text(s.term) for s in sources})),
-        ("grown", _dict({s.key: _text(s.grown) for s in sources if s.grown is not None})),
+        ("term", _dict({s.key: python_text(s.term) for s in sources})),
+        ("grown", _dict({s.key: python_text(s.grown) for s in sources if s.grown is not None})),
         ("insert", _tuple([i.strip("\n") for i in program.insert])),
         ("gather", _tuple([g.strip("\n") for g in program.gather])),
-        ("before", _dict({name: _text(query) for name, query in program.before})),
-        ("apply", _text(program.apply)),
-        ("returning", _text(program.returning)),
-        ("outcome", _text(program.outcome)),
+        ("before", _dict({name: python_text(query) for name, query in program.before})),
+        ("apply", python_text(program.apply)),
+        ("returning", python_text(program.returning)),
+        ("outcome", python_text(program.outcome)),
         ("empty", _list(program.empty)),
     ]  # fmt: skip
     if program.stage.kind != "total" and len(program.empty) == 1:
-        entries.append(("unseen", _text(f"TRUNCATE {quote_table(program.stage.table)}")))
+        entries.append(("unseen", python_text(f"TRUNCATE {quote_table(program.stage.table)}")))
     if program.remove is not None:
-        entries.append(("emptied", _text(program.remove)))
+        entries.append(("emptied", python_text(program.remove)))
     if program.refresh is not None:
-        entries.append(("stale", _text(program.refresh)))
+        entries.append(("stale", python_text(program.refresh)))
     entries += [
         ("locks", _dict({s.key: _locks(program.locks({s.table: "change"})) for s in sources})),
-        ("aside", _dict({s.key: _text(quote_table(s.aside)) for s in sources})),
+        ("aside", _dict({s.key: python_text(quote_table(s.aside)) for s in sources})),
         ("net", _list(program.net)),
-        ("waiting", _text(program.waiting)),
+        ("waiting", python_text(program.waiting)),
         ("waiting_locks", _locks(program.locks({s.table: quote_table(s.aside) for s in sources}))),
     ]
     return "view = {\n" + "".join(f'    "{name}": {value},\n' for name, value in entries) + "}"
@@ -74,18 +74,18 @@ def _locks(locks: Sequence[Lock]) -> str:
 
 
 def _dict(values: Mapping[str, str]) -> str:
-    return "{\n" + "".join(f"        {_text(k)}: {v},\n" for k, v in values.items()) + "    }"
+    return "{\n" + "".join(f"        {python_text(k)}: {v},\n" for k, v in values.items()) + "    }"
 
 
 def _list(texts: Sequence[str]) -> str:
-    return "[\n" + "".join(f"        {_text(t)},\n" for t in texts) + "    ]"
+    return "[\n" + "".join(f"        {python_text(t)},\n" for t in texts) + "    ]"
 
 
 def _tuple(texts: Sequence[str]) -> str:
-    return f"({', '.join(map(_text, texts))})"
+    return f"({', '.join(map(python_text, texts))})"
 
 
-def _text(sql: str) -> str:
+def python_text(sql: str) -> str:
     """SQL as a Python string: as it is, wherever a triple-quoted string can hold it."""
     fits = '"""' not in sql and not sql.startswith('"') and not sql.endswith(('"', "\\"))
     if not fits or is_placeholder(sql) or not sql.replace("\n", "").isprintable():

@@ -8,12 +8,13 @@ import re
 from dataclasses import dataclass
 from textwrap import indent
 
+from pg_stepping.backend import deferred as logs
 from pg_stepping.backend import plpgsql, plpython
 from pg_stepping.backend.publish import index, view
 from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.backend.tables import aside_tables, state_table
 from pg_stepping.backend.triggers import follow_call, function_name
-from pg_stepping.delta import Published, StageProgram
+from pg_stepping.delta import Deferred, Published, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.database_functions import Shipped
 from pg_stepping.frontend.dialect import quote_lines, quote_text
@@ -23,6 +24,7 @@ from pg_stepping.ir.format import format_plan
 from pg_stepping.shipped import version
 
 LANGUAGES = ("plpython3u", "plpgsql")
+AS_APPLIED = "_as_applied"
 _PLAIN_TEXT = ("smallint", "integer", "bigint", "uuid", "boolean", "text", "character", "numeric", "date")
 _FIXED_TEXT = (
     ("DateStyle", "ISO, YMD"),
@@ -56,6 +58,11 @@ class Definition:
     language: str
     indexes: tuple[tuple[str, ...], ...]
     functions: tuple[Shipped, ...] = ()
+    deferred: Deferred | None = None
+
+    @property
+    def mode(self) -> str:
+        return "deferred" if self.deferred is not None else "immediate"
 
 
 def fingerprint_of(definition: Definition) -> str:
@@ -76,26 +83,62 @@ def write_skeleton(definition: Definition) -> str:
 
 
 def _up(definition: Definition) -> str:
-    name, programs = str(definition.view), definition.programs
-    settings = all_settings(definition)
-    language = plpython if definition.language == "plpython3u" else plpgsql
+    name, settings = str(definition.view), all_settings(definition)
     parts = [_heading(definition), *(function.sql for function in definition.functions)]
-    for program in programs:
-        stage, function = program.stage, function_name(program)
+    for program in definition.programs:
         what = f"State of the maintained view {name}, {_kind(program)}. Only its triggers write here."
-        parts.append(f"{state_table(stage, what)}\n{aside_tables(program)}")
-        says = f"Keeps {stage.table} right when a table that it reads changes."
-        parts.append(
-            f"{language.function(program, settings)}\n"
-            f"REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;\n"
-            f"COMMENT ON FUNCTION {function}() IS {quote_text(says)};"
-        )
+        state = state_table(program.stage, what)
+        if definition.deferred is not None:
+            parts.append(state)
+        else:
+            parts += [f"{state}\n{aside_tables(program)}", _maintain_function(definition, program, settings)]
+    if definition.deferred is not None:
+        parts += _logged(definition, definition.deferred, settings)
     parts += [index(definition.published, columns) for columns in definition.indexes]
     parts.append(_fill_and_follow(definition, settings))
     says = "Maintained by pg_stepping; its query stands in stepping.maintained_view."
-    parts.append(view(definition.published, definition.view, says))
+    published = definition.deferred.published if definition.deferred is not None else definition.published
+    parts.append(view(published, definition.view, says))
+    if definition.deferred is not None:
+        applied = (
+            f"{name} as it was when its logs were applied last: reading it costs less, and it may be behind."
+        )
+        parts.append(view(definition.published, applied_name(definition.view), applied))
     parts.append(register(definition))
     return "\n\n".join(parts) + "\n"
+
+
+def _maintain_function(
+    definition: Definition, program: StageProgram, settings: tuple[tuple[str, str], ...]
+) -> str:
+    language = plpython if definition.language == "plpython3u" else plpgsql
+    says = f"Keeps {program.stage.table} right when a table that it reads changes."
+    return _hidden(language.function(program, settings), function_name(program), says)
+
+
+def _hidden(created: str, function: str, says: str) -> str:
+    return (
+        f"{created}\nREVOKE ALL ON FUNCTION {function}() FROM PUBLIC;\n"
+        f"COMMENT ON FUNCTION {function}() IS {quote_text(says)};"
+    )
+
+
+def _logged(definition: Definition, deferred: Deferred, settings: tuple[tuple[str, str], ...]) -> list[str]:
+    """What a view in deferred mode has besides its state."""
+    exact = tuple({**dict(settings), "extra_float_digits": "1"}.items())
+    says = f"Appends what changes to the logs of {definition.view}."
+    function = logs.log_function(deferred, definition.language)
+    return [
+        logs.log_tables(deferred, str(definition.view)),
+        _hidden(function, logs.maintain_function(deferred), says),
+        *(logs.pending(deferred, c, exact) for c in deferred.changes),
+        logs.apply(deferred, exact),
+    ]
+
+
+def applied_name(view_: Table) -> Table:
+    """The view that shows a deferred one as it was applied last."""
+    return Table(view_.schema, f"{view_.name}{AS_APPLIED}")
 
 
 def _heading(definition: Definition) -> str:
@@ -137,7 +180,8 @@ def _fill_and_follow(definition: Definition, settings: tuple[tuple[str, str], ..
     lines += [f"SET LOCAL {name} = {quote_text(value)};" for name, value in settings]
     lines += [f"{program.fill};" for program in definition.programs]
     lines += [f"PERFORM set_config('{name}', before_{name}, true);" for name, _ in settings]
-    lines += [f"PERFORM {follow_call(program, definition.query.tables)};" for program in definition.programs]
+    followed = [definition.deferred] if definition.deferred is not None else definition.programs
+    lines += [f"PERFORM {follow_call(each, definition.query.tables)};" for each in followed]
     body = "\n".join(lines)
     tag = dollar_tag("fill", body)
     inner = indent(body, "    ")
@@ -163,11 +207,12 @@ def register(definition: Definition) -> str:
         _json([(view.schema, view.name, text) for view, text in definition.query.expands]),
         quote_text(fingerprint_of(definition)),
         quote_text(version()),
+        quote_text(definition.mode),
     ]
     return (
         "INSERT INTO stepping.maintained_view (\n"
         "    schema_name, view_name, query, recompute, language, indexes, settings, stages, reads,\n"
-        "    expands, fingerprint, version\n"
+        "    expands, fingerprint, version, mode\n"
         ") VALUES (\n    " + ",\n    ".join(values) + "\n);"
     )
 

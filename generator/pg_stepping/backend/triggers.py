@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pg_stepping.delta import StageProgram
+from pg_stepping.delta import Deferred, StageProgram
 from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.postgres import Relation
 from pg_stepping.ir import Table
@@ -15,14 +15,18 @@ def function_name(program: StageProgram) -> str:
     return f"stepping.{quote_name(program.stage.name + '__maintain')}"
 
 
-def follow_call(program: StageProgram, relations: Mapping[Table, Relation]) -> str:
-    """The call that creates the triggers on all tables of the stage (see sql/10_catalog.sql)."""
-    tables = ", ".join(quote_text(_regclass(s.table)) for s in program.sources)
-    keys = ", ".join(quote_text(s.key) for s in program.sources)
-    stage = quote_text(program.stage.name)
-    parted = [s.key for s in program.sources if s.table in relations and relations[s.table].has_parts]
+def follow_call(followed: StageProgram | Deferred, relations: Mapping[Table, Relation]) -> str:
+    """The call that creates the triggers on all tables of a stage, or of a view in deferred mode (see
+    sql/10_catalog.sql)."""
+    if isinstance(followed, Deferred):
+        name, sources = followed.name, [(log.source, log.key) for log in followed.logs]
+    else:
+        name, sources = followed.stage.name, [(s.table, s.key) for s in followed.sources]
+    tables = ", ".join(quote_text(_regclass(table)) for table, _ in sources)
+    keys = ", ".join(quote_text(key) for _, key in sources)
+    parted = [key for table, key in sources if table in relations and relations[table].has_parts]
     more = f", ARRAY[{', '.join(map(quote_text, parted))}]" if parted else ""
-    return f"stepping.follow({stage}, ARRAY[{tables}]::regclass[], ARRAY[{keys}]{more})"
+    return f"stepping.follow({quote_text(name)}, ARRAY[{tables}]::regclass[], ARRAY[{keys}]{more})"
 
 
 def _regclass(table: Table) -> str:

@@ -44,6 +44,25 @@ class Change:
             return deleted
         return self._net(f"({inserted} UNION ALL {deleted})")
 
+    def logged(self, event: str) -> str:
+        """The same as `query` whatever settings the session has: every name is qualified, and bytes stand for
+        text."""
+        if event != "UPDATE":
+            return self.query(event)
+        sum_ = f"pg_catalog.sum({self.weight})"
+        both = f"({self.query('INSERT')} UNION ALL {self.query('DELETE')})"
+        comma = ", " if self.columns else ""
+        kept, by = _netting(self.fields, "pg_catalog.array_agg", "pg_catalog.record_send(ROW({}))")
+        group = f"\nGROUP BY {by}" if by else ""
+        return (
+            f"SELECT {kept}{comma}{sum_}::integer AS {self.weight}\n"
+            f"FROM {both} AS changed{group}\nHAVING {sum_} OPERATOR(pg_catalog.<>) 0"
+        )
+
+    def netted(self, rows: str) -> str:
+        """What is left of changed rows when those that are equal have cancelled."""
+        return self._net(rows)
+
     def net(self, aside: str) -> str:
         """Replace what several commands set aside in a table by what is left when rows have cancelled.
 
@@ -67,15 +86,21 @@ EVENTS = ("INSERT", "DELETE", "UPDATE")
 
 def change_of(fields: tuple[Column, ...], weight: str) -> Change:
     """How the changes of a table are read, for the columns that a stage uses."""
+    columns = ", ".join(quote_name(f.name) for f in fields)
+    return Change(fields, columns, *_netting(fields, "array_agg", "ROW({})::text"), quote_name(weight))
+
+
+def _netting(fields: tuple[Column, ...], array_agg: str, image: str) -> tuple[str, str]:
+    """What is kept of rows that cancel, and what must agree in them: the columns, and the `image` of those in
+    which values can be equal and yet differ."""
     kept, by = [], []
     for field in fields:
         name = quote_name(field.name)
         comparable = field.type.base not in NO_EQUALITY | NO_ORDER
-        kept.append(name if comparable else f"(array_agg({name}))[1] AS {name}")
+        kept.append(name if comparable else f"({array_agg}({name}))[1] AS {name}")
         by += [name] if comparable else []
-        by += [] if _same_when_equal(field.type) else [f"ROW({name})::text"]
-    columns = ", ".join(quote_name(f.name) for f in fields)
-    return Change(fields, columns, ", ".join(kept), ", ".join(by), quote_name(weight))
+        by += [] if _same_when_equal(field.type) else [image.replace("{}", name)]
+    return ", ".join(kept), ", ".join(by)
 
 
 def _same_when_equal(type_: Type) -> bool:

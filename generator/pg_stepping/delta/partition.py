@@ -68,14 +68,25 @@ class Anew:
         return self.touched
 
     @property
-    def before(self) -> tuple[tuple[str, str], ...]:
+    def fresh(self) -> str:
+        """The rows of the touched keys, as they must be."""
         computed = f"(\n{indent(self._query(restricted=True), INDENT)}\n) AS computed"
-        fresh = self._counted(f"SELECT computed.* FROM delta CROSS JOIN LATERAL {computed}")
+        return self._counted(f"SELECT computed.* FROM delta CROSS JOIN LATERAL {computed}")
+
+    @property
+    def stored(self) -> str:
+        """The rows of the touched keys, as they are."""
+        return (
+            f"SELECT state.ctid, state.* FROM delta JOIN {self.table} AS state ON {self._of_key('state')}true"
+        )
+
+    @property
+    def before(self) -> tuple[tuple[str, str], ...]:
         gone = (
             f"DELETE FROM {self.table} AS state\nUSING delta\nWHERE {self._of_key('state')}"
             f"NOT EXISTS (SELECT FROM fresh WHERE fresh.{self.row_key} = state.{self.row_key})"
         )
-        return ("fresh AS MATERIALIZED", fresh), ("gone AS", gone)
+        return ("fresh AS MATERIALIZED", self.fresh), ("gone AS", gone)
 
     @property
     def apply(self) -> str:

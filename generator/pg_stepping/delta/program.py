@@ -22,7 +22,7 @@ from pg_stepping.delta.partition import Anew, gather_bag, refilling
 from pg_stepping.delta.recursion import Recursion
 from pg_stepping.delta.stages import SCHEMA, Stage
 from pg_stepping.delta.state import Stored, operand
-from pg_stepping.delta.terms import Term, grown, named, quote_table, terms, whole
+from pg_stepping.delta.terms import Changed, Term, grown, named, quote_table, terms, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
 from pg_stepping.ir import Column, Table
 from pg_stepping.ir.nodes import Expression
@@ -104,7 +104,7 @@ def programs_of(stages: Sequence[Stage], trees: Mapping[str, tuple[Edge, ...]]) 
 
 def _terms(stage: Stage, changed: Mapping[Table, str]) -> list[str]:
     """What the stage joins changes by, as queries."""
-    return [*map(_Shape(stage).term, terms(stage.core, changed, stage.weight))]
+    return [*map(Shape(stage).term, terms(stage.core, Changed(changed), stage.weight))]
 
 
 def _united(queries: Sequence[str]) -> str:
@@ -119,13 +119,13 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
     asides = {t: Table(SCHEMA, f"{stage.name}__aside_{i + 1}") for i, t in enumerate(tables)}
 
     def queries(changed: Mapping[Table, str]) -> str:
-        found = anew.terms(changed) if isinstance(anew, Recursion) else _terms(stage, changed)
+        found = anew.terms(Changed(changed)) if isinstance(anew, Recursion) else _terms(stage, changed)
         return "\nUNION ALL\n".join(found)
 
     waiting = queries({t: quote_table(a) for t, a in asides.items()})
     sources = tuple(
         SourceProgram(
-            key=_key(t, tables),
+            key=source_key(t, tables),
             table=t,
             change=change_of(_columns(stage, t), stage.weight),
             term=queries({t: "change"}),
@@ -153,7 +153,7 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
             fill=anew.fill,
             empty=anew.empty,
         )
-    shape, state = _Shape(stage), quote_table(stage.table)
+    shape, state = Shape(stage), quote_table(stage.table)
     stale = [t for c in stage.state if (t := c.stale_test(STATE))]
     is_total = stage.kind == "total"
     return StageProgram(
@@ -176,7 +176,7 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
     )
 
 
-def _key(table: Table, tables: list[Table]) -> str:
+def source_key(table: Table, tables: list[Table]) -> str:
     """How a source is called within its stage: by its name, with its schema where two have the same."""
     same = [t for t in tables if t.name == table.name]
     return table.name if len(same) == 1 else str(table)
@@ -188,7 +188,7 @@ def _columns(stage: Stage, table: Table) -> tuple[Column, ...]:
     return tuple(by_name.values())
 
 
-class _Shape:
+class Shape:
     """How joined rows become rows of the state: the select list of every term, and what gathers them."""
 
     def __init__(self, stage: Stage) -> None:
@@ -328,17 +328,7 @@ def _refresh(stage: Stage) -> str:
     again: then it counts more rows than the state.
     """
     columns = [c for c in stage.state if c.stale != "never"]
-    lines = list(whole(stage.core))
-    where = [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
-    if stage.kind == "groups":
-        for k in stage.keys:
-            mine, stored = operand(k.expression), f"{STATE}.{quote_name(k.name)}"
-            where.append(f"({mine} = {stored} OR ({mine} IS NULL AND {stored} IS NULL))")
-    if where:
-        lines.append("WHERE " + "\n    AND ".join(where))
-    n = stage.count.sql_name
-    sums = ", ".join(f"{c.total()} AS {c.sql_name}" for c in (stage.count, *columns))
-    body = f"SELECT {sums}\n" + "\n".join(lines)
+    body, n = afresh(stage, STATE), stage.count.sql_name
     now = {c.name: reference("afresh" if c in columns else STATE, c.name) for c in stage.state}
     targets = ", ".join([*(c.sql_name for c in columns), *(r.sql_name for r in stage.results)])
     values = ", ".join([*(to_sql(now[c.name]) for c in columns), *(r.over(now) for r in stage.results)])
@@ -350,7 +340,23 @@ def _refresh(stage: Stage) -> str:
     )
 
 
-def _empty(stage: Stage, shape: _Shape) -> tuple[str, ...]:
+def afresh(stage: Stage, relation: str, *conditions: str) -> str:
+    """The count and those sums that can be stale, of the group whose keys `relation` has."""
+    lines = list(whole(stage.core))
+    where = [*conditions]
+    where += [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
+    if stage.kind == "groups":
+        for k in stage.keys:
+            mine, stored = operand(k.expression), f"{relation}.{quote_name(k.name)}"
+            where.append(f"({mine} = {stored} OR ({mine} IS NULL AND {stored} IS NULL))")
+    if where:
+        lines.append("WHERE " + "\n    AND ".join(where))
+    columns = (stage.count, *(c for c in stage.state if c.stale != "never"))
+    sums = ", ".join(f"{c.total()} AS {c.sql_name}" for c in columns)
+    return f"SELECT {sums}\n" + "\n".join(lines)
+
+
+def _empty(stage: Stage, shape: Shape) -> tuple[str, ...]:
     """Bring the state to what it is when a table is empty: an inner join is, else it is filled again."""
     if stage.kind == "total":
         stored: tuple[Stored, ...] = (*stage.state, *stage.results)

@@ -251,7 +251,7 @@ class _Cutter:
             return self._partition(node)
         if isinstance(node, Recursive):
             return self._recursive(node)
-        node = _flat(node)
+        node = flat(node)
         return self._matched(node) if isinstance(node, Join) else node
 
     def _aggregate(self, node: Aggregate) -> Plan:
@@ -478,7 +478,7 @@ def _present(scan: Scan, count: StateColumn) -> Filter:
     return Filter(scan, (exp.NEQ(this=reference(scan.relation, count.name), expression=_ZERO),))
 
 
-def _flat(node: Plan) -> Plan:
+def flat(node: Plan) -> Plan:
     """A join or filter with the filters of its inputs (the HAVING of a grouping) among its conditions."""
     if not isinstance(node, Join | Filter):
         return node

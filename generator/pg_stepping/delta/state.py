@@ -76,7 +76,7 @@ class StateColumn(Stored):
             return f"count({to_sql(self.argument)}){self._filter()}"
         if self.kind == "parity":
             return f"coalesce(bit_xor({to_sql(self.argument)}){self._filter()}, 0)"
-        return f"coalesce(sum({self._value}){self._filter()}, {self._zero()})"
+        return f"coalesce(sum({self._value}){self._filter()}, {self.zero})"
 
     def weighted(self, weight: str, columns: Mapping[Expression, str]) -> str:
         """The aggregate over rows with weights; `columns` names its argument and condition there."""
@@ -100,7 +100,7 @@ class StateColumn(Stored):
         if self.type.base == "interval":  # multiplying an interval rounds; changing its sign does not
             product = f"CASE {weight} WHEN 1 THEN {exact} WHEN -1 THEN -{exact} ELSE {weight} * {exact} END"
         condition = f" FILTER (WHERE {conditions[0]})" if conditions else ""
-        return f"coalesce(sum({product}){condition}, {self._zero()})"
+        return f"coalesce(sum({product}){condition}, {self.zero})"
 
     def change_test(self) -> str:
         """The condition that a delta of this column changes something."""
@@ -152,7 +152,9 @@ class StateColumn(Stored):
         assert self.argument is not None
         return f"{operand(self.argument)}{self.cast}"
 
-    def _zero(self) -> str:
+    @property
+    def zero(self) -> str:
+        """The sum of nothing."""
         return {"interval": "'0'::interval", "money": "0::money"}.get(self.type.base, "0")
 
 

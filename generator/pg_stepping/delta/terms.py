@@ -41,8 +41,25 @@ from pg_stepping.ir.nodes import Expression, columns_read
 from pg_stepping.ir.rewrite import outside, rebuild, substitute
 from pg_stepping.ir.types import fresh
 
-Changed = Mapping[Table, str]
 _INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The relations of the changes of some tables: their columns that are read, and a weight.
+
+    `tables` has the same changes, perhaps not netted, where an index or the planner's pages can find them.
+    `beside` are tables whose changes are not in them yet: there the table as it is now is Old, not New.
+    """
+
+    rows: Mapping[Table, str] = field(default_factory=dict)
+    tables: Mapping[Table, str] = field(default_factory=dict)
+    beside: frozenset[Table] = frozenset()
+
+    def among(self, *, beside: bool) -> Changed:
+        """Those changes that are beside their tables, or those that are in them."""
+        rows = {t: r for t, r in self.rows.items() if (t in self.beside) == beside}
+        return replace(self, rows=rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +137,7 @@ class _Way:
 
 
 def terms(core: Core, changed: Changed, weight: str) -> tuple[Term, ...]:
-    """The delta of a core; `changed` names, for each changed table, the relation of its changes."""
+    """The delta of a core whose tables have changed."""
     result: list[Term] = []
     outers, parts = core.outers, core.parts
     for i, outer in enumerate(outers):
@@ -140,7 +157,7 @@ def terms(core: Core, changed: Changed, weight: str) -> tuple[Term, ...]:
 def whole(core: Core) -> tuple[str, ...]:
     """FROM and WHERE of the join itself, over the tables as they are now."""
     ways = tuple(_Way(1, "left") for _ in core.outers)
-    return _term(core, ways, ["new"] * len(ways), ["new"] * len(core.parts), {}, "").lines
+    return _term(core, ways, ["new"] * len(ways), ["new"] * len(core.parts), Changed(), "").lines
 
 
 def grown(core: Core, table: Table, rows: str) -> str | None:
@@ -152,11 +169,11 @@ def grown(core: Core, table: Table, rows: str) -> str | None:
         return None
     ways = tuple(_Way(1, "left") for _ in core.outers)
     roles = ["delta" if p is places[0] else "new" for p in core.parts]
-    return "\n".join(_term(core, ways, ["new"] * len(ways), roles, {table: rows}, "").lines)
+    return "\n".join(_term(core, ways, ["new"] * len(ways), roles, Changed({table: rows}), "").lines)
 
 
 def _is_changed(plan: Plan | None, changed: Changed) -> bool:
-    return plan is not None and any(s.table in changed for s in scans_in(plan))
+    return plan is not None and any(s.table in changed.rows for s in scans_in(plan))
 
 
 def _changed_ways(outer: Outer, changed: Changed) -> Iterator[_Way]:
@@ -178,8 +195,10 @@ def _old_ways(outer: Outer, changed: Changed) -> tuple[_Way, ...]:
 
 
 def _new_ways(outer: Outer, changed: Changed) -> tuple[_Way, ...]:
-    """At once, but for a match that may have lost rows for what is gone from the other side."""
-    return _PARTS if outer.mutual and _is_changed(outer.match, changed) else (_Way(1, "left"),)
+    """At once, but for a match that may have lost rows for what is gone from the other side, and for what
+    is not in its table yet."""
+    lost = outer.mutual and _is_changed(outer.match, changed)
+    return _PARTS if lost or _is_changed(outer.input, changed.among(beside=True)) else (_Way(1, "left"),)
 
 
 def _term(
@@ -261,28 +280,43 @@ def _name(plan: Plan) -> str:
 
 def _source(plan: Plan, role: str, changed: Changed, weight: str) -> tuple[str, bool, str]:
     """What a relation is read from in its role; whether it has weights; the role that it comes to."""
-    if role == "new" or not _is_changed(plan, changed):
+    if role == "delta" and _is_changed(plan, changed):
+        return _changes(plan, changed, weight), True, role
+    beside = role == "new"
+    changed = changed.among(beside=beside)
+    if not _is_changed(plan, changed):
         return source_of(plan), False, "new"
-    changes = _changes(plan, changed, weight)
-    if role == "delta":
-        return changes, True, role
     columns = ", ".join(names_of(plan.columns)) + (", " if plan.columns else "")
-    w = quote_name(weight)
+    w, sign = quote_name(weight), "" if beside else "-"
     now = f"SELECT {columns}1 AS {w} FROM {source_of(plan)}" + ("" if isinstance(plan, Scan) else " AS now")
-    gone = f"SELECT {columns}-{w} FROM {changes}" + ("" if isinstance(plan, Scan) else " AS gone")
-    return f"({now} UNION ALL\n{_INDENT}{gone})", True, role
+    if isinstance(plan, Scan):
+        changes = f"{changed.tables.get(plan.table, changed.rows[plan.table])}"
+    else:
+        changes = f"{_changes(plan, changed, weight)} AS {'came' if beside else 'gone'}"
+    return f"({now} UNION ALL\n{_INDENT}SELECT {columns}{sign}{w} FROM {changes})", True, role
 
 
 def source_of(plan: Plan) -> str:
     """A relation as an item of a FROM clause, without its alias, over the tables as they are now."""
     if isinstance(plan, Scan):
-        return quote_table(plan.table)
+        return quote_table(plan.table) if plan.overlay is None else _overlaid(plan, plan.overlay)
     if isinstance(plan, Rows):
         return f"LATERAL {to_sql(plan.source)}"
     assert isinstance(plan, Project | Union)
     parts = plan.parts if isinstance(plan, Union) else (plan,)
     query = _subquery([select_of(p) for p in parts])
     return f"LATERAL {query}" if outside(plan) else query
+
+
+def _overlaid(scan: Scan, overlay: str) -> str:
+    """The rows of a state table and those that are to replace some of them. OFFSET 0 is what lets Postgres
+    look a key up by the table's index while it reads the others as they come."""
+    *columns, place = names_of(scan.fields)
+    now = f"SELECT {', '.join([*columns, f'ctid AS {place}'])} FROM {quote_table(scan.table)}"
+    collations = (f" COLLATE {c.type.collation}" if c.type.collation else "" for c in scan.fields)
+    columns = [c + collation for c, collation in zip(columns, collations, strict=False)]
+    new = f"SELECT {', '.join([*columns, 'NULL::tid'])} FROM (SELECT * FROM {overlay} OFFSET 0) AS changed"
+    return f"({now} UNION ALL\n{_INDENT}{new})"
 
 
 def select_of(project: Project) -> str:
@@ -301,7 +335,7 @@ def recursion_of(node: Recursive) -> str:
 
 def _changes(plan: Plan, changed: Changed, weight: str) -> str:
     if isinstance(plan, Scan):
-        return changed[plan.table]
+        return changed.rows[plan.table]
     return _subquery(changes_of(plan.parts if isinstance(plan, Union) else (plan,), changed, weight))
 
 

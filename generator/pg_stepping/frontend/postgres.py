@@ -330,13 +330,25 @@ def implicit_schema(conn: Connection, name: str) -> str:
     return str(row[0]) if row is not None else "pg_catalog"
 
 
-def is_maintained(conn: Connection, view: Table) -> bool:
-    """Whether a view is one of ours."""
+def _maintained(conn: Connection, view: Table) -> tuple[str, str] | None:
+    """The mode and the query of a maintained view; None for one that is not ours."""
     row = execute(conn, "SELECT to_regclass('stepping.maintained_view') IS NOT NULL").fetchone()
     if row is None or not row[0]:
-        return False
-    sql = "SELECT FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s"
-    return execute(conn, sql, [view.schema, view.name]).fetchone() is not None
+        return None
+    sql = "SELECT mode, query FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s"
+    found = execute(conn, sql, [view.schema, view.name]).fetchone()
+    return None if found is None else (str(found[0]), str(found[1]))
+
+
+def deferred_query(conn: Connection, view: Table) -> str | None:
+    """The query of a maintained view in deferred mode; None for any other relation."""
+    found = _maintained(conn, view)
+    return found[1] if found is not None and found[0] == "deferred" else None
+
+
+def is_maintained(conn: Connection, view: Table) -> bool:
+    """Whether a view is one of ours."""
+    return _maintained(conn, view) is not None
 
 
 def ordinary_view(conn: Connection, view: Table) -> str | None:

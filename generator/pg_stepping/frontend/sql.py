@@ -23,6 +23,7 @@ from pg_stepping.frontend.postgres import (
     Function,
     Output,
     Relation,
+    deferred_query,
     describe,
     execute,
     implicit_schema,
@@ -130,23 +131,25 @@ def read_query(conn: Connection, text: str) -> Query:
         outputs=described.outputs,
         plan=plan,
         tables=reader.tables,
-        views=tuple(sorted(reader.views)),
+        views=tuple(sorted(reader.views | expansion.deferred)),
         expands=tuple(sorted(expansion.views.items())),
         settings=_settings(conn) if expansion.depends else (),
     )
 
 
 class _Expansion:
-    """Trees of canonical text, in which ordinary views and CTEs stand as the subqueries that they mean.
+    """Trees of canonical text, in which ordinary views and CTEs stand as the subqueries that they mean,
+    and so do maintained views in deferred mode, whose state is behind.
 
-    `functions` are all those called, `views` the views by their definitions; `depends`: the result depends on
-    session settings.
+    `functions` are all those called, `views` the ordinary views by their definitions, `deferred` the others;
+    `depends`: the result depends on session settings.
     """
 
     def __init__(self, conn: Connection) -> None:
         self.conn = conn
         self.functions: set[Function] = set()
         self.views: dict[Table, str] = {}
+        self.deferred: set[Table] = set()
         self.depends = False
 
     def tree(self, described: Described, source: Source) -> exp.Expression:
@@ -157,10 +160,16 @@ class _Expansion:
         _order_arrays(ast)
         check_clock_words(ast, source)
         for item in list(ast.find_all(exp.Table)):
-            definition = ordinary_view(self.conn, Table(item.db, item.name)) if item.db else None
-            if definition is not None:
-                view = Table(item.db, item.name)
+            if not item.db:
+                continue
+            view = Table(item.db, item.name)
+            query = deferred_query(self.conn, view)
+            definition = query or ordinary_view(self.conn, view)
+            if query is not None:
+                self.deferred.add(view)
+            elif definition is not None:
                 self.views[view] = definition
+            if definition is not None:
                 with qualified_names(self.conn):
                     inner = describe(self.conn, definition)
                 _replace_by(item, self.tree(inner, source.within(view.schema, view.name)))

@@ -74,7 +74,11 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class Scan(_Node):
-    """The rows of a table, each `copies` times (the name of a bigint column) or once."""
+    """The rows of a table, each `copies` times (the name of a bigint column) or once.
+
+    With `overlay`, the relation of rows that are to replace some of a state table's, they stand beside these;
+    the last field is the place (ctid) of a row that may be replaced.
+    """
 
     linear: ClassVar[bool] = True
 
@@ -82,6 +86,7 @@ class Scan(_Node):
     relation: str
     fields: tuple[Column, ...]
     copies: str | None = None
+    overlay: str | None = None
 
     def __post_init__(self) -> None:
         if any(c.relation != self.relation for c in self.fields):

@@ -1,0 +1,158 @@
+"""Deferred mode beside its queries: apply, its errors, what stands on such a view, how readers find their rows."""
+
+import pytest
+from click.testing import CliRunner
+from psycopg import IsolationLevel
+from test_cases import assert_right, columns, rows
+from test_deferred import assert_applied, logged
+
+import pg_stepping
+from pg_stepping import errors
+from pg_stepping.cli import main
+
+SCHEMA = """
+CREATE TABLE users (user_id bigint PRIMARY KEY, name text);
+CREATE TABLE meters (meter_id integer PRIMARY KEY, user_id bigint);
+CREATE TABLE reads (meter_id integer, read_at timestamp, value numeric, unread text);
+CREATE INDEX ON meters (user_id);
+CREATE INDEX ON reads (meter_id);
+INSERT INTO users SELECT i, 'user ' || i FROM generate_series(1, 20) AS i;
+INSERT INTO meters SELECT i, 1 + i % 20 FROM generate_series(1, 200) AS i;
+INSERT INTO reads SELECT 1 + i % 200, '2024-01-01'::timestamp + i * interval '1 hour', i / 10.0
+FROM generate_series(1, 4000) AS i;
+"""
+QUERY = """
+SELECT m.user_id, m.meter_id, r.read_at::date AS date, sum(r.value) AS value
+FROM meters AS m JOIN reads AS r USING (meter_id) JOIN users AS u USING (user_id)
+GROUP BY m.user_id, m.meter_id, r.read_at::date"""
+
+
+@pytest.fixture
+def daily(conn, language):
+    conn.execute(SCHEMA)
+    pg_stepping.create_view(
+        conn, "daily", QUERY, language=language, mode="deferred", indexes=[["date"], ["meter_id"]]
+    )
+    conn.execute("ANALYZE")
+    conn.commit()
+    return conn
+
+
+def test_a_change_waits_in_the_log_and_readers_see_it(daily):
+    before = rows(daily, "daily_as_applied")
+    daily.execute("INSERT INTO reads VALUES (1, '2024-01-02', 100), (2, '2030-01-01', 1)")
+    daily.execute("DELETE FROM reads WHERE meter_id = 3")
+    daily.execute("UPDATE reads SET unread = 'x' WHERE meter_id = 4")  # is not read: nothing to log
+    assert logged(daily, "daily") == 2 + 20
+    assert rows(daily, "daily_as_applied") == before
+    assert_applied(daily, "daily", QUERY)
+    assert rows(daily, "daily_as_applied") != before
+    assert daily.execute("SELECT stepping.apply('daily')").fetchone() == (0,)
+
+
+def test_only_the_columns_that_are_read_are_logged(daily):
+    logs = [name for i in (1, 2, 3) for name, *_ in columns(daily, f"stepping.daily__log_{i}")]
+    assert "unread" not in logs
+    assert "name" not in logs
+    assert "value" in logs
+
+
+def test_the_command_line_creates_and_applies(daily, dsn, tmp_path):
+    query = tmp_path / "query.sql"
+    query.write_text("SELECT user_id, count(*) AS n FROM meters GROUP BY user_id")
+    run = CliRunner().invoke
+    assert run(main, ["--dsn", dsn, "create", "counts", str(query), "--mode", "deferred"]).exit_code == 0
+    daily.execute("DELETE FROM meters WHERE meter_id = 7")
+    daily.commit()
+    applied = run(main, ["--dsn", dsn, "apply", "counts"])
+    assert (applied.exit_code, "1 changes applied" in applied.output) == (0, True)
+    assert rows(daily, "counts")
+    assert_right(daily, "counts_as_applied", query.read_text(), "apply")
+    pg_stepping.create_view(daily, "at_once", query.read_text())
+    with pytest.raises(errors.NotDeferred, match="at_once is not a maintained view in deferred mode"):
+        pg_stepping.apply(daily, "at_once")
+    with pytest.raises(errors.ViewNotFound):
+        pg_stepping.apply(daily, "nothing")
+
+
+@pytest.mark.parametrize("level", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE])
+def test_writers_at_every_isolation_level_and_apply_at_read_committed_only(daily, connect, level):
+    writer = connect()
+    writer.isolation_level = level
+    writer.execute("INSERT INTO reads VALUES (1, '2024-01-02', 100)")
+    writer.execute("UPDATE meters SET user_id = 3 WHERE meter_id = 1")
+    assert_right(writer, "daily", QUERY, level)
+    with pytest.raises(errors.SteppingError, match="READ COMMITTED"):
+        pg_stepping.apply(writer, "daily")
+    writer.commit()
+    assert_applied(daily, "daily", QUERY)
+
+
+def test_a_view_over_a_deferred_one_reads_what_that_one_reads(daily, language):
+    over = "SELECT user_id, sum(value) AS value, count(*) AS n FROM daily GROUP BY user_id"
+    stale = "SELECT user_id, count(*) AS n FROM daily_as_applied GROUP BY user_id"
+    pg_stepping.create_view(daily, "later", over, language=language, mode="deferred")
+    pg_stepping.create_view(daily, "at_once", over, language=language)
+    pg_stepping.create_view(daily, "stale", stale, language=language)
+    daily.execute("INSERT INTO reads VALUES (1, '2024-01-02', 100), (2, '2030-01-01', 1)")
+    daily.execute("DELETE FROM meters WHERE meter_id = 9")
+    for view, query in (("later", over), ("at_once", over), ("stale", stale)):
+        assert assert_right(daily, view, query, "writes")
+        assert pg_stepping.verify(daily, view) == []
+    pg_stepping.apply(daily, "daily")
+    assert_right(daily, "stale", stale, "apply")
+    assert_right(daily, "later", over, "apply of what it stands on")
+    assert_applied(daily, "later", over)
+    with pytest.raises(errors.ViewInUse):
+        pg_stepping.drop_view(daily, "daily")
+
+
+def test_a_name_must_leave_room_for_the_second_view(conn):
+    conn.execute("CREATE TABLE t (x integer)")
+    with pytest.raises(errors.SteppingError, match="leaves no room"):
+        pg_stepping.create_view(conn, "v" * 53, "SELECT x FROM t", mode="deferred")
+    conn.execute("CREATE VIEW v_as_applied AS SELECT 1")
+    with pytest.raises(errors.NameTaken, match="v_as_applied"):
+        pg_stepping.create_view(conn, "v", "SELECT x FROM t", mode="deferred")
+    with pytest.raises(errors.SteppingError, match="no such mode"):
+        pg_stepping.create_view(conn, "v", "SELECT x FROM t", mode="lazy")
+
+
+def test_drop_leaves_nothing(daily):
+    pg_stepping.drop_view(daily, "daily")
+    left = """SELECT relname FROM pg_class WHERE relname ~ 'daily' UNION ALL SELECT proname FROM pg_proc WHERE proname ~ 'daily'
+              UNION ALL SELECT tgname FROM pg_trigger WHERE tgname ~ 'stepping' AND tgrelid IN ('reads'::regclass, 'meters'::regclass)"""
+    assert daily.execute(left).fetchall() == []
+
+
+def plan(conn, query):
+    return "\n".join(row[0] for row in conn.execute(f"EXPLAIN (COSTS OFF) {query}").fetchall())
+
+
+@pytest.mark.parametrize("pending", [0, 1, 500])
+@pytest.mark.parametrize(
+    "where",
+    ["date = '2024-02-01'", "meter_id = 7", "user_id = 11 AND meter_id = 150 AND date = '2024-02-01'"],
+)
+def test_a_predicate_reaches_the_index_of_the_state(daily, pending, where):
+    daily.execute("INSERT INTO reads SELECT i, '2024-02-01', i FROM generate_series(1, %s) AS i", [pending])
+    daily.execute("INSERT INTO reads SELECT 300, '2024-02-01', i FROM generate_series(1, 50000) AS i")
+    pg_stepping.apply(daily, "daily")
+    daily.execute("ANALYZE")
+    daily.execute("INSERT INTO reads SELECT i, '2024-02-01', i FROM generate_series(1, %s) AS i", [pending])
+    query = f"SELECT * FROM daily WHERE {where}"
+    explained = plan(daily, query)
+    assert "Index" in explained
+    assert "Seq Scan on daily" not in explained
+    expected = rows(daily, f"(SELECT * FROM ({QUERY}) AS q WHERE {where})")
+    assert rows(daily, f"({query})") == expected
+    assert expected
+
+
+def test_repair_puts_right_what_was_applied_wrongly_and_what_waits(daily):
+    daily.execute("UPDATE stepping.daily SET sum_value = sum_value + 1 WHERE meter_id = 7")
+    daily.execute("INSERT INTO reads VALUES (7, '2024-01-02', 100), (8, '2030-01-01', 1)")
+    assert pg_stepping.verify(daily, "daily")
+    assert pg_stepping.repair(daily, "daily") > 0
+    assert pg_stepping.verify(daily, "daily") == []
+    assert_applied(daily, "daily", QUERY)
