@@ -201,10 +201,11 @@ def _of_python(view: View, query: str, tables: Mapping[str, str] | None, where: 
         hint = f"name the view as one of them: {names}"
         raise InvalidDeclaration(f"{where}.query keeps several views, and none of this name", hint=hint)
     text = select(kept.operator, lambda source: table_of(source, view.schema))
-    return replace(view, query=text, indexes=tuple(dict.fromkeys((*kept.indexes, *view.indexes))))
+    return replace(view, query=text, indexes=tuple(dict.fromkeys((*kept.indexed, *view.indexes))))
 
 
 def _kept(graph: Graph[Any], name: str) -> Kept | None:
-    if len(graph.kept) == 1:
-        return graph.kept[0]
+    cached = [k for k in graph.kept if k.cache is not None] or graph.kept
+    if len(cached) == 1:
+        return cached[0]
     return next((k for k in graph.kept if k.name == name), None)

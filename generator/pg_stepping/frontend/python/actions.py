@@ -1,21 +1,17 @@
-"""Writing to the source tables: one statement a call, in the caller's transaction."""
+"""Writing to the source tables, and what each write changes in the query's outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, cast
-
-from psycopg.rows import tuple_row
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pg_stepping.errors import SteppingError
-from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.frontend.postgres import savepoint
-from pg_stepping.frontend.python.data import Data, columns
 from pg_stepping.frontend.python.graph import Graph
 from pg_stepping.frontend.python.operators import Source
-from pg_stepping.frontend.python.store import StorePostgres
+from pg_stepping.frontend.python.zset import ZSet, ZSetPython
 
-T = TypeVar("T", bound=Data)
+T = TypeVar("T")
+V_co = TypeVar("V_co", covariant=True)
 ActionsT = TypeVar("ActionsT")
 
 
@@ -25,7 +21,22 @@ class RowNotFound(SteppingError, LookupError):
     sqlstate = "P0002"
 
 
-def actions(store: StorePostgres, graph: Graph[ActionsT]) -> ActionsT:
+class Writable(Protocol):
+    """A store that rows are written to: each write gives the outputs of its graph."""
+
+    @property
+    def graph(self) -> Graph[Any]: ...
+
+    def insert(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]: ...
+
+    def remove(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]: ...
+
+    def replace(self, source: Source, old: Any, new: Any) -> tuple[ZSet[Any], ...]: ...
+
+    def together(self, writes: Callable[[], object]) -> tuple[ZSet[Any], ...]: ...
+
+
+def actions(store: Writable, graph: Graph[ActionsT]) -> ActionsT:
     """An `Action` for each parameter of the query, in order.
 
     Raises ValueError if the store is of another graph.
@@ -36,94 +47,72 @@ def actions(store: StorePostgres, graph: Graph[ActionsT]) -> ActionsT:
     return cast(ActionsT, made)
 
 
-class Action(Generic[T]):
-    """Inserts, removes and replaces rows of one source table."""
+def iteration(store: Writable, graph: Graph[Any], inputs: tuple[ZSet[Any], ...]) -> tuple[ZSet[Any], ...]:
+    """Insert what is there more than zero times in each input, remove what is there less; all or nothing.
 
-    def __init__(self, store: StorePostgres, source: Source) -> None:
-        self._conn = store.conn
-        self._table = store.table(source)
-        self._fields = columns(source.row_type)
-        self._names = [quote_name(name) for name in self._fields]
+    Returns the outputs, as `Action` does. Raises RowNotFound if a row that is to go is not there.
+    """
+    if graph is not store.graph or len(inputs) != len(graph.sources):
+        raise ValueError("an iteration takes a ZSet for each parameter of the store's own graph")
 
-    def insert(self, *rows: T) -> None:
-        """Insert the rows; raises TypeError if a value is not of its field's type."""
-        if rows:
-            names = ", ".join(self._names)
-            sql = f"INSERT INTO {self._table.sql} ({names}) SELECT * FROM {self._given}"
-            self._run(sql, self._arrays(rows))
+    def write() -> None:
+        for source, zset in zip(graph.sources, inputs, strict=True):
+            counted = list(zset.iter())
+            gone = [row for row, count in counted for _ in range(-count)]
+            came = [row for row, count in counted for _ in range(count)]
+            if gone:
+                store.remove(source, gone)
+            if came:
+                store.insert(source, came)
 
-    def remove(self, *rows: T) -> None:
+    return store.together(write)
+
+
+class Action(Generic[T, V_co]):
+    """Inserts, removes and replaces rows of one source table.
+
+    Each returns the query's outputs, a ZSet each: the rows that this call added to them (+) and took away
+    (-); of an output that is integrated all its rows. Nothing is committed.
+    """
+
+    def __init__(self, store: Writable, source: Source) -> None:
+        self._store, self._source = store, source
+
+    def insert(self, *rows: T) -> V_co:
+        """Insert the rows by one statement; raises TypeError or ValueError for a value that does not fit."""
+        return cast(V_co, self._store.insert(self._source, rows))
+
+    def remove(self, *rows: T) -> V_co:
         """Delete one copy for each given row, by one statement.
 
         Raises RowNotFound, which names the row, with nothing changed, if one is not there.
         """
-        if not rows:
-            return
-        with savepoint(self._conn):
-            deleted = {place for (place,) in self._run(self._delete, self._arrays(rows))}
-            missing = next((row for place, row in enumerate(rows, 1) if place not in deleted), None)
-            if missing is not None:
-                raise self._not_found(missing, rows.count(missing))
+        return cast(V_co, self._store.remove(self._source, rows))
 
-    def replace(self, old: T, new: T) -> None:
+    def replace(self, old: T, new: T) -> V_co:
         """Change one copy of `old` into `new`; raises RowNotFound if there is none."""
-        names, table = ", ".join(self._names), self._table.sql
-        changed = self._run(
-            f"""UPDATE {table} SET ({names}) = (SELECT * FROM {self._given})
-                WHERE ctid = (SELECT t.ctid FROM {table} AS t
-                              JOIN {self._given} AS g ({names}) ON {self._matches} LIMIT 1)
-                RETURNING 1""",
-            [*self._arrays([new]), *self._arrays([old])],
-        )
-        if not changed:
-            raise self._not_found(old, 1)
+        return cast(V_co, self._store.replace(self._source, old, new))
 
-    @property
-    def _given(self) -> str:
-        arrays = ", ".join(f"%s::{kind.sql}[]" for kind in self._fields.values())
-        return f"unnest({arrays})"
 
-    @property
-    def _matches(self) -> str:
-        """A stored row `t` equals a given row `g`."""
-        return " AND ".join(
-            f"t.{name} {'IS NOT DISTINCT FROM' if kind.nullable else '='} g.{name}"
-            for name, kind in zip(self._names, self._fields.values(), strict=True)
-        )
+def not_found(table: str, row: object, copies: int) -> RowNotFound:
+    """The error for a row of which `table` has less than `copies`."""
+    often = f" {copies} copies of" if copies > 1 else ""
+    return RowNotFound(f"{table} does not have{often} {row!r}", hint="compare it with what the table has")
 
-    @property
-    def _delete(self) -> str:
-        """Number the copies of equal rows, given and stored alike, and delete those that pair up."""
-        names = ", ".join(self._names)
-        return f"""
-            WITH given AS (
-                SELECT *, min(stepping_place) OVER (PARTITION BY {names}) AS stepping_kind,
-                       row_number() OVER (PARTITION BY {names} ORDER BY stepping_place) AS stepping_copy
-                FROM {self._given} WITH ORDINALITY AS g ({names}, stepping_place)
-            ), stored AS (
-                SELECT t.ctid AS place, g.stepping_kind,
-                       row_number() OVER (PARTITION BY g.stepping_kind ORDER BY t.ctid) AS stepping_copy
-                FROM {self._table.sql} AS t
-                JOIN (SELECT DISTINCT {names}, stepping_kind FROM given) AS g ON {self._matches}
-            )
-            DELETE FROM {self._table.sql} AS d
-            USING stored AS s JOIN given AS g USING (stepping_kind, stepping_copy)
-            WHERE d.ctid = s.place
-            RETURNING g.stepping_place"""
 
-    def _arrays(self, rows: Sequence[T]) -> list[list[object]]:
-        """The rows column by column."""
-        return [
-            [kind.value(getattr(row, name), f"{type(row).__name__}.{name}") for row in rows]
-            for name, kind in self._fields.items()
-        ]
-
-    def _run(self, sql: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
-        cursor = self._conn.cursor(row_factory=tuple_row)
-        cursor.execute(sql, params)
-        return cursor.fetchall() if cursor.description else []
-
-    def _not_found(self, row: T, copies: int) -> RowNotFound:
-        often = f" {copies} copies of" if copies > 1 else ""
-        table = f"{self._table.schema}.{self._table.name}"
-        return RowNotFound(f"{table} does not have{often} {row!r}", hint="compare it with what the table has")
+def outputs_of(
+    graph: Graph[Any],
+    changed: Mapping[str, ZSetPython[Any]],
+    rows: Callable[[str], Iterable[tuple[Any, int]]],
+) -> tuple[ZSet[Any], ...]:
+    """The outputs, from what changed in each view and, where a whole is wanted, its rows."""
+    made: list[ZSet[Any]] = []
+    for output in graph.outputs:
+        name = output.kept.name
+        if not output.integrated:
+            made.append(changed[name])
+        elif output.delayed:
+            made.append(ZSetPython(rows(name)) + -changed[name])
+        else:
+            made.append(ZSetPython(rows(name)))
+    return tuple(made)

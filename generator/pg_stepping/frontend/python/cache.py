@@ -3,106 +3,188 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+import psycopg
 from psycopg.rows import tuple_row
+from sqlglot import exp
 
-from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.frontend.python.data import columns
+from pg_stepping.frontend.dialect import parse, quote_name, to_sql
+from pg_stepping.frontend.postgres import Connection
+from pg_stepping.frontend.python import given
 from pg_stepping.frontend.python.index import Index
-from pg_stepping.frontend.python.operators import Integrated, ZSet
+from pg_stepping.frontend.python.language import Integrated
+from pg_stepping.frontend.python.render import weight_name
+from pg_stepping.frontend.python.rows import named_leaves, reader, stored_columns
+from pg_stepping.frontend.python.types import FieldType
+from pg_stepping.frontend.python.zset import MATCH_ALL, MatchAll, ZSet
 
 if TYPE_CHECKING:
-    from pg_stepping.frontend.python.store import StorePostgres
+    from pg_stepping.frontend.python.graph import Kept
 
 T = TypeVar("T")
 K = TypeVar("K")
 
+_NUMBERS = count(1)
+
+
+class Store(Protocol):
+    """What keeps the rows of a graph: StorePostgres or StorePython."""
+
+    def zset(self, cache: Cache[Any]) -> ZSet[Any]: ...
+
 
 class Cache(Generic[T]):
-    """A kept result, rows of Data class T; a query fills it, a store reads it.
+    """A kept result, rows of type T; a query fills it, a store reads it.
 
-    `name` is the view's; without one it is the class's in snake case (`daily_usage` for `DailyUsage`).
+    `name` is the view's; without one it is the class's in snake case (`daily_usage` for `DailyUsage`), and of
+    rows that are no Data the query's with `_cache`.
     """
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
 
-    def __getitem__(self, zset: ZSet[T]) -> Callable[[Callable[[ZSet[T]], Integrated[T]]], ZSet[T]]:
-        """Inside of a query: keep `zset` here, as the function that is passed next says."""
+    def __getitem__(self, zset: ZSet[T]) -> Callable[[Callable[[ZSet[T]], ZSet[T]]], ZSet[T]]:
+        """Inside of a query: keep `zset` here, as the function that is passed next says.
 
-        def keep(how: Callable[[ZSet[T]], Integrated[T]]) -> ZSet[T]:
+        That is integrate(a), or integrate_indexed(a, indexes=...).
+        """
+
+        def keep(how: Callable[[ZSet[T]], ZSet[T]]) -> ZSet[T]:
             integrated = how(zset)
-            zset.kept.append((self, integrated))
-            return integrated.zset
+            if not isinstance(integrated, Integrated) or integrated.delayed:
+                raise TypeError("a cache keeps what is integrated: cache[a](lambda a: st.integrate(a))")
+            integrated.zset.kept.append((self, integrated))
+            return integrated
 
         return keep
 
-    def zset(self, store: StorePostgres) -> CachedZSet[T]:
+    def zset(self, store: Store) -> ZSet[T]:
         """What the store has of this cache; raises LookupError if the store's query does not fill it."""
-        return CachedZSet(self, store)
+        return store.zset(self)
 
 
-class CachedZSet(Generic[T]):
-    """The rows of a cache in Postgres, read afresh by each call, as the transaction sees them."""
+class ZSetPostgres(ZSet[T]):
+    """The rows that a store keeps, read afresh by each call, as the transaction sees them.
 
-    def __init__(self, cache: Cache[T], store: StorePostgres) -> None:
-        self._conn = store.conn
-        self._kept = kept = store.kept(cache)
-        self._view = f"{quote_name(store.schema)}.{quote_name(kept.name)}"
-        self._columns = [f"view.{quote_name(name)}" for name in columns(kept.row_type)]
+    Rows are streamed through a cursor of the server; any number may be read at the same time. Outside of a
+    transaction (autocommit) the cursor holds the rows itself.
+    """
 
-    def iter(self) -> Iterator[tuple[T, int]]:
-        """Every row with its count, in no order."""
-        rows = self._rows("", "", ())
-        return ((self._row(values), count) for *values, count in rows)
+    __slots__ = ("_columns", "_conn", "_counted", "_kept", "_view")
 
-    def iter_by_index(self, index: Index[T, K], keys: frozenset[K]) -> Iterator[tuple[K, T, int]]:
-        """(key, row, count) for the rows whose key is among `keys`, in the index's order.
-
-        Raises LookupError if the cache is not kept by this index, TypeError if a key is not of its type.
-        """
-        names = index.names
-        if names not in self._kept.indexes:
-            raise LookupError(f"the view {self._kept.name} is not indexed by {', '.join(names)}")
-        arrays = _arrays(index, keys)
-        key_names = [f"key_{number}" for number, _ in enumerate(names, 1)]
-        types = [f"%s::{column.type.sql}[]" for column in index.columns]
-        conditions = [
-            f"view.{quote_name(name)} {'IS NOT DISTINCT FROM' if None in array else '='} keys.{key}"
-            for name, key, array in zip(names, key_names, arrays, strict=True)
-        ]
-        unnested = f"unnest({', '.join(types)}) AS keys ({', '.join(key_names)})"
-        order = [f"view.{quote_name(n)}" for n in names]
-        rest = [c for c in self._columns if c not in order]
-        rows = self._rows(
-            f"JOIN {unnested} ON {' AND '.join(conditions)}", f"ORDER BY {', '.join((*order, *rest))}", arrays
+    def __init__(self, kept: Kept, conn: Connection, schema: str) -> None:
+        self._kept, self._conn = kept, conn
+        self._view = f"{quote_name(schema)}.{quote_name(kept.name)}"
+        self._columns = [f"view.{quote_name(name)}" for name, _ in named_leaves(kept.operator.row)]
+        signed = kept.operator.signed
+        self._counted = (
+            f"sum(view.{quote_name(weight_name(kept.operator))})::bigint" if signed else "count(*)"
         )
-        return (self._keyed(index, values, count) for *values, count in rows)
 
-    def _rows(self, join: str, order: str, params: Sequence[object]) -> list[tuple[Any, ...]]:
+    def to_sql(self) -> str:
+        """A SELECT of the rows, each with its count as the last column, for use in other statements."""
+        return self._sql("", "").replace("%%", "%")
+
+    def iter(self, match: frozenset[T] | MatchAll = MATCH_ALL) -> Iterator[tuple[T, int]]:
+        if isinstance(match, MatchAll):
+            return self._stream(self._sql("", ""), ())
+        row = self._kept.operator.row
+        columns = stored_columns(row)
+        join = f"JOIN {given.relation(columns)} AS given ON {given.matches('view', 'given', columns)}"
+        return self._stream(self._sql(join, ""), given.of_rows(row, match))
+
+    def iter_by_index(
+        self,
+        index: Index[T, K],
+        match_keys: frozenset[K] | MatchAll = MATCH_ALL,
+        *,
+        at_least: K | None = None,
+        below: K | None = None,
+        prefix: tuple[Any, ...] = (),
+    ) -> Iterator[tuple[K, T, int]]:
+        """(key, row, count) in the order of the index, and of all columns where keys are equal.
+
+        `match_keys` leaves only rows with these keys, `prefix` those whose keys begin with these values,
+        `at_least` and `below` those within these bounds (keys as tuples are compared element by element).
+        Raises LookupError if the rows are not kept by this index, TypeError if a key is not of its type.
+        """
+        if index not in self._kept.indexes:
+            raise LookupError(f"the view {self._kept.name} is not indexed by {', '.join(index.names)}")
+        names = {path: f"view.{quote_name(name)}" for path, name in self._kept.columns.items()}
+        keys = [_over_view(column.expression, names) for column in index.columns]
+        kinds = [column.type for column in index.columns]
+        join, where, params = "", [], list[object]()
+        if not isinstance(match_keys, MatchAll):
+            named = [(f"key_{n}", kind) for n, kind in enumerate(kinds, 1)]
+            checked = [_checked(index, key) for key in match_keys]
+            nulls = [any(key[n] is None for key in checked) for n, _ in enumerate(keys)]
+            equal = [
+                f"{sql} {'IS NOT DISTINCT FROM' if null else '='} keys.key_{n}"
+                for n, (sql, null) in enumerate(zip(keys, nulls, strict=True), 1)
+            ]
+            join = f"JOIN {given.relation(named)} AS keys ON {' AND '.join(equal)}"
+            params += given.values(named, checked)
+        ordered = [_collated(sql, kind) for sql, kind in zip(keys, kinds, strict=True)]
+        for n, value in enumerate(prefix):
+            where.append(f"{keys[n]} IS NOT DISTINCT FROM %s::{kinds[n].sql}")
+            params.append(kinds[n].dump(kinds[n].value(value, f"the key {index.names[n]}")))
+        for bound, comparison in ((at_least, ">="), (below, "<")):
+            if bound is not None:
+                marks = ", ".join(f"%s::{kind.sql}" for kind in kinds)
+                where.append(f"({', '.join(ordered)}) {comparison} ({marks})")
+                params += [k.dump(v) for k, v in zip(kinds, _checked(index, bound), strict=True)]
+        order = [f"{sql} {'ASC' if up else 'DESC'}" for sql, up in zip(ordered, index.ascending, strict=True)]
+        leaves_ = [leaf for _, leaf in named_leaves(self._kept.operator.row)]
+        order += [
+            _collated(c, leaf.type) for c, leaf in zip(self._columns, leaves_, strict=True) if c not in keys
+        ]
+        condition = f"WHERE {' AND '.join(where)}" if where else ""
+        rows = self._stream(self._sql(f"{join} {condition}", f"ORDER BY {', '.join(order)}", keys), params)
+        return ((index.f(row), row, count) for row, count in rows)
+
+    def _sql(self, join: str, order: str, more: Sequence[str] = ()) -> str:
         listed = ", ".join(self._columns)
-        sql = f"SELECT {listed}, count(*) FROM {self._view} AS view {join} GROUP BY {listed} {order}"
-        cursor = self._conn.cursor(row_factory=tuple_row)
-        return cursor.execute(sql, params).fetchall()
+        by = ", ".join(dict.fromkeys((*self._columns, *(k for k in more if "view." in k))))
+        view = self._view.replace("%", "%%")
+        sql = f"SELECT {listed}, {self._counted} FROM {view} AS view {join} GROUP BY {by} {order}"
+        return sql.strip()
 
-    def _row(self, values: Sequence[object]) -> T:
-        row = self._kept.row_type(**dict(zip(columns(self._kept.row_type), values, strict=True)))
-        return cast(T, row)
+    def _stream(self, sql: str, params: Sequence[object]) -> Iterator[tuple[T, int]]:
+        cursor = self._conn.cursor(
+            name=f"stepping_{next(_NUMBERS)}", row_factory=tuple_row, withhold=self._conn.autocommit
+        )
+        cursor.execute(sql, params)
+        return _rows(cursor, reader(self._kept.operator.row))
 
-    def _keyed(self, index: Index[T, K], values: Sequence[object], count: int) -> tuple[K, T, int]:
-        row = self._row(values)
-        key = tuple(getattr(row, name) for name in index.names)
-        return cast(K, key if index.is_tuple else key[0]), row, count
+    def __repr__(self) -> str:
+        return f"<ZSetPostgres {self._view}>"
 
 
-def _arrays(index: Index[T, K], keys: frozenset[K]) -> list[list[object]]:
-    """The keys column by column."""
-    tuples = [cast(tuple[object, ...], key) if index.is_tuple else (key,) for key in keys]
-    for key in tuples:
-        if not isinstance(key, tuple) or len(key) != len(index.columns):
-            raise TypeError(f"a key of this index is a tuple of {len(index.columns)}: {key!r}")
-    return [
-        [column.type.value(key[place], f"the key {index.names[place]}") for key in tuples]
-        for place, column in enumerate(index.columns)
-    ]
+def _rows(cursor: Any, read: Callable[[Sequence[Any]], T]) -> Iterator[tuple[T, int]]:
+    try:
+        for *values, count in cursor:
+            yield read(values), count
+    finally:
+        with suppress(psycopg.Error):
+            cursor.close()
+
+
+def _over_view(expression: exp.Expression, names: dict[str, str]) -> str:
+    """An expression over the leaves of the row as one over the view."""
+
+    def one(node: exp.Expression) -> exp.Expression:
+        return parse(f"SELECT {names[node.name]}").expressions[0] if isinstance(node, exp.Column) else node
+
+    return to_sql(expression.copy().transform(one)).replace("%", "%%")
+
+
+def _collated(sql: str, kind: FieldType) -> str:
+    return f'{sql} COLLATE "C"' if kind.sql == "text" else sql
+
+
+def _checked(index: Index[T, K], key: object) -> list[object]:
+    names = zip(index.elements(key), index.columns, index.names, strict=True)
+    return [column.type.value(value, f"the key {name}") for value, column, name in names]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-from collections.abc import Mapping
-from typing import Any, Generic, TypeVar, dataclass_transform
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, TypeVar, cast, dataclass_transform
 
-from pg_stepping.frontend.python.types import FieldType, field_type
-
-L = TypeVar("L")
-R = TypeVar("R")
+L = TypeVar("L", covariant=True)
+R = TypeVar("R", covariant=True)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -28,9 +26,35 @@ class Data:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # A name in a quoted annotation may be known only to the function that defines the class.
-        names = sys._getframe(1).f_locals
+        names = dict(sys._getframe(1).f_locals)
         cls.__annotations__ = resolved(inspect.get_annotations(cls), names, cls.__module__)
+        hashes = "__hash__" in vars(cls)
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        cls._names_there = names  # type: ignore[attr-defined]
+        if not hashes:
+            cls.__hash__ = Data.__hash__  # type: ignore[method-assign]
+
+    def __hash__(self) -> int:
+        values = (getattr(self, f.name) for f in dataclasses.fields(self))  # type: ignore[arg-type]
+        return hash((type(self), *map(_hashable, values)))
+
+    @classmethod
+    def field_types(cls) -> dict[str, Any]:
+        """The type of each field, in order; a name that is known nowhere stays text."""
+        types: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            if isinstance(base, type) and issubclass(base, Data) and base is not Data:
+                known = {**base._names_there, base.__name__: base}  # type: ignore[attr-defined]
+                types |= resolved(inspect.get_annotations(base), known, base.__module__)
+        return {f.name: types[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+
+def _hashable(value: object) -> object:
+    if type(value) is dict:
+        return frozenset((k, _hashable(v)) for k, v in value.items())
+    if type(value) in (list, tuple):
+        return tuple(map(_hashable, cast(Iterable[object], value)))
+    return frozenset(value) if type(value) is set else value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +63,17 @@ class Pair(Generic[L, R]):
 
     left: L
     right: R
+
+
+@dataclasses.dataclass(frozen=True)
+class Empty:
+    """What an outer join has on its right where no row is."""
+
+    def __repr__(self) -> str:
+        return "Empty()"
+
+
+EMPTY = Empty()
 
 
 def resolved(annotations: Mapping[str, Any], names: Mapping[str, Any], module: str) -> dict[str, Any]:
@@ -54,11 +89,3 @@ def resolved(annotations: Mapping[str, Any], names: Mapping[str, Any], module: s
             return annotation
 
     return {name: one(annotation) for name, annotation in annotations.items()}
-
-
-def columns(row_type: type[Data]) -> dict[str, FieldType]:
-    """The fields of a Data class in order; raises UnsupportedQuery if one has a type that no column has."""
-    if not issubclass(row_type, Data) or row_type is Data:
-        raise TypeError(f"{row_type.__name__} is not a subclass of Data")
-    fields = dataclasses.fields(row_type)  # type: ignore[arg-type]
-    return {f.name: field_type(f.type, f"{row_type.__name__}.{f.name}") for f in fields}

@@ -10,20 +10,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from sqlglot import exp
+
 from pg_stepping.errors import NameTaken, UnsupportedQuery
 from pg_stepping.frontend.python.cache import Cache
-from pg_stepping.frontend.python.data import Data, columns, resolved
-from pg_stepping.frontend.python.operators import Integrated, Operator, Source, ZSet
+from pg_stepping.frontend.python.data import resolved
+from pg_stepping.frontend.python.index import Index
+from pg_stepping.frontend.python.language import Integrated, QueryZSet
+from pg_stepping.frontend.python.operators import Operator, Source
 from pg_stepping.frontend.python.render import select
+from pg_stepping.frontend.python.rows import is_data, leaves, named_leaves, row_of
+from pg_stepping.frontend.python.zset import ZSet
+from pg_stepping.ir.types import fresh
 
 if TYPE_CHECKING:
     from pg_stepping.frontend.python.actions import Action
 
-A = TypeVar("A", bound=Data)
-B = TypeVar("B", bound=Data)
-C = TypeVar("C", bound=Data)
-D = TypeVar("D", bound=Data)
-E = TypeVar("E", bound=Data)
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+R = TypeVar("R")
+Outputs = TypeVar("Outputs", bound=tuple[ZSet[Any], ...])
 Actions_co = TypeVar("Actions_co", covariant=True)
 
 Tables = Mapping[str, str] | None
@@ -31,25 +39,51 @@ Tables = Mapping[str, str] | None
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """What a cache keeps: the rows of `operator`, as view `name`, with an index on each of `indexes`."""
+    """What is kept in a view: the rows of `operator`, as view `name`, with an index on each of `indexes`.
 
-    cache: Cache[Any]
+    `cache` is what the query put it into; None for an output that no cache has.
+    """
+
+    cache: Cache[Any] | None
     name: str
-    row_type: type[Data]
     operator: Operator
-    indexes: tuple[tuple[str, ...], ...]
+    indexes: tuple[Index[Any, Any], ...]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The name of each leaf's column, by the leaf's path."""
+        row = self.operator.row
+        paths = [".".join(path) for path, _ in leaves(row)]
+        return dict(zip(paths, (name for name, _ in named_leaves(row)), strict=True))
+
+    @property
+    def indexed(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of each index that is made of columns only."""
+        names = self.columns
+        plain = [i for i in self.indexes if all(isinstance(c.expression, exp.Column) for c in i.columns)]
+        return tuple(dict.fromkeys(tuple(names[n] for n in i.names) for i in plain))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """A result of the query: the changes of what is `kept`, all its rows (`integrated`), or those before."""
+
+    kept: Kept
+    integrated: bool
+    delayed: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph(Generic[Actions_co]):
-    """A compiled query: a source for each parameter, in order, and what its caches keep."""
+    """A compiled query: a source for each parameter, in order, what is kept, and the outputs, in order."""
 
     sources: tuple[Source, ...]
     kept: tuple[Kept, ...]
+    outputs: tuple[Output, ...]
 
     @property
     def sql(self) -> dict[str, str]:
-        """The SELECT of each cache, by the name of its view."""
+        """The SELECT of each view, by its name."""
         return {kept.name: select(kept.operator, table_of) for kept in self.kept}
 
 
@@ -59,48 +93,138 @@ def table_of(source: Source, schema: str | None = None) -> tuple[str | None, str
     return (before, after) if dot else (schema, before)
 
 
-@overload
-def compile(query: Callable[[ZSet[A]], object], tables: Tables = None) -> Graph[tuple[Action[A]]]: ...
-@overload
-def compile(
-    query: Callable[[ZSet[A], ZSet[B]], object], tables: Tables = None
-) -> Graph[tuple[Action[A], Action[B]]]: ...
+# A query of up to four inputs: with one output, with a tuple of outputs, and without.
 @overload
 def compile(
-    query: Callable[[ZSet[A], ZSet[B], ZSet[C]], object], tables: Tables = None
-) -> Graph[tuple[Action[A], Action[B], Action[C]]]: ...
+    query: Callable[[ZSet[A]], ZSet[R]], tables: Tables = None
+) -> Graph[tuple[Action[A, tuple[ZSet[R]]]]]: ...
 @overload
 def compile(
-    query: Callable[[ZSet[A], ZSet[B], ZSet[C], ZSet[D]], object], tables: Tables = None
-) -> Graph[tuple[Action[A], Action[B], Action[C], Action[D]]]: ...
+    query: Callable[[ZSet[A]], Outputs], tables: Tables = None
+) -> Graph[tuple[Action[A, Outputs]]]: ...
 @overload
 def compile(
-    query: Callable[[ZSet[A], ZSet[B], ZSet[C], ZSet[D], ZSet[E]], object], tables: Tables = None
-) -> Graph[tuple[Action[A], Action[B], Action[C], Action[D], Action[E]]]: ...
+    query: Callable[[ZSet[A]], None], tables: Tables = None
+) -> Graph[tuple[Action[A, tuple[()]]]]: ...
 @overload
-def compile(query: Callable[..., object], tables: Tables = None) -> Graph[tuple[Action[Any], ...]]: ...
+def compile(
+    query: Callable[[ZSet[A], ZSet[B]], ZSet[R]], tables: Tables = None
+) -> Graph[tuple[Action[A, tuple[ZSet[R]]], Action[B, tuple[ZSet[R]]]]]: ...
+@overload
+def compile(
+    query: Callable[[ZSet[A], ZSet[B]], Outputs], tables: Tables = None
+) -> Graph[tuple[Action[A, Outputs], Action[B, Outputs]]]: ...
+@overload
+def compile(
+    query: Callable[[ZSet[A], ZSet[B]], None], tables: Tables = None
+) -> Graph[tuple[Action[A, tuple[()]], Action[B, tuple[()]]]]: ...
+@overload
+def compile(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C]], ZSet[R]], tables: Tables = None
+) -> Graph[tuple[Action[A, tuple[ZSet[R]]], Action[B, tuple[ZSet[R]]], Action[C, tuple[ZSet[R]]]]]: ...
+@overload
+def compile(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C]], Outputs], tables: Tables = None
+) -> Graph[tuple[Action[A, Outputs], Action[B, Outputs], Action[C, Outputs]]]: ...
+@overload
+def compile(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C]], None], tables: Tables = None
+) -> Graph[tuple[Action[A, tuple[()]], Action[B, tuple[()]], Action[C, tuple[()]]]]: ...
+@overload
+def compile(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C], ZSet[D]], ZSet[R]], tables: Tables = None
+) -> Graph[
+    tuple[
+        Action[A, tuple[ZSet[R]]],
+        Action[B, tuple[ZSet[R]]],
+        Action[C, tuple[ZSet[R]]],
+        Action[D, tuple[ZSet[R]]],
+    ]
+]: ...
+@overload
+def compile(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C], ZSet[D]], Outputs], tables: Tables = None
+) -> Graph[tuple[Action[A, Outputs], Action[B, Outputs], Action[C, Outputs], Action[D, Outputs]]]: ...
+@overload
+def compile(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C], ZSet[D]], None], tables: Tables = None
+) -> Graph[tuple[Action[A, tuple[()]], Action[B, tuple[()]], Action[C, tuple[()]], Action[D, tuple[()]]]]: ...
+@overload
+def compile(query: Callable[..., object], tables: Tables = None) -> Graph[tuple[Action[Any, Any], ...]]: ...
 
 
 def compile(query: Callable[..., object], tables: Tables = None) -> Graph[Any]:
     """The graph of a query function, which is called once.
 
     Each parameter is a ZSet of a Data class and stands for the table of its name, or for the one (`table` or
-    `schema.table`) that `tables` gives for it. Raises UnsupportedQuery for what cannot be maintained.
+    `schema.table`) that `tables` gives for it. An output that no cache keeps is kept too,
+    as the view `<query>_output`. Raises UnsupportedQuery for what cannot be maintained.
     """
+    return _compiled(query, sys._getframe(1).f_locals, tables or {})
+
+
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A]], ZSet[R]],
+) -> Callable[[], Graph[tuple[Action[A, tuple[ZSet[R]]]]]]: ...
+@overload
+def compile_lazy(query: Callable[..., object]) -> Callable[[], Graph[Any]]: ...
+
+
+def compile_lazy(query: Callable[..., object]) -> Callable[[], Graph[Any]]:
+    """A function that gives the query's graph, compiled when it is called first."""
     frame = sys._getframe(1).f_locals
-    sources = _sources(query, frame, tables or {})
+    compiled: list[Graph[Any]] = []
+
+    def graph() -> Graph[Any]:
+        if not compiled:
+            compiled.append(_compiled(query, frame, {}))
+        return compiled[0]
+
+    return graph
+
+
+def _compiled(
+    query: Callable[..., object], frame: Mapping[str, Any], tables: Mapping[str, str]
+) -> Graph[Any]:
+    sources = _sources(query, frame, tables)
     caught: list[tuple[object, Integrated[Any]]] = []
-    query(*(ZSet(source, caught) for source in sources))
-    kept = tuple(_kept(cache, integrated) for cache, integrated in caught if isinstance(cache, Cache))
-    if not kept:
-        raise UnsupportedQuery(
-            f"no cache: {query.__name__}() keeps nothing",
-            hint="keep a result: cache[zset](lambda a: st.integrate_indexed(a, indexes=()))",
-        )
+    returned = query(*(QueryZSet(source, caught) for source in sources))
+    base = snake_case(re.sub(r"\W", "_", query.__name__)).strip("_")
+    taken = {table_of(source)[1] for source in sources}
+    taken |= {cache.name for cache, _ in caught if isinstance(cache, Cache) and cache.name}
+    kept = [_kept(cache, integrated, base, taken) for cache, integrated in caught if isinstance(cache, Cache)]
     for number, one in enumerate(kept):
         if one.name in (other.name for other in kept[:number]):
             raise NameTaken(f"two caches are named {one.name}", hint="give one a name: st.Cache[T](name=...)")
-    return Graph(sources, kept)
+        if one.name in {table_of(source)[1] for source in sources}:
+            raise NameTaken(
+                f"the cache {one.name} has the name of a table", hint="give it a name: st.Cache[T](name=...)"
+            )
+    taken |= {k.name for k in kept}
+    outputs = []
+    for result in returned if isinstance(returned, tuple) else () if returned is None else (returned,):
+        if not isinstance(result, QueryZSet | Integrated):
+            raise UnsupportedQuery(
+                f"{query.__name__}() returns {result!r}",
+                hint="return a ZSet of the query, a tuple of them, or None",
+            )
+        zset = result.zset if isinstance(result, Integrated) else result
+        if zset.groups:
+            raise UnsupportedQuery(f"{query.__name__}() returns groups", hint="flatten them")
+        found = next((k for k in kept if k.operator is zset.operator), None)
+        if found is None:
+            indexes = result.indexes if isinstance(result, Integrated) else ()
+            found = Kept(None, fresh(f"{base or 'query'}_output", taken), zset.operator, indexes)
+            kept.append(found)
+        delayed = isinstance(result, Integrated) and result.delayed
+        outputs.append(Output(found, isinstance(result, Integrated), delayed))
+    if not kept:
+        raise UnsupportedQuery(
+            f"no cache: {query.__name__}() keeps nothing",
+            hint="return a result, or keep it: cache[zset](lambda a: st.integrate_indexed(a, indexes=()))",
+        )
+    return Graph(sources, tuple(kept), tuple(outputs))
 
 
 def _sources(
@@ -118,10 +242,10 @@ def _sources(
     )
 
 
-def _row_type(query: Callable[..., object], name: str, annotation: object) -> type[Data]:
+def _row_type(query: Callable[..., object], name: str, annotation: object) -> Any:
     arguments = typing.get_args(annotation)
     row_type = arguments[0] if typing.get_origin(annotation) is ZSet and arguments else None
-    if not (isinstance(row_type, type) and issubclass(row_type, Data) and columns(row_type)):
+    if row_type is None or isinstance(row_type, TypeVar) or not list(leaves(row_of(row_type))):
         raise UnsupportedQuery(
             f"the parameter {name} of {query.__name__}(), which is no ZSet of a Data class with fields",
             hint=f"annotate it, as in {name}: st.ZSet[User]",
@@ -129,16 +253,14 @@ def _row_type(query: Callable[..., object], name: str, annotation: object) -> ty
     return row_type
 
 
-def _kept(cache: Cache[Any], integrated: Integrated[Any]) -> Kept:
+def _kept(cache: Cache[Any], integrated: Integrated[Any], base: str, taken: set[str]) -> Kept:
     operator = integrated.zset.operator
     row_type = type(operator.row)
-    if not issubclass(row_type, Data):
-        raise UnsupportedQuery(
-            f"a cache of rows that are no Data but {row_type.__name__}",
-            hint="map them to a Data class first, whose fields name the columns of the view",
-        )
-    indexes = tuple(index.names for index in integrated.indexes)
-    return Kept(cache, cache.name or snake_case(row_type.__name__), row_type, operator, indexes)
+    name = cache.name
+    if not name:
+        named_by_class = is_data(row_type)
+        name = snake_case(row_type.__name__) if named_by_class else fresh(f"{base or 'query'}_cache", taken)
+    return Kept(cache, name, operator, integrated.indexes)
 
 
 def snake_case(name: str) -> str:

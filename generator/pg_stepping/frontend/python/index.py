@@ -1,16 +1,17 @@
-"""What rows are joined, grouped and looked up by."""
+"""What rows are joined, grouped, ordered and looked up by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlglot import exp
 
 from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.frontend.python.functions import compile_row_function
+from pg_stepping.frontend.python.rows import is_row, leaves, row_of
 from pg_stepping.frontend.python.scalar import Scalar
-from pg_stepping.frontend.python.tracing import leaves, normal, row_of, trace
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -18,26 +19,83 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Index(Generic[T, K]):
-    """A key K of a row T: `columns`, in order; a key of several columns is a tuple."""
+    """A key K of a row T: `columns`, in order, each ascending or descending.
+
+    A key of several columns is a tuple. Two indexes are equal if they have the same columns in one order.
+    """
 
     row_type: type[T]
+    f: Callable[[T], K]
     columns: tuple[Scalar, ...]
     is_tuple: bool
+    ascending: tuple[bool, ...]
 
     @classmethod
-    def pick(cls, row_type: type[T], f: Callable[[T], K]) -> Index[T, K]:
+    def pick(
+        cls, row_type: type[T], f: Callable[[T], K], ascending: bool | tuple[bool, ...] = True
+    ) -> Index[T, K]:
         """The key that `f` picks from a row: a field, an expression, or a tuple of them.
 
-        Raises UnsupportedQuery if `f` has no SQL.
+        `ascending` is one bool, or one for each element of the tuple. Raises UnsupportedQuery if `f` cannot
+        run in the database, or what it picks has no order.
         """
-        key = trace(f, row_of(row_type), normal)
-        picked = key if type(key) is tuple else (key,)
-        if not picked or any(type(c) is not Scalar or c.expression.find(exp.Column) is None for c in picked):
+        index = cls._made(row_type, f, ascending)
+        if not any(column.expression.find(exp.Column) for column in index.columns):
             raise UnsupportedQuery(
                 f"an index of {row_type} that picks no field",
                 hint="pick a field, an expression over fields, or a tuple of them",
             )
-        return cls(row_type, picked, type(key) is tuple)
+        return index
+
+    @classmethod
+    def atom(
+        cls, name: str, t: type[T], k: type[K], f: Callable[[T], K], ascending: bool = True
+    ) -> Index[T, K]:
+        """The key, one value of type `k`, that `f` makes of a row; it may be a constant."""
+        return cls._made(t, f, ascending)
+
+    @classmethod
+    def composite(
+        cls,
+        names: tuple[str, ...],
+        t: type[T],
+        k: Any,
+        f: Callable[[T], K],
+        ascendings: tuple[bool, ...] | None = None,
+    ) -> Index[T, K]:
+        """The key, a tuple, that `f` makes of a row."""
+        return cls._made(t, f, True if ascendings is None else ascendings)
+
+    @classmethod
+    def identity(cls, t: type[K], ascending: bool = True) -> Index[K, K]:
+        """Rows that are single values, by themselves."""
+        made: Any = Index._made(t, lambda row: row, ascending)
+        return made  # type: ignore[no-any-return]
+
+    @classmethod
+    def _made(cls, row_type: type[T], f: Callable[[T], K], ascending: bool | tuple[bool, ...]) -> Index[T, K]:
+        key = compile_row_function(f, row_of(row_type))
+        picked = key if type(key) is tuple else (key,)
+        if not picked or any(is_row(column) or type(column) is not Scalar for column in picked):
+            raise UnsupportedQuery(
+                f"an index of {row_type} that picks a row",
+                hint="pick a field, an expression over fields, or a tuple of them",
+            )
+        order = (ascending,) * len(picked) if isinstance(ascending, bool) else tuple(ascending)
+        if len(order) != len(picked):
+            raise ValueError(f"ascending has {len(order)} elements, the key {len(picked)}")
+        return cls(row_type, f, picked, type(key) is tuple, order)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Index) and self._told == other._told
+
+    def __hash__(self) -> int:
+        return hash(self._told)
+
+    @property
+    def _told(self) -> tuple[object, ...]:
+        columns = tuple((column.expression.sql(), column.type) for column in self.columns)
+        return self.row_type, columns, self.is_tuple, self.ascending
 
     def fits(self, row: object) -> bool:
         """Whether the rows of a ZSet have all that the index's row type has."""
@@ -48,3 +106,18 @@ class Index(Generic[T, K]):
     def names(self) -> tuple[str, ...]:
         """The names of the fields that are picked; an expression has none that is of use."""
         return tuple(column.expression.name for column in self.columns)
+
+    def elements(self, key: object) -> tuple[object, ...]:
+        """A key as a tuple of its columns' values; raises TypeError if it is none of this index."""
+        values = key if self.is_tuple else (key,)
+        if not isinstance(values, tuple) or len(values) != len(self.columns):
+            raise TypeError(f"a key of this index is a tuple of {len(self.columns)}: {key!r}")
+        return values
+
+    def order(self, key: object, row: object) -> tuple[object, ...]:
+        """What to sort by in Python for the order that Postgres has: by the key, then by the whole row."""
+        from pg_stepping.frontend.python.ordering import ordered, ordered_row
+
+        values = self.elements(key)
+        by_key = tuple(ordered(v, ascending) for v, ascending in zip(values, self.ascending, strict=True))
+        return *by_key, *ordered_row(row)

@@ -1,39 +1,56 @@
-"""What a query is written with; each call adds an operator to the graph.
+"""The operators of a graph. An operator's `row` is what it puts out: stand-ins over its input's leaves.
 
-An operator's `row` is what it puts out: a row whose leaves are SQL over the leaves of its input. The keys of
-joins are compared as SQL does: a key that is None meets no other.
+Each also computes its result from those of its inputs (`computed`), by what the operator means and nothing
+else: that is the in-memory store. Keys of joins are compared as SQL does: a key that is None meets no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any
 
-from sqlglot import exp
-
-from pg_stepping.errors import UnsupportedQuery
-from pg_stepping.frontend.python.data import Data, Pair
-from pg_stepping.frontend.python.functions import compile_row_function
+from pg_stepping.frontend.python import recomputed
+from pg_stepping.frontend.python.data import EMPTY, Pair
 from pg_stepping.frontend.python.index import Index
-from pg_stepping.frontend.python.scalar import Scalar, as_scalar, common
-from pg_stepping.frontend.python.tracing import leaves, read, row_of, trace
+from pg_stepping.frontend.python.rows import PRESENT, Maybe, checked, column, read, row_of
+from pg_stepping.frontend.python.scalar import Scalar
 from pg_stepping.frontend.python.types import FieldType
+from pg_stepping.frontend.python.zset import ZSetPython
 
-T = TypeVar("T")
-U = TypeVar("U")
-K = TypeVar("K")
-V = TypeVar("V", int, float, Decimal)
+Rows = ZSetPython[Any]
+Function = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class Operator:
+    """What all operators have: `inputs`, the `row` that they put out, and how they are computed."""
+
+    @property
+    def inputs(self) -> tuple[Operator, ...]:
+        values = (getattr(self, f.name) for f in fields(self))
+        return tuple(v for v in values if issubclass(type(v), Operator))
+
+    @property
+    def row(self) -> Any:
+        raise NotImplementedError
+
+    @property
+    def signed(self) -> bool:
+        """Whether rows may be there less than zero times."""
+        return any(i.signed for i in self.inputs)
+
+    def computed(self, *inputs: Rows) -> Rows:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source(Operator):
     """A source table, `table` or `schema.table`, and the query's parameter that stands for it."""
 
     parameter: str
     table: str
-    row_type: type[Data]
+    row_type: Any
 
     @property
     def row(self) -> Any:
@@ -41,123 +58,205 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Join:
-    """Every pair of a left and a right row whose keys are equal."""
+class Join(Operator):
+    """Every pair of a left and a right row whose keys are equal.
+
+    If `outer`, a left row without a partner is paired with Empty(). The first `null_safe` columns of the
+    keys, those of groups, are also equal where both are None. `key_left` and `key_right` pick keys from rows.
+    """
 
     left: Operator
     right: Operator
     on_left: tuple[Scalar, ...]
     on_right: tuple[Scalar, ...]
+    null_safe: int
+    key_left: Function
+    key_right: Function
+    outer: bool
 
     @property
     def row(self) -> Any:
-        return read(Pair(left=self.left.row, right=self.right.row))
+        right = read(self.right.row, ("right",))
+        if self.outer:
+            right = Maybe(column(("right", PRESENT), FieldType(bool)), right, EMPTY)
+        return Pair(left=read(self.left.row, ("left",)), right=right)
+
+    def computed(self, *inputs: Rows) -> Rows:
+        left, right = inputs
+        return recomputed.join(left, right, self.key_left, self.key_right, self.outer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Map:
-    """One row for each row of the input."""
+class Map(Operator):
+    """One row for each row of the input; `output` are the stand-ins of what `f` makes of it."""
 
     input: Operator
-    row: Any
+    output: Any
+    f: Function
+
+    @property
+    def row(self) -> Any:
+        return self.output
+
+    def computed(self, *inputs: Rows) -> Rows:
+        return recomputed.map_rows(inputs[0], lambda row: checked(self.output, self.f(row)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
-    """One row for each key; `row` is a Pair of a sum and the key."""
+class MapMany(Operator):
+    """A row for each element of the set that `f` makes of a row.
+
+    `elements` is that set as one column, `element` the type of its elements, whose leaves `output` reads at
+    the path `?element`.
+    """
+
+    input: Operator
+    elements: Scalar
+    element: Any
+    output: Any
+    f: Callable[[Any], Iterable[Any]]
+
+    @property
+    def row(self) -> Any:
+        return self.output
+
+    def computed(self, *inputs: Rows) -> Rows:
+        return recomputed.map_many(inputs[0], self.f)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filter(Operator):
+    """The rows for which `f` is true."""
+
+    input: Operator
+    condition: Scalar
+    f: Function
+
+    @property
+    def row(self) -> Any:
+        return read(self.input.row)
+
+    def computed(self, *inputs: Rows) -> Rows:
+        return ZSetPython((row, count) for row, count in inputs[0].iter() if self.f(row))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Add(Operator):
+    """The rows of both, counts added."""
+
+    left: Operator
+    right: Operator
+
+    @property
+    def row(self) -> Any:
+        return read(self.left.row)
+
+    def computed(self, *inputs: Rows) -> Rows:
+        return inputs[0] + inputs[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neg(Operator):
+    """The rows with their counts negated."""
+
+    input: Operator
+
+    @property
+    def row(self) -> Any:
+        return read(self.input.row)
+
+    @property
+    def signed(self) -> bool:
+        return True
+
+    def computed(self, *inputs: Rows) -> Rows:
+        return -inputs[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distinct(Operator):
+    """Each row once that is there more than zero times."""
+
+    input: Operator
+
+    @property
+    def row(self) -> Any:
+        return read(self.input.row)
+
+    @property
+    def signed(self) -> bool:
+        return False
+
+    def computed(self, *inputs: Rows) -> Rows:
+        return ZSetPython((row, 1) for row, count in inputs[0].iter() if count > 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduce(Operator):
+    """For each key, the sum of `value` over the rows, or their count; one row if there are no keys.
+
+    A key is there while there are rows with it. `output` is the row: the sum is its only new leaf, `total`.
+    """
 
     input: Operator
     keys: tuple[Scalar, ...]
-    row: Any
+    value: Scalar | None
+    total: Scalar
+    output: Any
+    key: Function
+    pick_value: Function
+    zero: Callable[[], Any]
+    made: Callable[[Any, Any], Any]
 
+    @property
+    def row(self) -> Any:
+        return self.output
 
-Operator = Source | Join | Map | Group
+    @property
+    def signed(self) -> bool:
+        return False
+
+    def computed(self, *inputs: Rows) -> Rows:
+        return recomputed.reduce(inputs[0], self.key, self.pick_value, self.zero, self.made)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Integrated(Generic[T]):
-    """All rows of a ZSet so far, indexed; what a Cache keeps."""
+class FirstN(Operator):
+    """The first `n` copies of rows by `index`, then by all columns; for each partition."""
 
-    zset: ZSet[T]
-    indexes: tuple[Index[T, Any], ...]
+    input: Operator
+    index: Index[Any, Any]
+    order: tuple[Scalar, ...]
+    n: int
+    partition: tuple[Scalar, ...]
+    in_partition: Function
+    inner: Function
+
+    @property
+    def row(self) -> Any:
+        return read(self.input.row)
+
+    @property
+    def signed(self) -> bool:
+        return False
+
+    def computed(self, *inputs: Rows) -> Rows:
+        return recomputed.first_n(inputs[0], self.index, self.n, self.in_partition, self.inner)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ZSet(Generic[T]):
-    """Rows of type T with how often each is there; inside of a query, an operator of its graph.
+class Closure(Operator):
+    """All pairs of which the second can be reached from the first, over pairs that are there."""
 
-    `kept` collects what is put into caches while the query is compiled, and is common to the whole query.
-    """
+    input: Operator
 
-    operator: Operator
-    kept: list[tuple[object, Integrated[Any]]] = field(repr=False)
+    @property
+    def row(self) -> Any:
+        return read(self.input.row)
 
+    @property
+    def signed(self) -> bool:
+        return False
 
-def join(left: ZSet[T], right: ZSet[U], *, on_left: Index[T, K], on_right: Index[U, K]) -> ZSet[Pair[T, U]]:
-    """Every pair of a left and a right row with equal keys.
-
-    Raises UnsupportedQuery if the keys are of unlike types.
-    """
-    a, b = _columns(left, on_left, "join"), _columns(right, on_right, "join")
-    kinds = [tuple(c.type.python.__name__ for c in key) for key in (a, b)]
-    if kinds[0] != kinds[1]:
-        raise UnsupportedQuery(
-            f"a join of unlike keys: {', '.join(kinds[0])} on the left, {', '.join(kinds[1])} on the right",
-            hint="pick keys of the same types",
-        )
-    return ZSet(Join(left.operator, right.operator, a, b), left.kept)
-
-
-def map(zset: ZSet[T], *, f: Callable[[T], U]) -> ZSet[U]:
-    """`f` of every row.
-
-    `f` becomes SQL: it is called once, with a row of stand-ins. Raises UnsupportedQuery if it has none.
-    """
-    return ZSet(Map(zset.operator, compile_row_function(f, read(zset.operator.row))), zset.kept)
-
-
-def group_reduce_flatten(
-    zset: ZSet[T], *, by: Index[T, K], zero: Callable[[], V], pick_value: Callable[[T], V]
-) -> ZSet[Pair[V, K]]:
-    """For each key, `zero()` plus the sum of what `pick_value` picks from the rows with that key.
-
-    `zero` is `int`, `float` or `Decimal`. A key is there while there are rows with it. Keys that are None are
-    alike. Raises UnsupportedQuery if `zero()` is not zero, or `pick_value` has no SQL.
-    """
-    start = zero()
-    if type(start) not in (int, float, Decimal) or start != 0:
-        raise UnsupportedQuery(f"a sum that starts at {start!r}", hint="use zero=int, float or Decimal")
-
-    def added(picked: object) -> Scalar:
-        value = as_scalar(picked)
-        kind = common(FieldType(type(start)), value.type)
-        return Scalar(value.expression if kind == value.type else kind.cast(value.expression), kind)
-
-    keys = _columns(zset, by, "group")
-    value = trace(pick_value, read(zset.operator.row), added)
-    total: exp.Expression = exp.Anonymous(this="sum", expressions=[value.expression])
-    if value.type.python is int:
-        total = value.type.cast(total)  # sum(bigint) is numeric
-    key = keys if by.is_tuple else keys[0]
-    return ZSet(Group(zset.operator, keys, Pair(left=Scalar(total, value.type), right=key)), zset.kept)
-
-
-def integrate_indexed(zset: ZSet[T], *, indexes: Sequence[Index[T, Any]]) -> Integrated[T]:
-    """All rows of the ZSet, to be looked up by each of `indexes`; each is a field or a tuple of fields."""
-    for index in indexes:
-        for key in _columns(zset, index, "index"):
-            if not isinstance(key.expression, exp.Column):
-                raise UnsupportedQuery(
-                    "a cache indexed by an expression", hint="make it a field of the row and index by that"
-                )
-    return Integrated(zset, tuple(indexes))
-
-
-def _columns(zset: ZSet[T], index: Index[T, K], what: str) -> tuple[Scalar, ...]:
-    if not index.fits(zset.operator.row):
-        there = ", ".join(f"{'.'.join(path)}: {leaf.type}" for path, leaf in leaves(zset.operator.row))
-        raise UnsupportedQuery(
-            f"a {what} by an index of {index.row_type.__name__} on rows of ({there})",
-            hint="pick the index from the type of these rows",
-        )
-    return index.columns
+    def computed(self, *inputs: Rows) -> Rows:
+        return recomputed.closure(inputs[0])

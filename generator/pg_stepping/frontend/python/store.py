@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg.rows import tuple_row
 
 from pg_stepping.errors import InvalidQuery, ViewDiffers
 from pg_stepping.frontend.postgres import Connection
-from pg_stepping.frontend.python.cache import Cache
+from pg_stepping.frontend.python.actions import outputs_of
+from pg_stepping.frontend.python.cache import Cache, ZSetPostgres
+from pg_stepping.frontend.python.capture import follow_changes, followed
 from pg_stepping.frontend.python.graph import Graph, Kept, table_of
 from pg_stepping.frontend.python.operators import Source
 from pg_stepping.frontend.python.render import select
 from pg_stepping.frontend.python.tables import SourceTable, join_keys
+from pg_stepping.frontend.python.writing import Captured, Writer
+from pg_stepping.frontend.python.zset import ZSet
 from pg_stepping.session import guarded
 from pg_stepping.views import create_view, fingerprint, installed
 
@@ -27,12 +31,14 @@ class StorePostgres:
     """
 
     conn: Connection
-    graph: Graph[object]
+    graph: Graph[Any]
     schema: str
+    _capturing: list[bool] = field(default_factory=list, repr=False)
+    _told: list[str] = field(default_factory=list, repr=False)
 
     @classmethod
     def from_graph(
-        cls, conn: Connection, graph: Graph[object], *, create_tables: bool, schema: str | None = None
+        cls, conn: Connection, graph: Graph[Any], create_tables: bool, *, schema: str | None = None
     ) -> StorePostgres:
         """Find the graph's tables and views in the database and check them against the graph.
 
@@ -46,6 +52,7 @@ class StorePostgres:
             store = cls(conn, graph, schema or _current_schema(conn))
             _raise_differences(store._prepare_tables(create_tables))
             _raise_differences(store._prepare_views(create_tables))
+            store._told.extend(followed(conn, store.schema, [o.kept.name for o in graph.outputs]))
         return store
 
     def table(self, source: Source) -> SourceTable:
@@ -59,6 +66,41 @@ class StorePostgres:
             if kept.cache is cache:
                 return kept
         raise LookupError("the query of this store does not fill this cache")
+
+    def zset(self, cache: Cache[Any]) -> ZSet[Any]:
+        """The rows of a cache; raises LookupError if the query does not fill it."""
+        return self._whole(self.kept(cache))
+
+    def insert(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]:
+        return self.together(lambda: self._writer(source).insert(rows))
+
+    def remove(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]:
+        return self.together(lambda: self._writer(source).remove(rows))
+
+    def replace(self, source: Source, old: Any, new: Any) -> tuple[ZSet[Any], ...]:
+        return self.together(lambda: self._writer(source).replace(old, new))
+
+    def together(self, writes: Callable[[], object]) -> tuple[ZSet[Any], ...]:
+        """The outputs, changed by what `writes` does; all of that or nothing happens."""
+        if self._capturing:  # within an iteration, which gives the outputs
+            writes()
+            return ()
+        views = [o.kept for o in self.graph.outputs if not o.integrated or o.delayed]
+        captured = Captured(self.conn, self.schema, views, self._told, self._whole)
+        self._capturing.append(True)
+        try:
+            with captured.during():
+                writes()
+        finally:
+            self._capturing.clear()
+        by_name = {kept.name: kept for kept in self.graph.kept}
+        return outputs_of(self.graph, captured.changed, lambda name: self._whole(by_name[name]).iter())
+
+    def _whole(self, kept: Kept) -> ZSet[Any]:
+        return ZSetPostgres(kept, self.conn, self.schema)
+
+    def _writer(self, source: Source) -> Writer:
+        return Writer(self.conn, self.table(source))
 
     def _prepare_tables(self, create: bool) -> Iterator[str]:
         keys = [key for kept in self.graph.kept for key in join_keys(kept.operator)]
@@ -77,11 +119,13 @@ class StorePostgres:
             query = select(kept.operator, lambda source: table_of(source, self.schema))
             found = installed(self.conn, kept.name, schema=self.schema)
             if found is not None:
-                wanted = fingerprint(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexes)
+                wanted = fingerprint(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexed)
                 if found.fingerprint != wanted:
                     yield f"view {self.schema}.{kept.name} is of another query, or indexed otherwise"
             elif create:
-                create_view(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexes)
+                create_view(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexed)
+                if any(output.kept is kept for output in self.graph.outputs):
+                    follow_changes(self.conn, self.schema, kept.name)
             else:
                 yield f"view {self.schema}.{kept.name} is missing"
 

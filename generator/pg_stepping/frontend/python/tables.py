@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg.rows import tuple_row
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute
-from pg_stepping.frontend.python.data import columns
-from pg_stepping.frontend.python.operators import Group, Join, Map, Operator, Source
+from pg_stepping.frontend.python.operators import Filter, Join, Map, Neg, Operator, Source
+from pg_stepping.frontend.python.rows import leaves, named_leaves, stored_columns
 from pg_stepping.frontend.python.scalar import Scalar
-from pg_stepping.frontend.python.tracing import leaves
+from pg_stepping.frontend.python.types import type_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +28,14 @@ class SourceTable:
     def sql(self) -> str:
         return f"{quote_name(self.schema)}.{quote_name(self.name)}"
 
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
     def create(self, conn: Connection, keys: Sequence[tuple[str, ...]]) -> None:
         """Make the table, with an index on each of `keys`, which Postgres names `<table>_<columns>_idx`."""
         fields = [
             f"{quote_name(name)} {kind.sql}{'' if kind.nullable else ' NOT NULL'}"
-            for name, kind in columns(self.source.row_type).items()
+            for name, kind in stored_columns(self.source.row)
         ]
         execute(conn, f"CREATE TABLE {self.sql} ({', '.join(fields)})")
         for key in keys:
@@ -45,7 +47,7 @@ class SourceTable:
         if not found:
             return None
         differences = []
-        fields = columns(self.source.row_type)
+        fields = dict(stored_columns(self.source.row))
         for name, kind in fields.items():
             column = found.get(name)
             wanted = f"{kind.sql}{'' if kind.nullable else ' NOT NULL'}"
@@ -55,7 +57,8 @@ class SourceTable:
                 there = f"{column.type}{'' if column.nullable else ' NOT NULL'}"
                 differences.append(f"the column {name} is {there}, not {wanted}")
         differences += [
-            f"the column {name}, which {self.source.row_type.__name__} has not, is NOT NULL without a default"
+            f"the column {name}, which {type_name(self.source.row_type)} has not,"
+            " is NOT NULL without a default"
             for name, column in found.items()
             if name not in fields and not column.nullable and not column.filled
         ]
@@ -87,20 +90,18 @@ def _columns_of(conn: Connection, schema: str, name: str) -> dict[str, _Column]:
 
 def join_keys(operator: Operator) -> Iterator[tuple[Source, tuple[str, ...]]]:
     """The columns of source tables by which the joins of an operator look rows up."""
-    match operator:
-        case Join():
-            for side, key in ((operator.left, operator.on_left), (operator.right, operator.on_right)):
-                yield from _plain_columns(side, key)
-                yield from join_keys(side)
-        case Map() | Group():
-            yield from join_keys(operator.input)
+    if isinstance(operator, Join):
+        for side, key in ((operator.left, operator.on_left), (operator.right, operator.on_right)):
+            yield from _plain_columns(side, key)
+    for below in operator.inputs:
+        yield from join_keys(below)
 
 
 def _plain_columns(operator: Operator, key: Sequence[Scalar]) -> Iterator[tuple[Source, tuple[str, ...]]]:
     """The key as columns of one table, if it is that."""
     origins = [_origin(operator, column.expression) for column in key]
     found = [origin for origin in origins if origin is not None]
-    if len(found) == len(origins) and len({id(source) for source, _ in found}) == 1:
+    if found and len(found) == len(origins) and len({id(source) for source, _ in found}) == 1:
         yield found[0][0], tuple(name for _, name in found)
 
 
@@ -111,10 +112,14 @@ def _origin(operator: Operator, expression: exp.Expression) -> tuple[Source, str
     path = expression.name
     match operator:
         case Source():
-            return operator, path
+            names = zip(leaves(operator.row), named_leaves(operator.row), strict=True)
+            return next(((operator, name) for (p, _), (name, _) in names if ".".join(p) == path), None)
         case Join():
             side, _, rest = path.partition(".")
             return _origin(operator.left if side == "left" else operator.right, exp.column(rest))
-        case Map() | Group():
-            below: Any = {".".join(p): leaf for p, leaf in leaves(operator.row)}[path]
-            return None if isinstance(operator, Group) else _origin(operator.input, below.expression)
+        case Filter() | Neg():
+            return _origin(operator.input, expression)
+        case Map():
+            below = {".".join(p): leaf for p, leaf in leaves(operator.row)}.get(path)
+            return None if below is None else _origin(operator.input, below.expression)
+    return None

@@ -4,77 +4,219 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
 from sqlglot import exp
 
 from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.frontend.python.encoding import (
+    canonical_json,
+    decode,
+    encode,
+    is_collection,
+    refuse_unencodable,
+)
 
-POSTGRES_TYPES: dict[type, str] = {
+# A datetime with a time zone: an instant. A plain datetime has none. Rows that are read have it in UTC.
+if TYPE_CHECKING:
+    AwareDatetime = datetime
+else:
+    AwareDatetime = Annotated[datetime, UTC]
+
+POSTGRES_TYPES: dict[Any, str] = {
     int: "bigint",
     float: "double precision",
     str: "text",
     bool: "boolean",
     date: "date",
     datetime: "timestamp without time zone",
+    time: "time without time zone",
+    timedelta: "interval",
     UUID: "uuid",
     Decimal: "numeric",
     bytes: "bytea",
 }
-
+_TIMESTAMPTZ = "timestamp with time zone"
 _KNOWN = ", ".join(t.__name__ for t in POSTGRES_TYPES)
+_NAN = float("nan")  # one object: a tuple of it equals itself
 
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """A key of POSTGRES_TYPES, and whether None (NULL) may take its place."""
+    """A type of one column, and whether None (NULL) may take its place.
 
-    python: type
+    `python` is a key of POSTGRES_TYPES, AwareDatetime, an Enum, or a collection or union such as list[int]:
+    an array where its elements have a Postgres type, else jsonb.
+    """
+
+    python: Any
     nullable: bool = False
 
     def __str__(self) -> str:
-        return f"{self.python.__name__} | None" if self.nullable else self.python.__name__
+        return f"{type_name(self.python)} | None" if self.nullable else type_name(self.python)
 
     @property
     def sql(self) -> str:
         """The type as Postgres prints it (format_type)."""
-        return POSTGRES_TYPES[self.python]
+        if self.python in POSTGRES_TYPES:
+            return POSTGRES_TYPES[self.python]
+        if self.python == AwareDatetime:
+            return _TIMESTAMPTZ
+        if is_enum(self.python):
+            return POSTGRES_TYPES[stored_as(self.python)]
+        element = self.element
+        return f"{element.sql}[]" if element is not None else "jsonb"
+
+    @property
+    def element(self) -> FieldType | None:
+        """The type of an array's elements; None for what is no array."""
+        arguments = typing.get_args(self.python)
+        if not is_collection(self.python) or not arguments:
+            return None
+        inner, nullable = without_none(arguments[0])
+        return FieldType(inner, nullable) if _is_plain(inner) else None
 
     def takes(self, other: FieldType) -> bool:
         """Whether a value of `other` may stand here; an int may stand for a float, as for type checkers."""
-        same = other.python is self.python or (self.python is float and other.python is int)
+        same = other.python == self.python or (self.python is float and other.python is int)
         return same and (self.nullable or not other.nullable)
 
     def value(self, value: object, name: str) -> object:
-        """`value` as it is stored in the field `name`; raises TypeError if it is of another type."""
+        """`value` as the field `name` has it; raises TypeError or ValueError if it cannot be stored there."""
         if value is None and self.nullable:
             return None
-        if self.python is float and type(value) is int:
-            return float(value)
-        subclass = {int: bool, date: datetime}.get(self.python, ())
-        if not isinstance(value, self.python) or isinstance(value, subclass):
-            raise TypeError(f"{name} is {self}, not {type(value).__name__}: {value!r}")
-        if isinstance(value, datetime) and value.tzinfo is not None:
-            raise TypeError(f"{name} is a datetime without a time zone, not {value!r}")
+        check = _CHECKS.get(self.python, _check_plain)
+        if self.python in POSTGRES_TYPES or self.python == AwareDatetime:
+            return check(self, value, name)
+        if is_enum(self.python):
+            return self._of_class(value, self.python, name)
+        try:
+            encode(self.python, value)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise TypeError(f"{name} is {self}, not {value!r}: {error}") from None
         return value
 
-    def literal(self, value: object) -> exp.Expression:
+    def _of_class(self, value: object, wanted: type, name: str, but: type | tuple[()] = ()) -> object:
+        if not isinstance(value, wanted) or isinstance(value, but):
+            raise TypeError(f"{name} is {self}, not {type(value).__name__}: {value!r}")
+        return value
+
+    def dump(self, value: Any) -> object:
+        """A checked value as psycopg sends it."""
+        if value is None:
+            return None
+        if is_enum(self.python):
+            return stored(value)
+        element = self.element
+        if element is not None:
+            dumped = [element.dump(element.value(v, "an element")) for v in value]
+            return sorted(dumped, key=canonical_json) if _is_set(self.python) else dumped
+        return Jsonb(encode(self.python, value)) if self.sql == "jsonb" else value
+
+    def load(self, value: Any) -> Any:
+        """What psycopg read as the Python value."""
+        if value is None:
+            return None
+        if self.python is float:
+            return _NAN if value != value else value
+        if self.python == AwareDatetime:
+            return value.astimezone(UTC)
+        if is_enum(self.python):
+            return from_stored(self.python, value)
+        element = self.element
+        if element is not None:
+            return (typing.get_origin(self.python) or self.python)(map(element.load, value))
+        return decode(self.python, value) if self.sql == "jsonb" else value
+
+    def literal(self, value: Any) -> exp.Expression:
         """A value of this type as SQL."""
         if value is None:
             return self.cast(exp.null())
+        if is_enum(self.python):
+            value = stored(value)
         if isinstance(value, bool):
             return exp.true() if value else exp.false()
         if isinstance(value, bytes):
             return self.cast(exp.Literal.string(f"\\x{value.hex()}"))
+        if isinstance(value, timedelta):
+            days, microseconds = value.days, value.seconds * 1_000_000 + value.microseconds
+            return self.cast(exp.Literal.string(f"{days} days {microseconds} microseconds"))
+        element = self.element
+        if element is not None:
+            dumped = [element.literal(v) for v in value]
+            if _is_set(self.python):
+                dumped.sort(key=lambda e: str(e.sql()))
+            return self.cast(exp.Array(expressions=dumped))
+        if self.sql == "jsonb":
+            return self.cast(exp.Literal.string(canonical_json(encode(self.python, value))))
         text = repr(value) if isinstance(value, float) else str(value)
         return self.cast(exp.Literal.string(text))
 
     def cast(self, expression: exp.Expression) -> exp.Expression:
         """`expression` as a value of this type."""
         return exp.Cast(this=operand(expression), to=exp.DataType.build(self.sql, dialect="postgres"))
+
+
+def _check_plain(kind: FieldType, value: object, name: str) -> object:
+    return kind._of_class(value, kind.python, name)
+
+
+def _check_int(kind: FieldType, value: Any, name: str) -> object:
+    kind._of_class(value, int, name, but=bool)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is a bigint, which cannot hold {value}")
+    return int(value)
+
+
+def _check_float(kind: FieldType, value: Any, name: str) -> object:
+    if type(value) is int:
+        return float(value)
+    kind._of_class(value, float, name)
+    return _NAN if value != value else value
+
+
+def _check_text(kind: FieldType, value: Any, name: str) -> object:
+    kind._of_class(value, str, name)
+    if "\0" in value:
+        raise ValueError(f"{name} cannot hold a NUL character: {value!r}")
+    return value
+
+
+def _check_date(kind: FieldType, value: object, name: str) -> object:
+    return kind._of_class(value, date, name, but=datetime)
+
+
+def _check_naive(kind: FieldType, value: Any, name: str) -> object:
+    kind._of_class(value, kind.python, name)
+    if value.tzinfo is not None:
+        hint = "" if kind.python is time else "; annotate the field st.AwareDatetime to store instants"
+        raise TypeError(f"{name} is a {type_name(kind.python)} without a time zone, not {value!r}{hint}")
+    return value
+
+
+def _check_aware(kind: FieldType, value: Any, name: str) -> object:
+    kind._of_class(value, datetime, name)
+    if value.utcoffset() is None:
+        raise TypeError(f"{name} is a datetime with a time zone, not {value!r}")
+    return value
+
+
+_CHECKS: dict[Any, Callable[[FieldType, Any, str], object]] = {
+    int: _check_int,
+    float: _check_float,
+    str: _check_text,
+    date: _check_date,
+    datetime: _check_naive,
+    time: _check_naive,
+    AwareDatetime: _check_aware,
+}
 
 
 # What needs no parentheses. (A call with its schema is a Dot.)
@@ -96,21 +238,78 @@ def operand(expression: exp.Expression) -> exp.Expression:
     return expression if isinstance(expression, _ALONE) else exp.Paren(this=expression)
 
 
-def field_type(annotation: object, name: str) -> FieldType:
+def type_name(python: Any) -> str:
+    """A type as messages name it."""
+    if python == AwareDatetime and python is not datetime:
+        return "AwareDatetime"
+    return python.__name__ if isinstance(python, type) and not typing.get_args(python) else str(python)
+
+
+def is_enum(python: Any) -> bool:
+    return isinstance(python, type) and issubclass(python, Enum)
+
+
+def stored_as(enum: type[Enum]) -> type:
+    """An Enum is stored by its values if these are all text, or all ints; else by its names."""
+    for python in (str, int):
+        if all(isinstance(m.value, python) and not isinstance(m.value, bool) for m in enum):
+            return python
+    return str
+
+
+def stored(member: Enum) -> object:
+    """A member as its column has it."""
+    values = [m.value for m in type(member)]
+    by_value = all(isinstance(v, str) for v in values) or stored_as(type(member)) is int
+    return member.value if by_value else member.name
+
+
+def from_stored(enum: type[Enum], value: Any) -> Enum:
+    """The member of a column's value; raises ValueError if the Enum has none."""
+    for member in enum:
+        if stored(member) == value:
+            return member
+    raise ValueError(f"{enum.__name__} has no member that is stored as {value!r}")
+
+
+def without_none(annotation: Any) -> tuple[Any, bool]:
+    """The annotation without `| None`, and whether it had it."""
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return annotation, False
+    members = typing.get_args(annotation)
+    rest = tuple(m for m in members if m is not types.NoneType)
+    return (rest[0] if len(rest) == 1 else typing.Union[rest]), len(rest) < len(members)  # noqa: UP007
+
+
+def field_type(annotation: Any, name: str) -> FieldType:
     """The type that the annotation of the field `name` says; raises UnsupportedQuery for any other."""
-    inner, nullable = annotation, False
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        members = [a for a in typing.get_args(annotation) if a is not types.NoneType]
-        if len(members) == 1:
-            inner, nullable = members[0], True
-    if isinstance(inner, type) and inner in POSTGRES_TYPES:
-        return FieldType(inner, nullable)
+    inner, nullable = without_none(annotation)
     if isinstance(annotation, str):
         raise UnsupportedQuery(
             f"the field {name} of the unknown type {annotation!r}",
             hint="define or import the type where the class is defined, before it",
         )
-    shown = inner.__name__ if isinstance(inner, type) else str(inner)
+    if typing.get_origin(inner) is Annotated:
+        base, *notes = typing.get_args(inner)
+        aware = base is datetime and any(note is UTC for note in notes)
+        inner = AwareDatetime if aware else base
+    if _is_plain(inner):
+        return FieldType(inner, nullable)
+    reason = refuse_unencodable(inner)
+    if reason is None:
+        return FieldType(inner, nullable)
     raise UnsupportedQuery(
-        f"the field {name} of type {shown}", hint=f"a field is one of {_KNOWN}, or one of them | None"
+        f"the field {name} of type {type_name(inner)}{reason}",
+        hint=f"a field is one of {_KNOWN}, an Enum, a Data class, a tuple, list, frozenset or dict of these,"
+        " or one of them | None",
     )
+
+
+def _is_plain(python: Any) -> bool:
+    return (
+        python == AwareDatetime or is_enum(python) or (isinstance(python, type) and python in POSTGRES_TYPES)
+    )
+
+
+def _is_set(python: Any) -> bool:
+    return (typing.get_origin(python) or python) in (frozenset, set)

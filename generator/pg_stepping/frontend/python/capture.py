@@ -1,0 +1,91 @@
+"""What a statement changes in a view, for actions: triggers on the view's state table.
+
+They fire only while a setting of the view, local to the transaction, is not empty, and append the rows that
+went and came to it, as JSON (sql/19_changes.sql). A view that puts several state tables together when it is
+read has none: it is read whole, before and after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from sqlglot import exp
+
+from pg_stepping.frontend.dialect import parse, quote_name, quote_text, to_sql
+from pg_stepping.frontend.postgres import Connection, execute
+
+_EVENTS = {"INSERT": ("", "NEW TABLE AS new_rows"), "DELETE": ("OLD TABLE AS old_rows", "")}
+_EVENTS["UPDATE"] = (_EVENTS["DELETE"][0], _EVENTS["INSERT"][1])
+
+
+def setting(schema: str, name: str) -> str:
+    """The setting that gathers the changes of a view."""
+    digest = hashlib.sha256(f"{schema}.{name}".encode()).hexdigest()
+    return f"stepping.changed_{digest[:16]}"
+
+
+def state_of(conn: Connection, schema: str, name: str) -> tuple[str, str, str] | None:
+    """The state table of a view, and the view's SELECT over what goes from it, and over what comes.
+
+    None for a view that puts several state tables together when it is read.
+    """
+    [(stages, text)] = execute(
+        conn,
+        """SELECT v.stages, pg_get_viewdef(to_regclass(format('%%I.%%I', v.schema_name, v.view_name)))
+           FROM stepping.maintained_view AS v WHERE v.schema_name = %s AND v.view_name = %s""",
+        [schema, name],
+    ).fetchall()
+    stage = stages[-1]
+    read = {t.name for t in parse(text.rstrip().rstrip(";")).find_all(exp.Table) if t.db == "stepping"}
+    if read != {stage}:
+        return None
+    return stage, _over("old_rows", text, stage), _over("new_rows", text, stage)
+
+
+def _over(rows: str, text: str, stage: str) -> str:
+    query = parse(text.rstrip().rstrip(";"))
+    for table in query.find_all(exp.Table):
+        if table.name == stage:
+            if not table.alias:
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(stage, quoted=True)))
+            table.set("this", exp.to_identifier(rows))
+            table.set("db", None)
+    return to_sql(query)
+
+
+def trigger(state: str, what: str, function: str, arguments: list[str], condition: str = "") -> str:
+    """CREATE TRIGGER for each event of a state table."""
+    listed = ", ".join(quote_text(a) for a in arguments)
+    created = [
+        f"CREATE TRIGGER {quote_name(f'{what}_{event.lower()}')} AFTER {event}\n"
+        f"    ON stepping.{quote_name(state)} REFERENCING {' '.join(filter(None, tables))}\n"
+        f"    FOR EACH STATEMENT {condition} EXECUTE FUNCTION stepping.{function}({listed});"
+        for event, tables in _EVENTS.items()
+    ]
+    return "\n".join(created)
+
+
+def follow_changes(conn: Connection, schema: str, name: str) -> None:
+    """Let actions see the changes of a view, if it has one state table."""
+    found = state_of(conn, schema, name)
+    if found is None:
+        return
+    state, old, new = found
+    gathers = setting(schema, name)
+    when = f"WHEN (current_setting({quote_text(gathers)}, true) <> '')"
+    conn.execute(trigger(state, "capture", "capture_changes", [gathers, old, new], when).encode())
+
+
+def followed(conn: Connection, schema: str, names: Sequence[str]) -> frozenset[str]:
+    """Those of the views whose changes are told."""
+    rows = execute(
+        conn,
+        """SELECT v.view_name FROM stepping.maintained_view AS v
+           JOIN pg_class AS c ON c.relname = v.stages[cardinality(v.stages)]
+               AND c.relnamespace = 'stepping'::regnamespace
+           JOIN pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname = 'capture_insert'
+           WHERE v.schema_name = %s AND v.view_name = ANY (%s)""",
+        [schema, list(names)],
+    ).fetchall()
+    return frozenset(name for (name,) in rows)
