@@ -9,7 +9,7 @@ EXTENSION := sql/pg_stepping--$(VERSION).sql
 SHAREDIR ?= $(shell $(PG_CONFIG) --sharedir)
 
 .DELETE_ON_ERROR:
-.PHONY: all demo test lint bench workloads fuzz install clean
+.PHONY: all demo test lint docs bench workloads fuzz install clean
 
 all: $(EXTENSION)
 
@@ -37,6 +37,11 @@ lint:
 	$(VENV)/ruff check
 	$(VENV)/ruff format --check
 	$(VENV)/mypy
+
+# The site, in build/site; a link that leads nowhere is an error.
+docs:
+	@$(PYTHON) .ci/setup.py test
+	$(VENV)/mkdocs build --strict --quiet
 
 bench:
 	@$(PYTHON) .ci/setup.py bench

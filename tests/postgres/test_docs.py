@@ -1,4 +1,4 @@
-"""Every example in the README runs, in order, in one database."""
+"""Every example in the README and in the pages of docs/ runs, in order, in one database a page."""
 
 import re
 import shlex
@@ -52,7 +52,50 @@ def run_console(line: str, dsn: str, folder: Path) -> None:
     (folder / target).write_text(done.stdout)
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+TITLED = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.M | re.S)
+PAGES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))
+OWN_TESTS = ("docs/sql-coverage.md",)  # see test_sql_coverage.py
+RUN = [
+    p
+    for p in PAGES
+    if p not in OWN_TESTS and set(re.findall(r"^```(\w+)", (ROOT / p).read_text(), re.M)) - {"text"}
+]
+
+
+def test_the_pages_with_examples_are_found() -> None:
+    assert {"docs/tutorial.md", "docs/how-to/migrations.md", "docs/which-language.md"} <= set(RUN)
+
+
+@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_a_page_runs_as_it_stands(page: str, conn: psycopg.Connection, dsn: str, tmp_path: Path) -> None:
+    """A block with a title is a file; SQL and Python run; of a console each line does. `text` is only shown."""
+    names: dict[str, object] = {"conn": conn, "__name__": page}
+    for kind, title, text in TITLED.findall((ROOT / page).read_text()):
+        if title:
+            (tmp_path / title).parent.mkdir(exist_ok=True)
+            (tmp_path / title).write_text(text)
+        elif kind == "sql":
+            conn.execute(text)
+        elif kind == "python":
+            exec(compile(text, page, "exec", dont_inherit=True), names)
+        elif kind == "console":
+            conn.commit()
+            for line in text.splitlines():
+                shell(line.removeprefix("$ "), dsn, tmp_path)
+        else:
+            assert kind == "text", kind
+        conn.commit()
+
+
+def shell(line: str, dsn: str, folder: Path) -> None:
+    stepping = f"{sys.executable} -m pg_stepping.cli --dsn {shlex.quote(dsn)}"
+    command = re.sub(r"^pg-stepping", stepping, re.sub(r"^psql", f"psql -d {shlex.quote(dsn)}", line))
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (line, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
 def test_links_between_the_pages_lead_somewhere(page: str) -> None:
     folder = (ROOT / page).parent
     for target in re.findall(r"\]\(([^)#\s]+)\)", BLOCK.sub("", (ROOT / page).read_text())):
