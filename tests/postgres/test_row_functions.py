@@ -14,7 +14,7 @@ from pg_stepping.frontend.database_functions import called_in
 from pg_stepping.frontend.dialect import to_sql
 from pg_stepping.frontend.python import Data
 from pg_stepping.frontend.python.functions import compile_row_function
-from pg_stepping.frontend.python.functions.shapes import row_of
+from pg_stepping.frontend.python.rows import row_of
 
 
 class Row(Data):

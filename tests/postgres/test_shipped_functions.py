@@ -274,3 +274,55 @@ def test_a_result_of_another_type_is_an_error(conn):
     store = st.StorePostgres.from_graph(conn, graph, create_tables=True)
     with pytest.raises(Exception, match=r"wrong\(\)\.text is str, not bytes"):
         st.actions(store, graph)[0].insert(*things(1))
+
+
+class Left(st.Data):
+    id: int
+    name: str
+
+
+class Right(st.Data):
+    id: int
+    v: int
+
+
+class Both(st.Data):
+    id: int
+    v: int
+    w: str | None
+
+
+def joined(p: st.Pair[Left, Right | st.Empty]) -> Both:
+    if isinstance(p.right, st.Empty):
+        return Both(id=p.left.id, v=0, w=None)
+    return Both(id=p.left.id, v=p.right.v * 2, w=p.left.name)
+
+
+def joined_in_python(p: st.Pair[Left, Right | st.Empty]) -> Both:
+    r = p.right
+    w = p.left.name.upper() if not isinstance(r, st.Empty) else None
+    return Both(id=p.left.id, v=r.v if isinstance(r, Right) else -1, w=w)
+
+
+def test_rows_that_may_be_missing(conn):
+    def query(lefts: st.ZSet[Left], rights: st.ZSet[Right]) -> None:
+        on_left, on_right = st.Index.pick(Left, lambda r: r.id), st.Index.pick(Right, lambda r: r.id)
+        pairs = st.outer_join(lefts, rights, on_left=on_left, on_right=on_right)
+        _ = st.Cache[Both]("a")[st.map(pairs, f=joined)](lambda z: st.integrate_indexed(z, indexes=()))
+        if plpython(conn):
+            b = st.Cache[Both]("b")
+            _ = b[st.map(pairs, f=joined_in_python)](lambda z: st.integrate_indexed(z, indexes=()))
+
+    graph = st.compile(query)
+    assert "stepping." not in graph.sql["a"]
+    store = st.StorePostgres.from_graph(conn, graph, create_tables=True)
+    lefts, rights = st.actions(store, graph)
+    lefts.insert(Left(id=1, name="ß"), Left(id=2, name="b"))
+    rights.insert(Right(id=1, v=7), Right(id=3, v=8))
+    assert rows(conn, "a") == [(1, 14, "ß"), (2, 0, None)]
+    rights.insert(Right(id=2, v=0))
+    rights.remove(Right(id=1, v=7))
+    assert rows(conn, "a") == [(1, 0, None), (2, 0, "b")]
+    if plpython(conn):
+        assert rows(conn, "b") == [(1, -1, None), (2, 0, "B")]
+        assert st.verify(conn, "b") == []

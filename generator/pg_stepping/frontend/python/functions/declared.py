@@ -18,9 +18,9 @@ from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.frontend.python.data import Data, resolved
 from pg_stepping.frontend.python.functions.program import Program, identifier
 from pg_stepping.frontend.python.functions.rows import compile_row_function
-from pg_stepping.frontend.python.functions.shapes import row_of
 from pg_stepping.frontend.python.functions.ship import _converter, _file, _in, _out, converters
 from pg_stepping.frontend.python.functions.source import NoSource, source_of
+from pg_stepping.frontend.python.rows import row_of
 from pg_stepping.frontend.python.scalar import Scalar
 from pg_stepping.frontend.python.tracing import column
 from pg_stepping.frontend.python.types import FieldType, field_type

@@ -45,6 +45,7 @@ from pg_stepping.frontend.python.functions.operations import (
 from pg_stepping.frontend.python.functions.origin import is_users
 from pg_stepping.frontend.python.functions.purity import check_global
 from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, source_of
+from pg_stepping.frontend.python.rows import Maybe
 from pg_stepping.frontend.python.scalar import NotTraceable, Scalar
 
 DEPTH, STEPS = 30, 20_000
@@ -224,6 +225,9 @@ class _Frame:
             raise found.reason
         if is_scalar(found) and found.type.nullable and found.expression.sql() in facts:
             return not_null(found)
+        if type(found) is Maybe:
+            present = found.present.expression.sql()
+            return found.row if present in facts else found.absent if f"not {present}" in facts else found
         return found
 
     def _value(self, node: ast.expr, names: Names, facts: frozenset[str]) -> Any:
@@ -330,6 +334,9 @@ class _Frame:
                 rest = self.condition(others, names, known)
                 return both(first, rest) if conjunction else either(first, rest)
         value = self.value(node, names, facts)
+        if type(value) is Maybe:
+            self.truth_of_row(node, value.row)
+            return value.present if value.absent is None else True
         if _is_row(value):
             return self.truth_of_row(node, value)
         return truth(value)
@@ -372,7 +379,10 @@ class _Frame:
                     if not _symbolic(a) and not _symbolic(b):
                         return (a is b) is isinstance(op, ast.Is)
                     raise self.refusal(node, "the test `is` of what is not None")
-                return is_none(a if b is None else b, isinstance(op, ast.Is))
+                tested = a if b is None else b
+                if type(tested) is Maybe:
+                    return _presence(tested, type(tested.absent) is not type(None), isinstance(op, ast.IsNot))
+                return is_none(tested, isinstance(op, ast.Is))
             case ast.In() | ast.NotIn():
                 if _symbolic(a) or _symbolic(b):
                     found = contains(b, a)
@@ -430,6 +440,8 @@ class _Frame:
     def attribute(self, node: ast.expr, of: Any, name: str, facts: frozenset[str]) -> Any:
         if is_scalar(of):
             return attribute(of, name)
+        if type(of) is Maybe:
+            raise self.refusal(node, f"the attribute .{name} of a row that may be {of.absent}")
         if _is_row(of) and not isinstance(of, tuple):
             there = inspect.getattr_static(type(of), name, None)
             if isinstance(there, property) and there.fget is not None:
@@ -478,6 +490,8 @@ class _Frame:
             return self.constructed(node, function, args, named)
         if dataclasses.is_dataclass(function):
             raise self.refusal(node, f"a {getattr(function, '__name__', 'row')} that is no Data")
+        if function is isinstance and len(args) == 2 and type(args[0]) is Maybe:
+            return self.is_instance(node, args[0], args[1])
         symbolic = any(map(_symbolic, (*args, *named.values())))
         hashable = isinstance(function, type | types.BuiltinFunctionType | types.FunctionType)
         if symbolic and hashable and function in HANDLERS:
@@ -494,6 +508,14 @@ class _Frame:
         if isinstance(inner, types.FunctionType) and is_users(inner):
             return _call(function, args, named, self.steps, facts)
         raise self.refusal(node, f"a call of {_name(function)}()")
+
+    def is_instance(self, node: ast.Call, value: Maybe, kinds: Any) -> Any:
+        """Whether a row that may be missing is there, or is missing."""
+        listed = kinds if isinstance(kinds, tuple) else (kinds,)
+        there, absent = (issubclass(type(v), listed) for v in (value.row, value.absent))
+        if there is absent:
+            return there
+        return value.present if there else invert(value.present)
 
     def constructed(self, node: ast.Call, row_type: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         if hasattr(row_type, "__post_init__"):
@@ -517,17 +539,31 @@ class _Frame:
                 negated = isinstance(op, ast.IsNot | ast.NotEq)
                 if isinstance(op, ast.Is | ast.Eq) or negated:
                     if sides[1] is None:
+                        if type(sides[0]) is Maybe:
+                            return (
+                                _present(sides[0], holds is negated)
+                                if sides[0].absent is None
+                                else frozenset()
+                            )
                         return _key(sides[0]) if holds is negated else frozenset()
                     certain = not is_scalar(sides[1]) or not sides[1].type.nullable
                     return _key(sides[0]) if holds is not negated and certain else frozenset()
                 if isinstance(op, ast.In) and holds and isinstance(sides[1], tuple | list | frozenset | set):
                     return frozenset() if None in list(sides[1]) else _key(sides[0])
                 return frozenset()
+            case ast.Call(func=ast.Name(id="isinstance"), args=[of, kinds]):
+                value = self.value(of, names, facts)
+                if type(value) is not Maybe:
+                    return _key(value) if holds else frozenset()
+                test = self.is_instance(node, value, self.value(kinds, names, facts))
+                if not is_scalar(test):
+                    return frozenset()
+                return _present(value, (test is value.present) is holds)
+            case ast.Name() | ast.Attribute() if type(maybe := self.value(node, names, facts)) is Maybe:
+                return _present(maybe, holds) if maybe.absent is None else frozenset()
             case ast.Name() | ast.Attribute() | ast.NamedExpr() if holds:
                 named = names.get(node.target.id) if isinstance(node, ast.NamedExpr) else None
                 return _key(named if named is not None else self.value(node, names, facts))
-            case ast.Call(func=ast.Name(id="isinstance"), args=[of, _]) if holds:
-                return _key(self.value(of, names, facts))
         return frozenset()
 
     def refusal(self, node: ast.AST, construct: str) -> NotTraceable:
@@ -536,13 +572,26 @@ class _Frame:
         return refused
 
 
+def _present(value: Maybe, there: bool) -> frozenset[str]:
+    present = value.present.expression.sql()
+    return frozenset((present if there else f"not {present}",))
+
+
+def _presence(value: Maybe, never_none: bool, wanted: bool) -> Any:
+    """`value is not None`, or the contrary."""
+    if never_none:
+        return wanted
+    return value.present if wanted else invert(value.present)
+
+
 def _key(value: Any) -> frozenset[str]:
     return frozenset((value.expression.sql(),)) if is_scalar(value) else frozenset()
 
 
 def _is_row(value: Any) -> bool:
-    return not is_scalar(value) and (
-        isinstance(value, Data | Pair) or (isinstance(value, tuple) and _symbolic(value))
+    return type(value) is Maybe or (
+        not is_scalar(value)
+        and (isinstance(value, Data | Pair) or (isinstance(value, tuple) and _symbolic(value)))
     )
 
 
@@ -552,7 +601,7 @@ def _is_bool(value: Any) -> bool:
 
 def _symbolic(value: Any) -> bool:
     """Whether anything in a value depends on the row."""
-    if isinstance(value, Unknown | Method | Pieces) or is_scalar(value):
+    if isinstance(value, Unknown | Method | Pieces | Maybe) or is_scalar(value):
         return True
     if isinstance(value, tuple | list | set | frozenset):
         return any(map(_symbolic, value))

@@ -19,6 +19,7 @@ from typing import Any
 from sqlglot import exp
 
 from pg_stepping.frontend.python.functions.templates import may_fail, sql
+from pg_stepping.frontend.python.rows import is_row
 from pg_stepping.frontend.python.scalar import NotTraceable, Scalar, as_scalar
 from pg_stepping.frontend.python.types import FieldType
 
@@ -265,6 +266,8 @@ def _has_nan(value: object) -> bool:
 def equals(left: Any, right: Any) -> Any:
     if is_scalar(left) or is_scalar(right):
         return compare("==", left, right)
+    if is_row(left) or is_row(right):
+        raise NotTraceable("a comparison of rows")
     return left == right
 
 
@@ -273,6 +276,8 @@ def equals(left: Any, right: Any) -> Any:
 
 def truth(value: Any) -> Any:
     """What `if value:` asks: a bool, or a stand-in for one that is never NULL."""
+    if is_row(value):
+        raise NotTraceable("the truth of a row")
     if not is_scalar(value):
         return bool(value)
     kind = value.type.python

@@ -26,7 +26,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pg_stepping.errors import UnsupportedQuery
-from pg_stepping.frontend.python.data import Data, Pair
+from pg_stepping.frontend.python.data import Data, Empty, Pair
 from pg_stepping.frontend.python.functions.origin import is_users, origin
 from pg_stepping.frontend.python.functions.purity import HINT, check_pure, forbidden, path_of
 from pg_stepping.frontend.python.functions.source import NoSource, Source, names_of, source_of
@@ -99,11 +99,10 @@ class Program:
     def _module(self, name: str, module: types.ModuleType, where: str) -> None:
         kind = origin(module.__name__)
         if kind == "ours":
-            for part, row in (("Data", Data), ("Pair", Pair)):
-                self._ours(part, row)
+            for part in (Data, Pair, Empty):
+                self._ours(part.__name__, part)
             self.imports.add("import types as _types")
             self.lines.append(f"{name} = _types.SimpleNamespace(Data=Data, Pair=Pair, Empty=Empty)")
-            self._ours("Empty", None, before=True)
         elif kind == "user":  # needs() binds what is read from it
             self.imports.add("import types as _types")
             self.lines.append(f"{name} = _types.SimpleNamespace()")
@@ -112,11 +111,11 @@ class Program:
             plain = name == module.__name__
             self.imports.add(f"import {name}" if plain else f"import {module.__name__} as {name}")
 
-    def _ours(self, name: str, value: Any, before: bool = False) -> None:
+    def _ours(self, name: str, value: Any) -> None:
         self.imports.add("import dataclasses as _dataclasses")
         text = {"Data": _DATA, "Pair": _PAIR, "Empty": _EMPTY}[name]
         if text not in self.lines:
-            self.lines.insert(len(self.lines) - 1 if before else len(self.lines), text)
+            self.lines.append(text)
             self._bound.setdefault(name, value)
 
     def _requires(self, module: str, kind: str) -> None:
@@ -124,11 +123,7 @@ class Program:
             self.requires.add(module.partition(".")[0])
 
     def _callable(self, name: str, value: Any, where: str) -> None:
-        if (
-            value is Data
-            or value is Pair
-            or (getattr(value, "__name__", "") == "Empty" and not is_users(value))
-        ):
+        if value in (Data, Pair, Empty):
             self._ours(value.__name__, value)
             if name != value.__name__:
                 self.lines.append(f"{name} = {value.__name__}")

@@ -19,9 +19,9 @@ from pg_stepping.frontend.python.data import Data, resolved
 from pg_stepping.frontend.python.functions.interpreter import Unknown, interpret
 from pg_stepping.frontend.python.functions.operations import TRUE, is_scalar, lift, truth
 from pg_stepping.frontend.python.functions.origin import is_users
-from pg_stepping.frontend.python.functions.shapes import is_row, normal, parts, rebuilt, row_of
 from pg_stepping.frontend.python.functions.ship import Shipping, shipping
 from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, source_of
+from pg_stepping.frontend.python.rows import is_row, normal, parts, rebuilt, row_of
 from pg_stepping.frontend.python.scalar import NotTraceable, Scalar
 from pg_stepping.frontend.python.tracing import trace
 from pg_stepping.frontend.python.types import FieldType

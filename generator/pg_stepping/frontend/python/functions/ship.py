@@ -24,9 +24,9 @@ from sqlglot import exp
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.database_functions import Shipped, register
 from pg_stepping.frontend.python.functions.program import Program, identifier
-from pg_stepping.frontend.python.functions.shapes import PRESENT, Maybe, leaves, parts
 from pg_stepping.frontend.python.functions.source import NoSource, bound, source_of
 from pg_stepping.frontend.python.functions.templates import sql
+from pg_stepping.frontend.python.rows import PRESENT, Maybe, leaves, parts
 from pg_stepping.frontend.python.scalar import Scalar
 from pg_stepping.frontend.python.types import FieldType
 from pg_stepping.ir.types import fresh
