@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
@@ -40,6 +41,18 @@ def test_the_readme_runs_as_it_stands(conn: psycopg.Connection, dsn: str, tmp_pa
     assert "stepping.drop_view" in (tmp_path / "0007_daily_usage_down.sql").read_text()
     [(count,)] = conn.execute("SELECT count(*) FROM owner_usage").fetchall()
     assert count == 1
+
+
+def test_the_sixty_seconds_run(conn: psycopg.Connection, dsn: str, tmp_path: Path) -> None:
+    conn.execute("CREATE TABLE orders (order_id bigint, customer_id bigint, total numeric)")
+    conn.commit()
+    lines = re.findall(r"^    \$ (.*)$", (ROOT / "README.md").read_text(), re.M)
+    assert len(lines) == 3
+    for line in lines:
+        shell(
+            line.replace("--dsn postgresql://localhost/shop ", "").replace("psql shop", "psql"), dsn, tmp_path
+        )
+    assert conn.execute("SELECT * FROM customer_totals").fetchall() == [(7, 1, Decimal("19.90"))]
 
 
 def run_console(line: str, dsn: str, folder: Path) -> None:
