@@ -71,6 +71,19 @@ CREATE OR REPLACE FUNCTION stepping.ordered(x numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x = 'NaN' THEN stepping.refuse_nan(x) ELSE x END;
 
+-- How the Python functions of a view's query run, for explain.
+CREATE TABLE IF NOT EXISTS stepping.view_function (
+    schema_name text NOT NULL,
+    view_name text NOT NULL,
+    function text NOT NULL,
+    place text NOT NULL,
+    runs text NOT NULL,
+    why text NOT NULL
+);
+
+COMMENT ON TABLE stepping.view_function IS
+'The Python functions of the queries of maintained views: each runs as SQL or as Python, and why.';
+
 -- Drops the shipped functions that no view calls any more: those whose name, which ends in a hash, no query has.
 CREATE OR REPLACE FUNCTION stepping.drop_uncalled() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -90,5 +103,10 @@ BEGIN
     LOOP
         EXECUTE concat('DROP ROUTINE ', uncalled.signature);
     END LOOP;
+    DELETE FROM stepping.view_function AS f
+    WHERE NOT EXISTS (
+        SELECT FROM stepping.maintained_view AS v
+        WHERE (v.schema_name, v.view_name) = (f.schema_name, f.view_name)
+    );
 END
 $body$;

@@ -326,3 +326,25 @@ def test_rows_that_may_be_missing(conn):
     if plpython(conn):
         assert rows(conn, "b") == [(1, -1, None), (2, 0, "B")]
         assert st.verify(conn, "b") == []
+
+
+def test_explain_says_sql_or_python_and_why(conn):
+    if not plpython(conn):
+        return
+    graph = query_of(lambda t: Small(id=t.id * 2, text=slug(t.name)))
+    st.StorePostgres.from_graph(conn, graph, create_tables=True)
+    told = st.explain(conn, "made")
+    line = re.search(r"^  <lambda> \(test_shipped_functions.py, line \d+\): (.*)$", told, re.M)
+    assert line is not None
+    assert re.fullmatch(r"Python, a comprehension \(line \d+\) has no SQL of the same meaning", line[1])
+    assert re.search(
+        r"^  stepping.lambda_text_\w+\(\): <lambda> runs as Python, since a comprehension has no SQL",
+        told,
+        re.M,
+    )
+    st.drop_view(conn, "made")
+    plain = query_of(lambda t: Small(id=t.id * 2, text=t.name.strip()))
+    st.StorePostgres.from_graph(conn, plain, create_tables=True)
+    assert re.search(
+        r"^  <lambda> \(.*\): SQL, all of it has SQL of the same meaning$", st.explain(conn, "made"), re.M
+    )

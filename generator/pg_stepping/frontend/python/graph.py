@@ -15,6 +15,7 @@ from sqlglot import exp
 from pg_stepping.errors import NameTaken, UnsupportedQuery
 from pg_stepping.frontend.python.cache import Cache
 from pg_stepping.frontend.python.data import resolved
+from pg_stepping.frontend.python.functions import Note, recording
 from pg_stepping.frontend.python.index import Index
 from pg_stepping.frontend.python.language import Integrated, QueryZSet
 from pg_stepping.frontend.python.operators import Operator, Source
@@ -75,11 +76,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph(Generic[Actions_co]):
-    """A compiled query: a source for each parameter, in order, what is kept, and the outputs, in order."""
+    """A compiled query: a source for each parameter, in order, what is kept, and the outputs, in order.
+
+    `functions` tells of each row function whether it runs as SQL or as Python, and why.
+    """
 
     sources: tuple[Source, ...]
     kept: tuple[Kept, ...]
     outputs: tuple[Output, ...]
+    functions: tuple[Note, ...] = ()
 
     @property
     def sql(self) -> dict[str, str]:
@@ -189,7 +194,8 @@ def _compiled(
 ) -> Graph[Any]:
     sources = _sources(query, frame, tables)
     caught: list[tuple[object, Integrated[Any]]] = []
-    returned = query(*(QueryZSet(source, caught) for source in sources))
+    with recording() as functions:
+        returned = query(*(QueryZSet(source, caught) for source in sources))
     base = snake_case(re.sub(r"\W", "_", query.__name__)).strip("_")
     taken = {table_of(source)[1] for source in sources}
     taken |= {cache.name for cache, _ in caught if isinstance(cache, Cache) and cache.name}
@@ -224,7 +230,7 @@ def _compiled(
             f"no cache: {query.__name__}() keeps nothing",
             hint="return a result, or keep it: cache[zset](lambda a: st.integrate_indexed(a, indexes=()))",
         )
-    return Graph(sources, tuple(kept), tuple(outputs))
+    return Graph(sources, tuple(kept), tuple(outputs), tuple(functions))
 
 
 def _sources(

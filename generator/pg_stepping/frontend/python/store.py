@@ -13,6 +13,7 @@ from pg_stepping.frontend.postgres import Connection
 from pg_stepping.frontend.python.actions import outputs_of
 from pg_stepping.frontend.python.cache import Cache, ZSetPostgres
 from pg_stepping.frontend.python.capture import follow_changes, followed
+from pg_stepping.frontend.python.functions import keep_notes
 from pg_stepping.frontend.python.graph import Graph, Kept, table_of
 from pg_stepping.frontend.python.operators import Source
 from pg_stepping.frontend.python.render import select
@@ -124,6 +125,7 @@ class StorePostgres:
                     yield f"view {self.schema}.{kept.name} is of another query, or indexed otherwise"
             elif create:
                 create_view(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexed)
+                keep_notes(self.conn, self.schema, kept.name, self.graph.functions)
                 if any(output.kept is kept for output in self.graph.outputs):
                     follow_changes(self.conn, self.schema, kept.name)
             else:

@@ -8,13 +8,14 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.frontend.python.data import Data, resolved
 from pg_stepping.frontend.python.functions.interpreter import Unknown, interpret
 from pg_stepping.frontend.python.functions.operations import TRUE, is_scalar, lift, truth
@@ -224,3 +225,13 @@ def _note(compiled: _Compiled) -> None:
         )
     if note not in notes:
         notes.append(note)
+
+
+def keep_notes(conn: Connection, schema: str, view: str, notes: Sequence[Note]) -> None:
+    """Keep the notes of a view's functions where `explain` finds them."""
+    for note in notes:
+        execute(
+            conn,
+            "INSERT INTO stepping.view_function VALUES (%s, %s, %s, %s, %s, %s)",
+            [schema, view, note.name, note.place, note.runs, note.why],
+        )
