@@ -10,41 +10,50 @@ from typing import Any
 def maintainer(plpy: Any, view: Any) -> Any:
     """The trigger's work, given one TD: carry the change of a table to the state table."""
     plans: dict[Any, Any] = {}
-    stage, weight, aside = view["stage"], view["weight"], view["aside"]
-    status = (
-        "SELECT current_setting('stepping.open', true) AS open,"
-        " current_setting('stepping.waiting', true) AS waiting"
-    )
+    stage, weight, sources = view["stage"], view["weight"], view["source"]
 
     def prepared(name: Any, sql: Any, types: Any = ()) -> Any:
         if name not in plans:
             plans[name] = plpy.prepare(sql() if callable(sql) else sql, types)
         return plans[name]
 
-    def change(source: Any, event: Any) -> str:
+    def netted(source: Any, rows: str) -> str:
+        """Changed rows, of which those that are equal have cancelled."""
+        columns = source["columns"]
+        kept, by = source.get("kept", columns), source.get("by", columns)
+        kept, by = (f"{kept}, ", f" GROUP BY {by}") if columns else ("", "")
+        net = f"sum({weight})::integer AS {weight}"
+        return f"SELECT {kept}{net} FROM {rows} AS changed{by} HAVING sum({weight}) <> 0"
+
+    def change(source: Any, event: Any, where: str = "") -> str:
         """The changed rows with their weights; those of an UPDATE cancel where they are equal."""
-        columns, kept, by = view["rows"][source]
-        inserted = f"SELECT {columns}1 AS {weight} FROM inserted"
-        deleted = f"SELECT {columns}-1 AS {weight} FROM deleted"
+        columns = f"{source['columns']}, " if source["columns"] else ""
+        inserted = f"SELECT {columns}1 AS {weight} FROM inserted{where}"
+        deleted = f"SELECT {columns}-1 AS {weight} FROM deleted{where}"
         if event != "UPDATE":
             return inserted if event == "INSERT" else deleted
-        both = f"({inserted} UNION ALL {deleted}) AS changed"
-        return f"SELECT {kept}sum({weight})::integer AS {weight} FROM {both} {by} HAVING sum({weight}) <> 0"
+        return netted(source, f"({inserted} UNION ALL {deleted})")
 
     def gather(terms: Any) -> str:
         return f"delta AS ({view['gather'][0]} {terms} {view['gather'][1]})"
 
     def applied(*parts: str) -> str:
         """Apply the relation delta, and tell what it left."""
-        before = (f"{name} ({query})" for name, query in view["before"].items())
+        before = (f"{name} ({query})" for name, query in view.get("before", {}).items())
         outcome = f"changed AS ({view['apply']} {view['returning']}), outcome AS ({view['outcome']})"
         return f"WITH {', '.join([*parts, *before])}, {outcome} SELECT * FROM outcome"
 
     def fast_path(source: Any, event: Any) -> str:
         """Add the effect of the change to the state."""
-        if event == "INSERT" and source in view["grown"]:
-            return f"{view['insert'][0]} {view['grown'][source]} {view['insert'][1]}"
-        return applied(f"change AS ({change(source, event)})", gather(view["term"][source]))
+        changed = f"change AS ({change(source, event)})"
+        if event == "INSERT" and "grown" in source:
+            return f"WITH {changed} {view['insert'][0]} {source['grown']} {view['insert'][1]}"
+        return applied(changed, gather(source["term"]))
+
+    def one_row(source: Any) -> str:
+        """Add one row that joins with at most one of each other table: there is nothing to gather."""
+        head, tail, _ = source["alone"]
+        return f"WITH change AS ({change(source, 'INSERT')}) {head} {source['grown']} {tail}"
 
     def look_after(done: Any) -> None:
         """See to the groups from which rows were taken."""
@@ -52,45 +61,90 @@ def maintainer(plpy: Any, view: Any) -> Any:
             says = f"stepping.{stage} is corrupt: a count fell below zero"
             hint = "verify shows the difference; repair it, or drop and create the view again"
             plpy.error(says, hint=hint, sqlstate="XX001")
-        for step in ("emptied", "stale"):
-            if step in view and done[step]:
-                prepared(step, view[step], ["tid[]"]).execute([done[step]])
+        for step, rows in (("remove", "emptied"), ("refresh", "stale")):
+            if step in view and done[rows]:
+                prepared(step, view[step], ["tid[]"]).execute([done[rows]])
 
-    def take(locks: Any, name: Any, with_: str = "") -> None:
-        """Take the locks, one statement after the other."""
-        for i, (function, keys) in enumerate(locks):
-            prepared(
-                ("lock", name, i), f"SELECT {function} FROM ({with_} {keys}) AS bucket ORDER BY key"
-            ).execute()
+    def locking(parts: Any, with_: str = "") -> str:
+        """The statement that takes locks, each a mode and a query of keys, in the order of the keys."""
+        modes = {mode for mode, _ in parts}
+        if len(modes) == 1:
+            exclusive = str("exclusive" in modes).lower()
+            keys = " UNION ALL ".join(query for _, query in parts)
+        else:
+            exclusive = "exclusive"
+            each = " UNION ALL ".join(
+                f"SELECT key, {str(mode == 'exclusive').lower()} AS exclusive FROM ({query}) AS part"
+                for mode, query in parts
+            )
+            keys = f"SELECT key, bool_or(exclusive) AS exclusive FROM ({each}) AS parts GROUP BY key"
+        lock = f"stepping.lock('{stage}', key, exclusive => {exclusive})"
+        return f"SELECT {lock} FROM ({with_} {keys}) AS bucket ORDER BY key"
 
-    def apply_at_once(source: Any, event: Any) -> None:
-        """The change is the only one of its statement."""
-        if view["locks"][source]:
-            take(view["locks"][source], (source, event), f"WITH change AS ({change(source, event)})")
-        plan = plans.get((source, event)) or prepared((source, event), lambda: fast_path(source, event))
-        done = plan.execute()
+    def only(number: Any) -> str:
+        """True if no other statement is under way, and no change waits for this stage or one before it."""
+        waiting = "nullif(current_setting('stepping.waiting', true), '')::integer"
+        return f"current_setting('stepping.open') = '+' AND ({waiting} > {number}) IS NOT FALSE"
+
+    def is_only(number: Any) -> bool:
+        return bool(prepared(("only", number), f"SELECT WHERE {only(number)}").execute().nrows())
+
+    def apply_at_once(source: Any, event: Any, number: Any) -> bool:
+        """Carry the change if it is the only one; False if it is not, or if there is none.
+
+        Each statement costs a subtransaction, so the first one that locks finds that out too.
+        """
+        locks = source.get("locks", ())
+        if not locks and not is_only(number):
+            return False
+        for i, lock in enumerate(locks):
+            plan = plans.get((source["aside"], event, i, number))
+            if plan is None:
+                changed = change(source, event, "" if i else f" WHERE {only(number)}")
+                plan = prepared(
+                    (source["aside"], event, i, number), locking(lock, f"WITH change AS ({changed})")
+                )
+            locked = plan.execute().nrows()
+            if not i and not locked:
+                return False
+            if event == "INSERT" and "alone" in source and locked == source["alone"][2]:
+                prepared((source["aside"], "alone"), lambda: one_row(source)).execute()
+                return True
+        done = prepared((source["aside"], event), lambda: fast_path(source, event)).execute()
         if len(done):
             look_after(done[0])
+        return True
 
     def set_aside(source: Any, event: Any, number: Any) -> None:
         """Let the change wait for others that are still to come."""
-        into = f"INSERT INTO {aside[source]}"
-        if prepared(("aside", source, event), lambda: f"{into} {change(source, event)}").execute().nrows():
+        into = f"INSERT INTO {source['aside']} "
+        plan = prepared((source["aside"], event, "aside"), lambda: into + change(source, event))
+        if plan.execute().nrows():
             plpy.execute(f"SELECT stepping.wait('{stage}', {number})")
 
+    def clear() -> None:
+        for source in sources.values():
+            prepared(("clear", source["aside"]), f"DELETE FROM {source['aside']}").execute()
+
     def carry() -> None:
-        """The statement is at its end: carry all that was set aside."""
-        for sql in view["net"]:
-            prepared(("net", sql), sql).execute()
-        take(view["waiting_locks"], "waiting")
+        """The statement is at its end: carry all that was set aside.
+
+        What several commands set aside is netted first. It stays in its table: what joins with a table is
+        looked up by index, what joins with a CTE is not.
+        """
+        for source in sources.values() if "net" in view else ():
+            aside = source["aside"]
+            several = f"EXISTS (SELECT FROM {aside} WHERE NOT cmin = (SELECT cmin FROM {aside} LIMIT 1))"
+            gone = f"WITH gone AS (DELETE FROM {aside} WHERE {several} RETURNING *)"
+            prepared(("net", aside), f"{gone} INSERT INTO {aside} {netted(source, 'gone')}").execute()
+        for i, lock in enumerate(view.get("waiting_locks", ())):
+            prepared(("waiting", i), lambda lock=lock: locking(lock)).execute()
         look_after(prepared("waiting", lambda: applied(gather(view["waiting"]))).execute()[0])
-        for table in aside.values():
-            prepared(("clear", table), f"DELETE FROM {table}").execute()
+        clear()
 
     def empty() -> None:
         """Empty the state; DELETE by itself would leave rows that an old snapshot does not see."""
-        for table in aside.values():
-            prepared(("clear", table), f"DELETE FROM {table}").execute()
+        clear()
         isolation = prepared("isolation", "SHOW transaction_isolation").execute()[0]["transaction_isolation"]
         if isolation in ("repeatable read", "serializable"):
             if "unseen" in view:
@@ -101,17 +155,12 @@ def maintainer(plpy: Any, view: Any) -> Any:
             plpy.execute(sql)
 
     def maintain(td: Any) -> None:
-        event, (source, number, *_) = td["event"], td["args"]
+        event, (key, number, *_) = td["event"], td["args"]
         if event == "TRUNCATE":
             empty()
-            return
-        if not source:
+        elif not key:
             carry()
-            return
-        now = prepared("status", status).execute()[0]
-        if now["open"] == "+" and (not now["waiting"] or int(now["waiting"]) > int(number)):
-            apply_at_once(source, event)
-        else:
-            set_aside(source, event, number)
+        elif not apply_at_once(sources[key], event, number) and not is_only(number):
+            set_aside(sources[key], event, number)
 
     return maintain

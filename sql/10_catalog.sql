@@ -266,6 +266,16 @@ BEGIN
 END
 $body$;
 
+-- Locks until the end of the transaction, for a stage that will join what is there by then. Plain SQL, which the planner
+-- puts into the statement that calls it.
+CREATE OR REPLACE FUNCTION stepping.lock(stage text, key bigint, exclusive boolean) RETURNS void
+LANGUAGE sql
+RETURN CASE
+    WHEN pg_catalog.current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN stepping.refuse_snapshot(stage)
+    WHEN exclusive THEN pg_catalog.pg_advisory_xact_lock(key)
+    ELSE pg_catalog.pg_advisory_xact_lock_shared(key)
+END;
+
 -- A count of rows that is not that of the state.
 CREATE OR REPLACE FUNCTION stepping.refuse_count(stage text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

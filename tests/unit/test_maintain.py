@@ -12,23 +12,32 @@ import pytest
 VIEW = {
     "stage": "v",
     "weight": "weight",
-    "rows": {"t": ("x, ", "x, ", "GROUP BY x")},
-    "term": {"t": "SELECT x, weight FROM change"},
+    "source": {
+        "t": {
+            "aside": "s_aside",
+            "columns": "x",
+            "locks": [[("exclusive", "SELECT x AS key FROM change")]],
+            "term": "SELECT x, weight FROM change",
+            "grown": "FROM change",
+            "alone": ("INSERT INTO s SELECT x, 1 AS n", "", 1),
+        },
+        "u": {
+            "aside": "u_aside",
+            "columns": "x",
+            "term": "SELECT x, weight FROM change",
+            "grown": "FROM change",
+        },
+    },
     "gather": ("SELECT x, sum(weight) AS n FROM (", ") AS term GROUP BY x"),
-    "grown": {"t": "FROM inserted"},
     "insert": ("INSERT INTO s SELECT x, count(*) AS n", "GROUP BY x"),
-    "before": {},
     "apply": "INSERT INTO s SELECT x, n FROM delta WHERE (n <> 0)",
     "returning": "RETURNING ctid, n",
     "outcome": "SELECT min(n) AS least, array_agg(ctid) AS emptied FROM changed",
-    "emptied": "DELETE FROM s WHERE ctid = ANY ($1)",
+    "remove": "DELETE FROM s WHERE ctid = ANY ($1)",
     "empty": ["DELETE FROM s"],
     "unseen": "TRUNCATE s",
-    "aside": {"t": "s_aside"},
-    "net": [],
     "waiting": "SELECT x, weight FROM s_aside",
-    "locks": {"t": [("pg_advisory_xact_lock(key)", "SELECT DISTINCT x AS key FROM change")]},
-    "waiting_locks": [("pg_advisory_xact_lock(key)", "SELECT DISTINCT x AS key FROM s_aside")],
+    "waiting_locks": [[("exclusive", "SELECT x AS key FROM s_aside"), ("shared", "SELECT 7 AS key")]],
 }
 
 
@@ -79,65 +88,85 @@ def maintain() -> ModuleType:
     return module
 
 
-def fire(maintain: ModuleType, plpy: Plpy, *events: str) -> list[str]:
+def fire(maintain: ModuleType, plpy: Plpy, *events: str, source: str = "t") -> list[str]:
     run = maintain.maintainer(plpy, VIEW)
     for event in events:
-        event, _, source = event.partition(" ")
-        run({"event": event, "args": ["t" if not source else "", "7"]})
+        run({"event": event, "args": [source, "7"]})
     return [sql for sql, _ in plpy.executed]
 
 
-ONLY_ONE = [{"open": "+", "waiting": ""}]
+LOCK = "select stepping.lock("
+ONE: dict[str, Any] = {LOCK: [{}]}
+TWO: dict[str, Any] = {LOCK: [{}, {}]}
 
 
 def test_an_insert_is_one_statement_after_its_locks_and_prepared_once(maintain: ModuleType) -> None:
-    plpy = Plpy(current_setting=ONLY_ONE)
+    plpy = Plpy(**TWO)
     ran = fire(maintain, plpy, "INSERT", "INSERT")
-    assert len(ran) == 6
-    assert len(plpy.prepared) == 3
-    assert "current_setting('stepping.open'" in ran[0]
-    assert ran[1].startswith("SELECT pg_advisory_xact_lock(key) FROM (WITH change AS (SELECT x, 1 AS weight")
-    assert ran[2] == "INSERT INTO s SELECT x, count(*) AS n FROM inserted GROUP BY x"
+    assert len(ran) == 4
+    assert len(plpy.prepared) == 2
+    assert ran[0].startswith(
+        "SELECT stepping.lock('v', key, exclusive => true) FROM (WITH change AS (SELECT x, 1"
+    )
+    assert "current_setting('stepping.open') = '+'" in ran[0]
+    assert "GROUP BY x" in ran[1]
+    assert "current_setting" not in ran[1]
+
+
+def test_one_row_is_not_gathered(maintain: ModuleType) -> None:
+    ran = fire(maintain, Plpy(**ONE), "INSERT")
+    assert ran[1].split() == (
+        "WITH change AS (SELECT x, 1 AS weight FROM inserted) INSERT INTO s SELECT x, 1 AS n FROM change".split()
+    )
+
+
+def test_without_locks_it_is_asked_whether_the_change_is_the_only_one(maintain: ModuleType) -> None:
+    ran = fire(maintain, Plpy(**{"select where": [{}]}), "INSERT", source="u")
+    assert [sql.split("(")[0] for sql in ran] == ["SELECT WHERE current_setting", "WITH change AS "]
 
 
 def test_emptied_groups_are_removed(maintain: ModuleType) -> None:
-    plpy = Plpy(current_setting=ONLY_ONE, outcome=[{"least": 0, "emptied": ["(0,1)"]}])
+    plpy = Plpy(**ONE, outcome=[{"least": 0, "emptied": ["(0,1)"]}])
     ran = fire(maintain, plpy, "DELETE")
-    assert "FROM deleted" in ran[2]
-    assert plpy.executed[3] == (VIEW["emptied"], [["(0,1)"]])
+    assert "FROM deleted" in ran[1]
+    assert plpy.executed[2] == (VIEW["remove"], [["(0,1)"]])
 
 
 def test_a_count_below_zero_is_an_error(maintain: ModuleType) -> None:
-    plpy = Plpy(current_setting=ONLY_ONE, outcome=[{"least": -1, "emptied": None}])
+    plpy = Plpy(**ONE, outcome=[{"least": -1, "emptied": None}])
     with pytest.raises(Corrupt, match=r"stepping\.v is corrupt") as raised:
         fire(maintain, plpy, "UPDATE")
     assert raised.value.args[1]["sqlstate"] == "XX001"
 
 
 def test_a_change_waits_while_another_statement_is_open(maintain: ModuleType) -> None:
-    plpy = Plpy(**{"insert into s_aside": [{}], "current_setting": [{**ONLY_ONE[0], "open": "++"}]})
-    ran = fire(maintain, plpy, "INSERT")
-    assert [sql.split(" SELECT x")[0] for sql in ran[1:3]] == [
-        "INSERT INTO s_aside",
+    ran = fire(maintain, Plpy(**{"insert into s_aside": [{}]}), "INSERT")
+    assert ran[1].startswith("SELECT WHERE current_setting('stepping.open') = '+'")
+    assert ran[2:] == [
+        "INSERT INTO s_aside SELECT x, 1 AS weight FROM inserted",
         "SELECT stepping.wait('v', 7)",
     ]
 
 
+def test_no_change_does_not_wait(maintain: ModuleType) -> None:
+    ran = fire(maintain, Plpy(**{"select where": [{}]}), "UPDATE")
+    assert len(ran) == 2
+
+
 def test_at_the_end_all_that_waits_is_carried(maintain: ModuleType) -> None:
-    plpy = Plpy(
-        **{
-            "current_setting": [{**ONLY_ONE[0], "waiting": "7"}],
-            "with delta": [{"least": 1, "emptied": None}],
-        }
-    )
-    ran = fire(maintain, plpy, "UPDATE of-what-waits")
-    assert "pg_advisory_xact_lock(key)" in ran[0]
+    ran = fire(maintain, Plpy(**{"with delta": [{"least": 1, "emptied": None}]}), "UPDATE", source="")
+    assert "stepping.lock('v', key, exclusive => exclusive)" in ran[0]
+    assert "bool_or(exclusive)" in ran[0]
     assert "FROM s_aside" in ran[1]
-    assert ran[2:] == ["DELETE FROM s_aside"]
+    assert ran[2:] == ["DELETE FROM s_aside", "DELETE FROM u_aside"]
 
 
 def test_truncate_empties_the_state(maintain: ModuleType) -> None:
     new, old = ([{"transaction_isolation": level}] for level in ("read committed", "repeatable read"))
     ran = fire(maintain, Plpy(isolation=new), "TRUNCATE")
-    assert [sql for sql in ran if "SHOW" not in sql] == ["DELETE FROM s_aside", "DELETE FROM s"]
+    assert [sql for sql in ran if "SHOW" not in sql] == [
+        "DELETE FROM s_aside",
+        "DELETE FROM u_aside",
+        "DELETE FROM s",
+    ]
     assert "TRUNCATE s" in fire(maintain, Plpy(isolation=old), "TRUNCATE")

@@ -48,7 +48,8 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
         *_look_after(program),
         "RETURN NULL;",
     ]
-    variables = ["least bigint;", "emptied tid[];", "stale tid[];"]
+    counted = ["locked bigint;"] if any(s.alone for s in program.sources) else []
+    variables = [*counted, "least bigint;", "emptied tid[];", "stale tid[];"]
     declared = [f"    {v}" for v in variables]
     head = ["#variable_conflict use_column", "<<maintain>>", "DECLARE", *declared, "BEGIN"]
     body = "\n".join([*head, indent("\n".join(code), "    "), "END"])
@@ -121,7 +122,15 @@ def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> list
     change = _cte("change AS", source.change.query(event))
     lines = _take(program, {source.table: relation}, f"WITH {change}\n" if relation == "change" else "")
     if event == "INSERT" and source.grown is not None:
-        return [*lines, source.grown.join(program.insert)]
+        added = source.grown.join(program.insert)
+        if source.alone is None:
+            return [*lines, added]
+        one, many = indent(source.grown.join(source.alone), "    "), indent(added, "    ")
+        return [
+            *lines,
+            "GET DIAGNOSTICS locked = ROW_COUNT",
+            f"IF locked = {source.locked} THEN  -- one row: nothing to gather\n{one};\nELSE\n{many};\nEND IF",
+        ]
     return [*lines, _settle(program, [change, _cte("delta AS", program.delta(source.term))])]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from textwrap import indent
 
 from pg_stepping.backend.settings import dollar_tag, pinned
 from pg_stepping.backend.triggers import function_name
-from pg_stepping.delta import Lock, StageProgram
+from pg_stepping.delta import Lock, SourceProgram, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import is_placeholder
+
+INDENT = "    "
 
 
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
@@ -32,68 +34,114 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
 
 
 def _view(program: StageProgram) -> str:
-    """What is particular to the view, as a Python dict."""
-    sources = program.sources
-    comma = {s.key: ", " if s.change.columns else "" for s in sources}
-    entries: list[tuple[str, str]] = [
+    """What is particular to the view, as a Python dict; what several of its texts share comes before it."""
+    shared = _Shared(program)
+    text = shared.text
+    entries: list[tuple[str, str | None]] = [
         ("stage", python_text(program.stage.name)),
-        ("weight", python_text(sources[0].change.weight)),
-        (
-            "rows",
-            _dict({s.key: _tuple([s.change.columns + comma[s.key], s.change.kept + comma[s.key],
-                                  f"GROUP BY {s.change.by}" if s.change.by else ""]) for s in sources}),
-        ),
-        ("term", _dict({s.key: python_text(s.term) for s in sources})),
-        ("grown", _dict({s.key: python_text(s.grown) for s in sources if s.grown is not None})),
-        ("insert", _tuple([i.strip("\n") for i in program.insert])),
-        ("gather", _tuple([g.strip("\n") for g in program.gather])),
-        ("before", _dict({name: python_text(query) for name, query in program.before})),
-        ("apply", python_text(program.apply)),
-        ("returning", python_text(program.returning)),
-        ("outcome", python_text(program.outcome)),
-        ("empty", _list(program.empty)),
+        ("weight", python_text(program.sources[0].change.weight)),
+        ("source", _dict({s.key: _source(program, s, shared) for s in program.sources})),
+        ("insert", _tuple(map(text, program.insert))),
+        ("gather", _tuple(map(text, program.gather))),
+        ("before", _dict({name: text(query) for name, query in program.before})),
+        ("apply", text(program.apply)),
+        ("returning", text(program.returning)),
+        ("outcome", text(program.outcome)),
+        ("remove", None if program.remove is None else text(program.remove)),
+        ("refresh", None if program.refresh is None else text(program.refresh)),
+        ("empty", _tuple(map(text, program.empty))),
+        ("net", "True" if program.net else None),
+        ("waiting", text(program.waiting)),
+        ("waiting_locks", _locks(program.locks({s.table: quote_table(s.aside) for s in program.sources}))),
     ]  # fmt: skip
     if program.stage.kind != "total" and len(program.empty) == 1:
         entries.append(("unseen", python_text(f"TRUNCATE {quote_table(program.stage.table)}")))
-    if program.remove is not None:
-        entries.append(("emptied", python_text(program.remove)))
-    if program.refresh is not None:
-        entries.append(("stale", python_text(program.refresh)))
-    entries += [
-        ("locks", _dict({s.key: _locks(program.locks({s.table: "change"})) for s in sources})),
-        ("aside", _dict({s.key: python_text(quote_table(s.aside)) for s in sources})),
-        ("net", _list(program.net)),
-        ("waiting", python_text(program.waiting)),
-        ("waiting_locks", _locks(program.locks({s.table: quote_table(s.aside) for s in sources}))),
-    ]
-    return "view = {\n" + "".join(f'    "{name}": {value},\n' for name, value in entries) + "}"
+    given = [(name, value) for name, value in entries if value and value not in ("()", "[]", "{\n}")]
+    lines = [f'    "{name}": {indent(value, "    ").lstrip()},\n' for name, value in given]
+    return "".join(shared.lines) + "view = {\n" + "".join(lines) + "}"
 
 
-def _locks(locks: Sequence[Lock]) -> str:
-    return "[" + "".join(f"\n            {_tuple([lock.function, lock.keys])}," for lock in locks) + "]"
+def _source(program: StageProgram, source: SourceProgram, shared: _Shared) -> str:
+    change, text = source.change, shared.text
+    entries = {
+        "aside": python_text(quote_table(source.aside)),
+        "columns": python_text(change.columns),
+        "kept": python_text(change.kept) if change.kept != change.columns else None,
+        "by": python_text(change.by) if change.by != change.columns else None,
+        "locks": _locks(program.locks({source.table: "change"})),
+        "term": text(source.term),
+        "grown": None if source.joined is None else text(source.joined),
+        "alone": None if source.alone is None else _tuple([*map(text, source.alone), str(source.locked)]),
+    }
+    return _dict({k: v for k, v in entries.items() if v is not None and v != "[]"})
+
+
+class _Shared:
+    """Fragments that several texts have: each is a variable, and those texts are sums with it."""
+
+    def __init__(self, program: StageProgram) -> None:
+        of_sources = [t for s in program.sources for t in (s.term, s.joined or "", *(s.alone or ()))]
+        texts = [*program.insert, program.apply, *of_sources]
+        parts = {part: name for name, part in program.fragments if sum(part in t for t in texts) > 1}
+        self.names = parts
+        self.lines = [f"{name} = {_block(part)}\n" for part, name in parts.items()]
+
+    def text(self, sql: str) -> str:
+        """The SQL as a Python expression."""
+        for part, name in self.names.items():
+            before, found, after = sql.partition(part)
+            if found:
+                return " + ".join([*self._around(before), name, *self._around(after)])
+        return python_text(sql)
+
+    def _around(self, sql: str) -> list[str]:
+        return [self.text(sql)] if sql.strip() else []
+
+
+def _locks(locks: Iterable[Lock]) -> str:
+    lines = []
+    for lock in locks:
+        parts = [f"({python_text(mode)}, {python_text(_line(query))}),\n" for mode, query in lock.parts]
+        lines.append(f"[\n{indent(''.join(parts), INDENT)}],\n")
+    return f"[\n{indent(''.join(lines), INDENT)}]" if lines else "[]"
+
+
+def _line(sql: str) -> str:
+    """Short SQL on one line."""
+    one = " ".join(line.strip() for line in sql.splitlines())
+    return one if len(one) < 140 and "'" not in one else sql
 
 
 def _dict(values: Mapping[str, str]) -> str:
-    return "{\n" + "".join(f"        {python_text(k)}: {v},\n" for k, v in values.items()) + "    }"
+    lines = (f"    {python_text(k)}: {indent(v, '    ').lstrip()},\n" for k, v in values.items())
+    return "{\n" + "".join(lines) + "}"
 
 
-def _list(texts: Sequence[str]) -> str:
-    return "[\n" + "".join(f"        {python_text(t)},\n" for t in texts) + "    ]"
-
-
-def _tuple(texts: Sequence[str]) -> str:
-    return f"({', '.join(map(python_text, texts))})"
+def _tuple(texts: Iterable[str]) -> str:
+    items = [*texts]
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
 def python_text(sql: str) -> str:
     """SQL as a Python string: as it is, wherever a triple-quoted string can hold it."""
-    fits = '"""' not in sql and not sql.startswith('"') and not sql.endswith(('"', "\\"))
-    if not fits or is_placeholder(sql) or not sql.replace("\n", "").isprintable():
+    sql = sql.strip("\n")
+    if "\n" in sql:
+        return _block(sql)
+    if not _fits(sql):
         return _escaped(sql)
     raw = "r" if "\\" in sql else ""
-    if "\n" in sql:
-        return f'{raw}"""\n{indent(sql, " " * 12)}"""'
     return f'{raw}"{sql}"' if '"' not in sql else f"{raw}'{sql}'" if "'" not in sql else f'{raw}"""{sql}"""'
+
+
+def _block(sql: str) -> str:
+    """Lines of their own."""
+    raw = "r" if "\\" in sql else ""
+    return f'{raw}"""\n{indent(sql, INDENT)}\n"""' if _fits(sql) else _escaped(f"\n{sql}\n")
+
+
+def _fits(sql: str) -> bool:
+    fits = '"""' not in sql and not sql.startswith('"') and not sql.endswith(('"', "\\"))
+    return fits and not is_placeholder(sql) and sql.replace("\n", "").isprintable()
 
 
 def _escaped(text: str) -> str:

@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from textwrap import indent
 
 from sqlglot import exp
 
@@ -31,6 +32,7 @@ from pg_stepping.ir.nodes import Expression, columns_read
 from pg_stepping.ir.rewrite import substitute
 
 BUCKETS = 64
+INDENT = "    "
 # True where a statement may not see what was committed while it waited for a lock.
 OLD_SNAPSHOT = "current_setting('transaction_isolation') IN ('repeatable read', 'serializable')"
 
@@ -42,28 +44,51 @@ class Edge:
     """An edge of a stage's join tree; `keys` are equal in joined rows, the child's first.
 
     `number` is its place in the order of locking. Without keys it has only one lock.
+    `one`: the keys are unique in the child, so a row of the parent joins with at most one of it.
     """
 
     number: int
     child: Scan
     parent: Scan
     keys: tuple[Pair, ...]
+    one: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A statement that takes locks: `function` over each `key` (bigint) of the query `keys`, in order.
+    """A statement that takes locks, in the order of their numbers: for each part, "shared" or "exclusive", on
+    each `key` (bigint) of a query.
 
     It refuses a transaction whose snapshot is older than the lock (REPEATABLE READ, SERIALIZABLE).
     """
 
-    function: str
-    keys: str
+    stage: str
+    parts: tuple[tuple[str, str], ...]
+
+    @property
+    def mode(self) -> str | None:
+        """That of all its parts, None if there are both."""
+        modes = {mode for mode, _ in self.parts}
+        return modes.pop() if len(modes) == 1 else None
 
     def query(self, with_: str = "") -> str:
-        """The statement; `with_` is the WITH clause that `keys` may read from."""
-        inner = f"{with_}{self.keys}".replace("\n", "\n    ")
-        return f"SELECT {self.function}\nFROM (\n    {inner}\n) AS bucket\nORDER BY key"
+        """The statement; `with_` is the WITH clause that the parts may read from."""
+        if self.mode is not None:
+            exclusive = str(self.mode == "exclusive").lower()
+            keys = "\nUNION ALL\n".join(query for _, query in self.parts)
+        else:
+            exclusive = "exclusive"
+            parts = "\nUNION ALL\n".join(
+                f"SELECT key, {str(mode == 'exclusive').lower()} AS exclusive\n"
+                f"FROM (\n{indent(query, INDENT)}\n) AS part"
+                for mode, query in self.parts
+            )
+            keys = (
+                f"SELECT key, bool_or(exclusive) AS exclusive\nFROM (\n{indent(parts, INDENT)}\n) AS parts\n"
+                "GROUP BY key"
+            )
+        function = f"stepping.lock({quote_text(self.stage)}, key, exclusive => {exclusive})"
+        return f"SELECT {function}\nFROM (\n{indent(with_ + keys, INDENT)}\n) AS bucket\nORDER BY key"
 
 
 def first_lock(stage_name: str) -> int:
@@ -137,7 +162,14 @@ def join_tree(
     found: list[tuple[Scan, Scan, tuple[Pair, ...]]] = []
     for of in joined(stage.core):
         found += _tree(stage, of, hashable, is_key)
-    return tuple(Edge(i, child, parent, keys) for i, (child, parent, keys) in enumerate(found))
+    return tuple(
+        Edge(i, child, parent, keys, is_key(child, _names(child for child, _ in keys)))
+        for i, (child, parent, keys) in enumerate(found)
+    )
+
+
+def _names(of: Iterable[Expression]) -> set[str]:
+    return {e.name for e in of if isinstance(e, exp.Column)}
 
 
 def _tree(
@@ -178,7 +210,7 @@ def _root(
     one, many = Counter[str](), Counter[str]()
     by_name = {s.relation: s for s in of.scans}
     for (mine, other), pairs in keys.items():
-        if is_key(by_name[mine], {e.name for e, _ in pairs if isinstance(e, exp.Column)}):
+        if is_key(by_name[mine], _names(e for e, _ in pairs)):
             one[mine] += 1
             many[other] += 1
     summed = Counter(relation for c in stage.state for relation, _ in columns_read(c.argument))
@@ -212,8 +244,7 @@ def partition_lock(stage: Stage, tree: tuple[Edge, ...], touched: str) -> Lock:
     key = f"{number} + (hash_record(ROW({keys})) & {BUCKETS - 1})" if stage.hashed else str(number)
     rows = touched.replace("\n", "\n    ")
     query = f"SELECT DISTINCT {key} AS key\nFROM (\n    {rows}\n) AS touched"
-    refuse = f"stepping.refuse_snapshot({quote_text(stage.name)})"
-    return Lock(f"CASE WHEN {OLD_SNAPSHOT} THEN {refuse} ELSE pg_advisory_xact_lock(key) END", query)
+    return Lock(stage.name, (("exclusive", query),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,29 +286,18 @@ def _path(tree: tuple[Edge, ...], scan: Scan) -> Iterator[Edge]:
 
 def _lock(stage: Stage, parts: list[_Part]) -> Lock:
     first = first_lock(stage.name)
-    exclusive, shared = "pg_advisory_xact_lock(key)", "pg_advisory_xact_lock_shared(key)"
-    modes = {p.exclusive for p in parts}
-    if len(modes) == 1:
-        function = exclusive if parts[0].exclusive else shared
-        keys = "\nUNION\n".join(_keys(first, p) for p in parts)
-    else:
-        function = f"CASE WHEN exclusive THEN {exclusive} ELSE {shared} END"
-        rows = "\nUNION ALL\n".join(_keys(first, p, mode=True) for p in parts).replace("\n", "\n    ")
-        keys = f"SELECT key, bool_or(exclusive) AS exclusive\nFROM (\n    {rows}\n) AS part\nGROUP BY key"
-    refuse = f"stepping.refuse_snapshot({quote_text(stage.name)})"
-    return Lock(f"CASE WHEN {OLD_SNAPSHOT} THEN {refuse} ELSE {function} END", keys)
+    modes = ["exclusive" if p.exclusive else "shared" for p in parts]
+    return Lock(stage.name, tuple((mode, _keys(first, p)) for mode, p in zip(modes, parts, strict=True)))
 
 
-def _keys(first: int, part: _Part, *, mode: bool = False) -> str:
+def _keys(first: int, part: _Part) -> str:
     number = first + part.edge.number * BUCKETS
-    exclusive = f", {str(part.exclusive).lower()} AS exclusive" if mode else ""
     if part.all and part.edge.keys:
         return (
-            f"SELECT {number} + bucket AS key{exclusive}\n"
+            f"SELECT {number} + bucket AS key\n"
             f"FROM generate_series(0, {BUCKETS - 1}) AS bucket\nWHERE EXISTS (SELECT {part.rows})"
         )
     if not part.edge.keys:
-        return f"SELECT {number} AS key{exclusive}\n{part.rows}"
+        return f"SELECT {number} AS key\n{part.rows}"
     values = ", ".join(map(to_sql, part.keys))
-    key = f"{number} + (hash_record(ROW({values})) & {BUCKETS - 1}) AS key"
-    return f"SELECT {key}{exclusive}\n{part.rows}"
+    return f"SELECT {number} + (hash_record(ROW({values})) & {BUCKETS - 1}) AS key\n{part.rows}"

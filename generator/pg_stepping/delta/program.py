@@ -24,7 +24,7 @@ from pg_stepping.delta.stages import SCHEMA, Stage
 from pg_stepping.delta.state import Stored, operand
 from pg_stepping.delta.terms import Changed, Term, grown, named, quote_table, terms, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
-from pg_stepping.ir import Column, Table
+from pg_stepping.ir import Column, Scan, Table
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import substitute
 from pg_stepping.ir.types import fresh, reference
@@ -39,7 +39,10 @@ class SourceProgram:
 
     `term` is the stage's join of the relation `change` with the other tables; `aside` is the table where
     changes wait.
-    `grown` joins the rows of `inserted` with the other tables, if new rows can only add rows to the join.
+    `grown` joins the rows of `inserted` with the other tables, if new rows can only add rows to the join;
+    `joined` does so with those of `change`.
+    `alone` adds one such row to the state, a head and a tail around `grown`, where a row joins with at most
+    one of each other table; `locked` is the number of keys that are locked for a row.
     """
 
     key: str
@@ -48,6 +51,9 @@ class SourceProgram:
     term: str
     aside: Table
     grown: str | None
+    joined: str | None
+    alone: tuple[str, str] | None = None
+    locked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,14 @@ class StageProgram:
     refresh: str | None
     fill: str
     empty: tuple[str, ...]
+
+    @property
+    def fragments(self) -> tuple[tuple[str, str], ...]:
+        """What several of the statements have in common, by name."""
+        joins = [(f"joined_{i}", s.joined) for i, s in enumerate(self.sources, 1) if s.joined]
+        if self.stage.kind == "partition":
+            return (*joins,)
+        return ("into", _into(self.stage)), ("merged", _on_conflict(self.stage)), *joins
 
     def delta(self, *of: str) -> str:
         """The query of the relation `delta` over some terms."""
@@ -131,6 +145,9 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
             term=queries({t: "change"}),
             aside=asides[t],
             grown=grown(stage.core, t, "inserted") if anew is None else None,
+            joined=grown(stage.core, t, "change") if anew is None else None,
+            alone=Shape(stage).alone if _joins_one(stage, tree, t) else None,
+            locked=sum(e.parent.table == t for e in tree),
         )
         for t in tables
     )
@@ -173,6 +190,20 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
         refresh=_refresh(stage) if stale else None,
         fill=shape.fill(),
         empty=_empty(stage, shape),
+    )
+
+
+def _joins_one(stage: Stage, tree: tuple[Edge, ...], table: Table) -> bool:
+    """Whether a row of the table, the root of the tree, joins with at most one of each other table."""
+    core = stage.core
+    return (
+        stage.kind == "groups"
+        and stage.is_sorted
+        and not core.outers
+        and all(isinstance(p, Scan) for p in core.parts)
+        and len({s.table for s in core.scans}) == len(core.scans) == len(tree) + 1 > 1
+        and tree[-1].parent.table == table
+        and all(e.one for e in tree)
     )
 
 
@@ -244,7 +275,7 @@ class Shape:
             into = _into(self.stage)
             head, tail = f"{into}\nSELECT *\nFROM (\n{head.removeprefix(into)}", f"{tail}\n) AS added"
         some = "\nHAVING count(*) > 0" if self.stage.kind == "total" else ""
-        return head, f"{tail}{some}\n{_on_conflict(self.stage)}"
+        return head, f"{tail}{some}\n{_in_order(self.stage)}\n{_on_conflict(self.stage)}"
 
     @property
     def added(self) -> tuple[str, str]:
@@ -255,14 +286,23 @@ class Shape:
             rows = indent(head + self.term(Term((), "1")), INDENT)
             columns = ", ".join(stored_names(stage))
             return f"{_into(stage)}\nSELECT {columns}\nFROM (\n{rows}\n", f"{tail}\n) AS added"
-        totals = {c.name: c.total() for c in stage.state}
+        by = ", ".join(str(i + 1) for i in range(len(stage.keys)))
+        group = "" if stage.kind == "total" else f"\nGROUP BY {by}"
+        return self._select({c.name: c.total() for c in stage.state}), group
+
+    @property
+    def alone(self) -> tuple[str, str]:
+        """What is around one joined row: it is added to the state."""
+        stage = self.stage
+        return self._select({c.name: c.of_one() for c in stage.state}), f"\n{_on_conflict(stage)}"
+
+    def _select(self, totals: Mapping[str, str]) -> str:
+        stage = self.stage
         listed = [", ".join(named(k.expression, k.name) for k in stage.keys)]
         listed += [f"{total} AS {quote_name(name)}" for name, total in totals.items()]
         of_totals: dict[str, Expression] = {name: exp.Var(this=total) for name, total in totals.items()}
         listed += [f"{r.over(of_totals)} AS {r.sql_name}" for r in stage.results]
-        by = ", ".join(str(i + 1) for i in range(len(stage.keys)))
-        group = "" if stage.kind == "total" else f"\nGROUP BY {by}"
-        return f"{_into(stage)}\nSELECT\n{INDENT}" + f",\n{INDENT}".join(listed) + "\n", group
+        return f"{_into(stage)}\nSELECT\n{INDENT}" + f",\n{INDENT}".join(listed) + "\n"
 
 
 def stored_names(stage: Stage) -> list[str]:
@@ -277,8 +317,12 @@ def _into(stage: Stage) -> str:
     return f"INSERT INTO {quote_table(stage.table)} AS {STATE} ({columns})"
 
 
+def _in_order(stage: Stage) -> str:
+    """That of the keys, so that no two writers wait for each other in a circle."""
+    return f"ORDER BY {', '.join(stage.unique_by)}"
+
+
 def _on_conflict(stage: Stage) -> str:
-    """In the order of the keys, so that no two writers wait for each other in a circle."""
     keys = ", ".join(stage.unique_by)
     sums = _merged(stage)
     sets = [f"{c.sql_name} = {to_sql(sums[c.name])}" for c in stage.state]
@@ -286,7 +330,7 @@ def _on_conflict(stage: Stage) -> str:
         f"{r.sql_name} = {r.over({name: exp.Paren(this=s) for name, s in sums.items()})}"
         for r in stage.results
     ]
-    return f"ORDER BY {keys}\nON CONFLICT ({keys}) DO UPDATE SET\n{INDENT}" + f",\n{INDENT}".join(sets)
+    return f"ON CONFLICT ({keys}) DO UPDATE SET\n{INDENT}" + f",\n{INDENT}".join(sets)
 
 
 def _merged(stage: Stage) -> dict[str, Expression]:
@@ -308,7 +352,8 @@ def _apply(stage: Stage) -> str:
     }
     stored = [reaching.get(name, name) for name in stored_names(stage)]
     read = ", ".join([*stored, *(r.over({}) for r in stage.results)])
-    return f"{_into(stage)}\nSELECT {read}\nFROM delta\nWHERE {changes}\n{_on_conflict(stage)}"
+    merged = f"{_in_order(stage)}\n{_on_conflict(stage)}"
+    return f"{_into(stage)}\nSELECT {read}\nFROM delta\nWHERE {changes}\n{merged}"
 
 
 def _outcome(is_total: bool, stale: bool) -> str:

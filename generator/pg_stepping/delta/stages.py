@@ -179,7 +179,24 @@ def cut_stages(
     assert main is not None
     stages = tuple(replace(s, name=cutter.name) if s.name == main else s for s in cutter.stages)
     last = next(s for s in stages if s.name == cutter.name)
-    return _renamed(stages, main, last), Published(items, _moved(below, main, last.table), last)
+    published = _moved(below, main, last.table)
+    published = _settled(published, last) if last.kind == "groups" else published
+    return _renamed(stages, main, last), Published(items, published, last)
+
+
+def _settled(plan: Plan, last: Stage) -> Plan:
+    """The published plan without the condition that a group has rows: only stages meet one that has none,
+    while a statement is under way (a view that reads this one asks for it again, see frontend/sql.py)."""
+    if isinstance(plan, Join):
+        return replace(plan, parts=tuple(_settled(p, last) for p in plan.parts))
+    if not isinstance(plan, Filter):
+        return plan
+    conditions = tuple(
+        c for c in plan.conditions
+        if not (isinstance(c, exp.NEQ) and c.expression == _ZERO and c.this.name == last.count.name)
+    )  # fmt: skip
+    inner = _settled(plan.input, last)
+    return Filter(inner, conditions) if conditions else inner
 
 
 def _relations(plan: Plan) -> Iterator[str]:

@@ -78,6 +78,17 @@ class StateColumn(Stored):
             return f"coalesce(bit_xor({to_sql(self.argument)}){self._filter()}, 0)"
         return f"coalesce(sum({self._value}){self._filter()}, {self.zero})"
 
+    def of_one(self) -> str:
+        """The same of a single row, without an aggregate."""
+        if self.argument is None or self.kind in ("rows", "removed"):
+            return "1" if self.kind == "rows" else self.total()
+        value = self._value if self.kind == "sum" else to_sql(self.argument)
+        if self.condition is not None:
+            value = f"CASE WHEN {to_sql(self.condition)} THEN {value} END"
+        if self.kind == "count":
+            return f"num_nonnulls({value})"
+        return value if self.kind == "extreme" else f"coalesce({value}, {self.zero})"
+
     def weighted(self, weight: str, columns: Mapping[Expression, str]) -> str:
         """The aggregate over rows with weights; `columns` names its argument and condition there."""
         if self.kind == "rows":

@@ -486,7 +486,12 @@ class _Reader:
         name = fresh(item.alias_or_name, self._names)
         fields = tuple(Column(name, f.name, f.type, f.not_null) for f in found.fields)
         self._know(fields)
-        return Scan(table, name, fields), self._scope(item, name, [f.name for f in found.fields])
+        scan = Scan(table, name, fields)
+        there = _has_rows(scan) if self._published else None
+        return (
+            scan if there is None else Filter(scan, (there,)),
+            self._scope(item, name, [f.name for f in found.fields]),
+        )
 
     def _maintained_view(self, item: exp.Table, view: Table) -> tuple[Plan, Scope]:
         """Read the state table below a maintained view, through the query that publishes it."""
@@ -1145,3 +1150,12 @@ def _arguments(call: exp.Expression) -> list[exp.Expression]:
         parts = argument.expressions if isinstance(argument, exp.Distinct) else [argument]
         found += [bare(p) for p in parts if not isinstance(p, exp.Star)]
     return found
+
+
+def _has_rows(state: Scan) -> exp.Expression | None:
+    """The condition that a group of a state table has rows: while a statement is under way it may have none.
+    The number of them is the first column that cannot be NULL; other state tables begin with a key."""
+    count = next((f for f in state.fields if f.not_null), None)
+    if count is None or count.type.base != "bigint":
+        return None
+    return exp.NEQ(this=count.ref, expression=exp.Literal.number(0))
