@@ -123,7 +123,7 @@ def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> list
     lines = _take(program, {source.table: relation}, f"WITH {change}\n" if relation == "change" else "")
     if event == "INSERT" and source.grown is not None:
         added = source.grown.join(program.insert)
-        if source.alone is None:
+        if source.alone is None or not lines:
             return [*lines, added]
         one, many = indent(source.grown.join(source.alone), "    "), indent(added, "    ")
         return [
