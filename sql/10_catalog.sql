@@ -262,7 +262,7 @@ BEGIN
         ERRCODE = 'feature_not_supported',
         MESSAGE = concat('cannot maintain stepping.', stage, ' at ', upper(current_setting('transaction_isolation'))),
         DETAIL = 'The view joins tables, and this transaction cannot see what others have committed to them since it began.',
-        HINT = 'Write at READ COMMITTED, or maintain the view in deferred mode.';
+        HINT = 'Write at READ COMMITTED, or maintain the view in deferred mode (docs/deferred.md).';
 END
 $body$;
 

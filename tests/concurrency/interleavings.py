@@ -177,12 +177,14 @@ class Session:
 class Stage:
     """A database with a shape's tables and views, two sessions, and an observer who resets and checks."""
 
-    def __init__(self, dsn: str, shape: Shape, language: str, stack: ExitStack) -> None:
-        self.shape = shape
+    def __init__(
+        self, dsn: str, shape: Shape, language: str, stack: ExitStack, mode: str = "immediate"
+    ) -> None:
+        self.shape, self.mode = shape, mode
         with psycopg.connect(dsn) as conn:
             conn.execute(shape.schema)  # type: ignore[arg-type]
             for name, query in shape.views.items():
-                pg_stepping.create_view(conn, name, query, language=language)
+                pg_stepping.create_view(conn, name, query, language=language, mode=mode)
             prepare(conn, shape)
         self.observer = stack.enter_context(psycopg.connect(dsn, autocommit=True))
         self.sessions = Session(dsn, 1), Session(dsn, 2)
@@ -192,11 +194,14 @@ class Stage:
     def play(self, schedule: Schedule) -> int | None:
         """Run a schedule to its end; the turn at which a session first had to wait."""
         first_wait = None
+        self.seen_wrong: list[str] = []  # in deferred mode every snapshot is looked at
         for session, name, level in zip(self.sessions, schedule.names, schedule.levels, strict=True):
             session.begin(self.shape.transactions[name], level)
         for i, turn in enumerate(schedule.order):
             self.sessions[turn].due += 1
             self._proceed(turn)
+            if self.mode == "deferred" and self.scalar("SELECT harness.wrong()"):
+                self.seen_wrong.append(f"{schedule}, after step {i}: {self.differences()}")
             if first_wait is None and any(s.waits for s in self.sessions):
                 first_wait = i
         return first_wait
@@ -252,7 +257,11 @@ class Stage:
             if session.error and session.code == REFUSED:
                 tally.refused += 1
                 tally.hints.add(session.error.diag.message_hint or "")
-        if self.scalar("SELECT harness.wrong()"):
+        tally.wrong += self.seen_wrong
+        if self.mode == "deferred":
+            for name in self.shape.views:
+                self.scalar(f"SELECT stepping.apply('{name}')")
+        if self.scalar("SELECT harness.wrong() + harness.wrong_state()"):
             tally.wrong.append(f"{schedule}: {self.differences()}")
         self.scalar("SELECT harness.reset()")
 
@@ -289,16 +298,21 @@ def prepare(conn: psycopg.Connection[Any], shape: Shape) -> None:
     sources = [r[0] for r in conn.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")]  # fmt: skip
     definitions = [compile_query(conn, Table("public", n), query) for n, query in shape.views.items()]
     stages = [program for d in definitions for program in d.programs]
-    tables = [("public", s) for s in sources] + [("stepping", p.stage.name) for p in stages]
+    logs = [r[0] for r in conn.execute("SELECT relname FROM pg_class WHERE relname ~ '__log_[0-9]+$'")]
+    tables = (
+        [("public", s) for s in sources]
+        + [("stepping", log) for log in logs]
+        + [("stepping", p.stage.name) for p in stages]
+    )
     conn.execute("CREATE SCHEMA harness")
-    resets, checks = [], ["SELECT 1 FROM stepping.waiting"]
+    resets, checks, held_rows = [], ["SELECT 1 FROM stepping.waiting"], ["SELECT 1 WHERE false"]
     for schema, name in tables:
         table, copy = sql.Identifier(schema, name).as_string(), sql.Identifier("harness", name).as_string()
         conn.execute(f"CREATE TABLE {copy} AS TABLE {table}")  # type: ignore[arg-type]
         resets.append(f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM {copy};")
     for p in stages:
         held = f"TABLE stepping.{sql.Identifier(p.stage.name).as_string()}"
-        checks += _unequal(held, p.fill.partition("\n")[2])
+        held_rows += _unequal(held, p.fill.partition("\n")[2])
     for name in shape.views:
         row = conn.execute("SELECT recompute FROM stepping.maintained_view WHERE view_name = %s", [name])
         checks += _unequal(f"TABLE {name}", cast("tuple[str]", row.fetchone())[0])
@@ -306,11 +320,12 @@ def prepare(conn: psycopg.Connection[Any], shape: Shape) -> None:
         f"""CREATE FUNCTION harness.reset() RETURNS void LANGUAGE plpgsql SET session_replication_role = replica
             AS $harness$ BEGIN {" ".join(resets)} END $harness$"""  # type: ignore[arg-type]
     )
-    counted = " UNION ALL ".join(f"({check})" for check in checks)
-    conn.execute(
-        f"""CREATE FUNCTION harness.wrong() RETURNS bigint LANGUAGE plpgsql SET jit = off
-            AS $harness$ BEGIN RETURN (SELECT count(*) FROM ({counted}) AS wrong); END $harness$"""  # type: ignore[arg-type]
-    )
+    for function, queries in (("wrong", checks), ("wrong_state", held_rows)):
+        counted = " UNION ALL ".join(f"({query})" for query in queries)
+        conn.execute(
+            f"""CREATE FUNCTION harness.{function}() RETURNS bigint LANGUAGE plpgsql SET jit = off
+                AS $harness$ BEGIN RETURN (SELECT count(*) FROM ({counted}) AS wrong); END $harness$"""  # type: ignore[arg-type]
+        )
 
 
 def _unequal(a: str, b: str) -> list[str]:
@@ -318,9 +333,11 @@ def _unequal(a: str, b: str) -> list[str]:
 
 
 @contextmanager
-def stage(dsn: str, shape: Shape, language: str, *, locks: bool = True) -> Iterator[Stage]:
+def stage(
+    dsn: str, shape: Shape, language: str, *, locks: bool = True, mode: str = "immediate"
+) -> Iterator[Stage]:
     """A stage for a shape in an empty database with pg_stepping in it."""
     with ExitStack() as stack:
         with nullcontext() if locks else locks_off():
-            made = Stage(dsn, shape, language, stack)
+            made = Stage(dsn, shape, language, stack, mode)
         yield made

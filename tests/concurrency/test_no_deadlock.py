@@ -119,7 +119,7 @@ def meet(dsn: str, pairs: list[tuple[str, str]], rounds: int) -> Counter[str]:
                 for code in [r.result() for r in runs]:
                     if code:
                         errors[f"{pair[0]} | {pair[1]}: {code}"] += 1
-                row = sessions[0].execute("SELECT harness.wrong()").fetchone()
+                row = sessions[0].execute("SELECT harness.wrong() + harness.wrong_state()").fetchone()
                 assert row == (0,), f"{pair}: {row} wrong rows"
                 sessions[0].execute("SELECT harness.reset()")
     for session in sessions:
