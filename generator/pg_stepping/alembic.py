@@ -14,7 +14,7 @@ run in a savepoint before. What is in schema stepping is ours and left out of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ import psycopg
 from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import Operations, ops
+from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError, DispatchPriority, PriorityDispatchResult
+from sqlalchemy import NullPool, create_engine
 
 from pg_stepping.errors import SteppingError
 from pg_stepping.frontend.postgres import Connection
@@ -76,8 +78,8 @@ def _compare(
     own = list(_flat(upgrade.ops))
     try:
         declaration = _declaration(context)
-        with _connection(context) as (conn, is_same):
-            changes = migrate(conn, declaration, before=_before(context, own) if own and is_same else None)
+        with _connection(context) as (conn, there):
+            changes = migrate(conn, declaration, before=_before(there, own) if own else None)
             prelude = catalog_for(conn, [c.new for c in changes if c.new is not None])
     except SteppingError as error:
         raise CommandError(f"pg_stepping: {error}") from error
@@ -98,9 +100,9 @@ def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterator[ops.MigrateOpe
             yield operation
 
 
-def _before(context: AutogenContext, own: Sequence[ops.MigrateOperation]) -> Any:
+def _before(there: MigrationContext, own: Sequence[ops.MigrateOperation]) -> Callable[[], None]:
     def run() -> None:
-        operations = Operations(context.migration_context)
+        operations = Operations(there)
         for operation in own:
             operations.invoke(operation)
 
@@ -126,17 +128,19 @@ def _declaration(context: AutogenContext) -> Declaration:
 
 
 @contextmanager
-def _connection(context: AutogenContext) -> Iterator[tuple[Connection, bool]]:
-    """Alembic's own connection, if psycopg 3 drives it; else one beside it, which does not see its
-    transaction.
-    """
+def _connection(context: AutogenContext) -> Iterator[tuple[Connection, MigrationContext]]:
+    """Alembic's own connection, if psycopg 3 drives it; else one beside it, with the operations on it."""
     connection = context.connection
     if connection is None:
         raise CommandError("pg_stepping: autogenerate needs a connection")
     raw = connection.connection.driver_connection
     if isinstance(raw, psycopg.Connection):
-        yield raw, True
+        yield raw, context.migration_context
         return
-    url = connection.engine.url.set(drivername="postgresql", query={})
-    with psycopg.connect(url.render_as_string(hide_password=False)) as beside:
-        yield beside, False
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    given = connection.engine.url
+    query = {k: v for k, v in given.query.items() if k in known}
+    url = given.set(drivername="postgresql+psycopg", query=query)
+    with create_engine(url, poolclass=NullPool).connect() as beside:
+        other: Any = beside.connection.driver_connection
+        yield other, MigrationContext.configure(beside)

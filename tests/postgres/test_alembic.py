@@ -24,7 +24,7 @@ import pg_stepping.alembic  # noqa: F401
 
 metadata = runpy.run_path("models.py")["metadata"]
 
-URL_ = URL.create("postgresql+psycopg", **{settings!r})
+URL_ = URL.create("postgresql+{driver}", **{settings!r})
 
 
 def run(**options):
@@ -62,6 +62,11 @@ DAILY = "SELECT meter_id, day, sum(value) AS value FROM reads GROUP BY meter_id,
 BY_USER = "SELECT user_id, sum(value) AS value FROM daily JOIN meters USING (meter_id) GROUP BY user_id"
 ODD_QUERY = r"""SELECT 'a:b \: %(x)s ${x} {{y}} {% z %}' || E'\t\\:q' AS "a:b %", count(*) AS n FROM reads"""
 
+DRIVERS = {
+    "plpython3u": "psycopg",
+    "plpgsql": "psycopg2",
+}  # either language with either driver would be all the same
+
 Alembic = Callable[..., str]
 
 
@@ -82,7 +87,9 @@ def project(tmp_path: Path, dsn: str, language: str) -> Path:
     if str(settings.get("host", "")).startswith("/"):
         settings["query"] = {"host": settings.pop("host"), "port": str(settings.pop("port", 5432))}
     (tmp_path / "migrations/versions").mkdir(parents=True)
-    (tmp_path / "migrations/env.py").write_text(ENV.replace("{settings!r}", repr(settings)))
+    (tmp_path / "migrations/env.py").write_text(
+        ENV.replace("{driver}", DRIVERS[language]).replace("{settings!r}", repr(settings))
+    )
     (tmp_path / "migrations/script.py.mako").write_text(
         '"""${message}"""\n\nfrom alembic import op\nimport sqlalchemy as sa\n\n'
         "revision = ${repr(up_revision)}\ndown_revision = ${repr(down_revision)}\n\n"

@@ -283,3 +283,37 @@ def test_a_view_that_cannot_be_is_named_and_nothing_is_written(
     cut = text[: text.index("[tool.pg_stepping.views.daily_usage]")]
     (project / "pyproject.toml").write_text(cut)
     assert "reads public.daily_usage, which is not declared" in run("diff", status=2).stderr
+
+
+def test_oracle_a_view_in_deferred_mode(project: Path, prepared: psycopg.Connection[Any], run: Run) -> None:
+    text = PYPROJECT.replace("FORMAT", "sql").replace(
+        'query = "views/daily.sql"', 'query = "views/daily.sql"\nmode = "deferred"'
+    )
+    text = text[: text.index("[tool.pg_stepping.views.'")].replace(
+        "[tool.pg_stepping.views.usage_by_user]", "[tool.pg_stepping.views.other]"
+    )
+    (project / "views/by_user.sql").write_text("SELECT user_id, count(*) AS n FROM meters GROUP BY user_id")
+    (project / "pyproject.toml").write_text(text)
+    run("generate")
+    execute(prepared, next(p for p in (project / "migrations").iterdir() if "down" not in p.name).read_text())
+    assert {v.name: v.mode for v in pg_stepping.list_views(prepared)} == {
+        "daily_usage": "deferred",
+        "other": "immediate",
+    }
+    run("diff")
+    run("generate", "--check")
+    execute(prepared, "INSERT INTO reads VALUES (1, '2024-01-05', 3)")
+    assert pg_stepping.verify(prepared, "daily_usage") == []
+    assert prepared.execute("SELECT value FROM daily_usage WHERE day = '2024-01-05'").fetchall() == [(3,)]
+    (project / "pyproject.toml").write_text(text.replace('"deferred"', '"immediate"'))
+    assert run("diff", status=1).stdout == "changed\tpublic.daily_usage\n"
+    run("generate")
+    (down,) = (project / "migrations").glob("0002*_down.sql")
+    execute(prepared, next(p for p in (project / "migrations").glob("0002*") if p != down).read_text())
+    run("diff")
+    execute(prepared, down.read_text())
+    assert {v.name: v.mode for v in pg_stepping.list_views(prepared)} == {
+        "daily_usage": "deferred",
+        "other": "immediate",
+    }
+    assert pg_stepping.verify(prepared, "daily_usage") == []

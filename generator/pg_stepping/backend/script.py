@@ -79,7 +79,10 @@ def write_script(definition: Definition) -> Script:
 def write_skeleton(definition: Definition) -> str:
     """A view without rows or triggers, for others to be compiled against: it locks no table that it reads."""
     tables = [state_table(p.stage, "A trial, to be rolled back.") for p in definition.programs]
-    return "\n".join([*tables, view(definition.published, definition.view, ""), register(definition)])
+    called = [function.sql for function in definition.functions]
+    return "\n".join(
+        [*called, *tables, view(definition.published, definition.view, ""), register(definition)]
+    )
 
 
 def _up(definition: Definition) -> str:

@@ -9,12 +9,13 @@ import click
 
 from pg_stepping.backend.script import LANGUAGES, write_down
 from pg_stepping.catalog import check_language
+from pg_stepping.compiler import MODES
 from pg_stepping.console import connected
 from pg_stepping.errors import InsufficientPrivilege, InvalidDeclaration
 from pg_stepping.frontend.postgres import Connection
 from pg_stepping.migrate.changes import Change
 from pg_stepping.migrate.database import catalog_for, migrate
-from pg_stepping.migrate.declared import MODES, Declaration, View, read_declaration
+from pg_stepping.migrate.declared import Declaration, View, read_declaration
 from pg_stepping.migrate.formats import FORMATS
 from pg_stepping.migrate.migration import Migration
 from pg_stepping.migrate.wanted import wanted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from pg_stepping.catalog import Installed, list_views, prelude, use_settings
 from pg_stepping.compiler import compile_query
@@ -30,7 +29,7 @@ def in_database(conn: Connection, declaration: Declaration) -> dict[Table, Secti
         names = {str(v.table): v.table for v in views}
         return {
             v.table: Section(
-                v.table, v.fingerprint, v.language, getattr(v, "mode", "immediate"),
+                v.table, v.fingerprint, v.language, v.mode,
                 tuple(names[r] for r in v.reads if r in names), None, _is_gone(conn, v),
             )
             for v in views
@@ -51,11 +50,10 @@ def with_up(conn: Connection, old: Section) -> Section:
     with guarded(conn, undo=True):
         found = next(v for v in list_views(conn) if v.table == old.view)
         use_settings(conn, found)
-        options: dict[str, Any] = {"mode": old.mode} if old.mode != "immediate" else {}
         try:
             up = section_of(
                 compile_query(
-                    conn, old.view, found.query, language=old.language, indexes=found.indexes, **options
+                    conn, old.view, found.query, language=old.language, indexes=found.indexes, mode=old.mode
                 )
             ).up
         except SteppingError as error:

@@ -22,6 +22,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from pg_stepping.compiler import MODES
 from pg_stepping.errors import InvalidDeclaration
 from pg_stepping.frontend.python import Graph, compile
 from pg_stepping.frontend.python.graph import Kept, table_of
@@ -29,7 +30,6 @@ from pg_stepping.frontend.python.render import select
 from pg_stepping.ir import Table
 
 FILE = "pyproject.toml"
-MODES = ("immediate", "deferred")
 _PYTHON = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
 _STRINGS = "a list of strings"
 _GENERAL = {"schema": "a string", "language": "a string", "mode": "a string", "output": "a string",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import sqlglot
 from sqlglot.errors import SqlglotError
 
 from pg_stepping.backend.script import Definition, fingerprint_of, write_script, write_skeleton
 from pg_stepping.catalog import Installed, has_catalog, init, list_views, target
-from pg_stepping.compiler import compile_query
+from pg_stepping.compiler import MODES, compile_query
 from pg_stepping.errors import InvalidDeclaration, SteppingError
 from pg_stepping.frontend.postgres import Connection, execute, run_script, savepoint
 from pg_stepping.ir import Table
@@ -71,11 +70,16 @@ class _Trial:
                 before()
 
     def compiled(self, view: Table, declared: View, *, needed: bool) -> Section:
-        options: dict[str, Any] = {"language": declared.language, "indexes": declared.indexes}
-        if declared.mode is not None:
-            options["mode"] = declared.mode
+        mode = declared.mode or MODES[0]
         try:
-            definition = compile_query(self.conn, view, declared.query, **options)
+            definition = compile_query(
+                self.conn,
+                view,
+                declared.query,
+                language=declared.language,
+                indexes=declared.indexes,
+                mode=mode,
+            )
         except SteppingError as error:
             error.args = (f"view {view}: {error}",)
             raise
@@ -103,8 +107,7 @@ class _Trial:
 
 def section_of(definition: Definition) -> Section:
     """A definition as the section of a migration."""
-    mode = getattr(definition, "mode", "immediate")
-    reads, up = definition.query.views, write_script(definition).up
+    mode, reads, up = definition.mode, definition.query.views, write_script(definition).up
     return Section(definition.view, fingerprint_of(definition), definition.language, mode, reads, up)
 
 
