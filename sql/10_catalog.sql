@@ -136,6 +136,13 @@ BEGIN
             'CREATE TRIGGER stepping_close AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ', followed,
             ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.close_statement()'
         );
+        IF EXISTS (SELECT FROM pg_class WHERE oid = followed AND relkind = 'r' AND relnamespace <> 'stepping'::regnamespace) THEN
+            EXECUTE concat(  -- fires for logical replication alone, which fires no statement triggers
+                'CREATE TRIGGER stepping_replica AFTER INSERT OR UPDATE OR DELETE ON ', followed,
+                ' FOR EACH ROW EXECUTE FUNCTION stepping.note_replica()'
+            );
+            EXECUTE concat('ALTER TABLE ', followed, ' ENABLE REPLICA TRIGGER stepping_replica');
+        END IF;
     END IF;
     FOR event, transition IN VALUES
         ('insert', ' REFERENCING NEW TABLE AS inserted'),
@@ -166,7 +173,7 @@ BEGIN
             SELECT FROM pg_rewrite WHERE ev_class = t.tgrelid AND rulename = 'stepping_no_merge'
         ) AND t.tgname = 'stepping_part' AS has_rule
         FROM pg_trigger AS t
-        WHERE t.tgname IN ('stepping_open', 'stepping_close', 'stepping_part')
+        WHERE t.tgname IN ('stepping_open', 'stepping_close', 'stepping_part', 'stepping_replica')
           AND NOT EXISTS (
               SELECT FROM pg_trigger AS f JOIN pg_proc AS p ON p.oid = f.tgfoid
               WHERE f.tgrelid = t.tgrelid AND f.tgname ~ '^stepping_[0-9]{6}_'

@@ -4,6 +4,7 @@ from pg_stepping.backend import Script
 from pg_stepping.change import Change, change_view, plan_change
 from pg_stepping.errors import NoLineage, SteppingError, UnsupportedQuery
 from pg_stepping.explain import explain
+from pg_stepping.explain.analyze import Analysis, MaintenanceStep, explain_analyze
 from pg_stepping.frontend.python import (
     EMPTY,
     MATCH_ALL,
@@ -77,6 +78,7 @@ __all__ = [
     "MATCH_ALL",
     "Action",
     "AwareDatetime",
+    "Analysis",
     "Cache",
     "Change",
     "Data",
@@ -87,6 +89,7 @@ __all__ = [
     "Index",
     "Installed",
     "Integrated",
+    "MaintenanceStep",
     "NoLineage",
     "Pair",
     "RowNotFound",
@@ -119,6 +122,7 @@ __all__ = [
     "first_n",
     "flatten",
     "function",
+    "explain_analyze",
     "generate",
     "group",
     "group_reduce_flatten",

@@ -13,7 +13,7 @@ from pg_stepping import catalog, operate
 from pg_stepping.backend.script import LANGUAGES
 from pg_stepping.catalog import init_script
 from pg_stepping.compiler import MODES
-from pg_stepping.console import connected
+from pg_stepping.console import connected, table
 from pg_stepping.explain import FORMATS, explain
 from pg_stepping.migrate.commands import diff, generate
 
@@ -174,14 +174,29 @@ def drop(ctx: click.Context, name: str, schema: str | None) -> None:
 
 
 @main.command(name="explain")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--schema", help="Schema of the view.")
 @click.option("--format", "format_", type=click.Choice(list(FORMATS)), default="text", show_default=True)
+@click.option("--analyze", metavar="STATEMENT", help="Run a statement, time its maintenance, roll it back.")
 @click.pass_context
-def explain_command(ctx: click.Context, name: str, schema: str | None, format_: str) -> None:
-    """Show the plan of view NAME, and what runs when each of its tables changes."""
+def explain_command(
+    ctx: click.Context, name: str | None, schema: str | None, format_: str, analyze: str | None
+) -> None:
+    """Show the plan of view NAME, and what runs when each of its tables changes.
+
+    With --analyze, and no NAME: what a statement makes the maintenance of all views do.
+    """
+    if (name is None) is (analyze is None):
+        raise click.UsageError("give the name of a view, or --analyze STATEMENT")
     with connected(ctx) as conn:
-        click.echo(explain(conn, name, schema=schema, format=format_), nl=False)
+        if analyze is None:
+            click.echo(explain(conn, name or "", schema=schema, format=format_), nl=False)
+            return
+        analysis = pg_stepping.explain_analyze(conn, analyze)
+        click.echo(table(analysis.as_rows()))
+    click.echo(
+        f"{analysis.time:.3f} ms in all, of which {analysis.maintenance:.3f} ms maintenance; rolled back"
+    )
 
 
 @main.command(name="list")
@@ -195,7 +210,7 @@ def list_command(ctx: click.Context) -> None:
     click.echo(f"{len(views)} maintained views", err=True)
 
 
-for command in (operate.verify, operate.repair, operate.why):
+for command in (operate.verify, operate.repair, operate.why, operate.status, operate.top):
     main.add_command(command)
 
 

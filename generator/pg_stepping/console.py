@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import psycopg
+from psycopg.rows import dict_row
 from tabulate import tabulate
 
 from pg_stepping.frontend.postgres import Connection
@@ -27,6 +28,12 @@ def table(rows: Iterable[Mapping[str, Any]], headers: Sequence[str] | None = Non
     names = list(headers or (listed[0] if listed else ()))
     cells = [["NULL" if row[n] is None else str(row[n]) for n in names] for row in listed]
     return tabulate(cells, names, disable_numparse=True)
+
+
+def shown(conn: Connection, query: str) -> list[dict[str, Any]]:
+    """The rows of a query, for `table`."""
+    cursor = conn.cursor(row_factory=dict_row)
+    return cursor.execute(query).fetchall()
 
 
 class KeyType(click.ParamType[Mapping[str, Any]]):

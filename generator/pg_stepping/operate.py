@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from pg_stepping.catalog import Installed, list_views
-from pg_stepping.console import KeyType, ShareType, connected, table
+from pg_stepping.catalog import Installed, has_catalog, list_views
+from pg_stepping.console import KeyType, ShareType, connected, shown, table
 from pg_stepping.lineage import why as why_rows
 from pg_stepping.repair import repair as repair_view
 from pg_stepping.verification import Difference
 from pg_stepping.verification import verify as differences_of
 
+_STATUS = """
+SELECT concat(schema_name, '.', view_name) AS view, state, language, pg_size_pretty(size) AS size, rows,
+    date_trunc('second', age) AS age, left(fingerprint, 12) AS fingerprint, problem
+FROM stepping.views ORDER BY 1"""
+_TOP = """
+SELECT concat(schema_name, '.', view_name) AS view, calls, delta_rows_in AS "rows in",
+    delta_rows_out AS "rows out", round(total_time::numeric, 1) AS "ms",
+    round((total_time / nullif(calls, 0))::numeric, 3) AS "ms a call",
+    lock_waits AS waits, last_error AS problem
+FROM stepping.stat_views ORDER BY total_time DESC NULLS LAST, 1"""
 Keys = tuple[Mapping[str, Any], ...]
 _SCHEMA = click.option("--schema", help="Schema of the view.")
 _KEY_HELP = "column=value,column=value or a JSON object"
@@ -98,3 +109,32 @@ def why(ctx: click.Context, name: str, key: Mapping[str, Any], schema: str | Non
     for source in dict.fromkeys(r.table for r in rows):
         click.echo(f"{source}\n{table(r.row for r in rows if r.table == source)}\n")
     click.echo(f"{len(rows)} source rows", err=True)
+
+
+@click.command()
+@click.pass_context
+def status(ctx: click.Context) -> None:
+    """Show how each maintained view stands; exit status 1 if one is out of step."""
+    with connected(ctx) as conn:
+        rows = shown(conn, _STATUS) if has_catalog(conn) else []
+    click.echo(table(rows) if rows else "there are no maintained views")
+    ctx.exit(1 if any(row["state"] != "in step" for row in rows) else 0)
+
+
+@click.command()
+@click.option("--every", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Show it again and again.")
+@click.pass_context
+def top(ctx: click.Context, every: float | None) -> None:
+    """Show what the maintenance of each view did and took, the dearest first.
+
+    Calls and times are there with track_functions = all.
+    """
+    with connected(ctx, autocommit=True) as conn:
+        while True:
+            rows = shown(conn, _TOP) if has_catalog(conn) else []
+            if every is not None:
+                click.clear()
+            click.echo(table(rows) if rows else "there are no maintained views")
+            if every is None:
+                break
+            time.sleep(every)

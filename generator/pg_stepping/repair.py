@@ -61,6 +61,9 @@ def _repair(conn: Connection, definition: Definition, batch: int) -> int:
             rows = [str(row[0]) for row in execute(conn, differing_rows(program))]
         for start in range(0, len(rows), batch):
             changed += _correct(conn, definition, program, rows[start : start + batch])
+    with guarded(conn):
+        sql = "DELETE FROM stepping.suspect WHERE schema_name = %s AND view_name = %s"
+        execute(conn, sql, [view.schema, view.name])
     return changed
 
 

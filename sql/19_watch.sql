@@ -1,0 +1,366 @@
+-- Is a view still what it was made to be? What it was made from, what may have passed its triggers by, and the views that
+-- tell operators of it: stepping.views and stepping.stat_views.
+
+-- What a view was made from and cannot be followed by a trigger on a table. No key: pg_restore fills it beside the trigger.
+CREATE TABLE IF NOT EXISTS stepping.used (
+    schema_name text NOT NULL, view_name text NOT NULL, kind text NOT NULL, object text NOT NULL, definition text NOT NULL
+);
+
+COMMENT ON TABLE stepping.used IS
+'The tables that maintained views read, and the functions, operators and enums that they use, with their definitions then.';
+
+CREATE TABLE IF NOT EXISTS stepping.suspect (
+    schema_name text NOT NULL, view_name text NOT NULL, reason text NOT NULL, since timestamptz NOT NULL DEFAULT now()
+);
+
+COMMENT ON TABLE stepping.suspect IS
+'Maintained views of which a source table was written while their triggers did not fire; repair empties it.';
+
+-- The definition of a function, or the labels of an enum: what a view relies on.
+CREATE OR REPLACE FUNCTION stepping.definition(kind text, object text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RETURN CASE kind
+        WHEN 'function' THEN (
+            SELECT CASE p.prokind
+                WHEN 'a' THEN (SELECT md5((a.aggtransfn, a.aggfinalfn, a.agginitval)::text) FROM pg_aggregate AS a WHERE a.aggfnoid = p.oid)
+                ELSE md5(pg_get_functiondef(p.oid)) END
+            FROM pg_proc AS p WHERE p.oid = to_regprocedure(object)
+        )
+        WHEN 'enum' THEN (
+            SELECT array_agg(e.enumlabel ORDER BY e.oid)::text FROM pg_enum AS e WHERE e.enumtypid = to_regtype(object)
+        )
+        WHEN 'table' THEN to_regclass(object)::text
+    END;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END
+$body$;
+
+-- Notes what a new view is made from. The query is canonical: a function of the user's stands there with its schema.
+CREATE OR REPLACE FUNCTION stepping.note_used() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM stepping.used AS u WHERE (u.schema_name, u.view_name) = (OLD.schema_name, OLD.view_name);
+        DELETE FROM stepping.suspect AS u WHERE (u.schema_name, u.view_name) = (OLD.schema_name, OLD.view_name);
+        RETURN NULL;
+    END IF;
+    INSERT INTO stepping.used
+    SELECT NEW.schema_name, NEW.view_name, found.kind, found.object, d.definition
+    FROM (
+        SELECT 'function', p.oid::regprocedure::text
+        FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+        WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'stepping') AND (
+            position(concat(quote_ident(n.nspname), '.', quote_ident(p.proname), '(') IN NEW.query) > 0
+            OR EXISTS (
+                SELECT FROM pg_operator AS o JOIN pg_namespace AS s ON s.oid = o.oprnamespace
+                WHERE o.oprcode = p.oid AND position(concat('OPERATOR(', quote_ident(s.nspname), '.', o.oprname, ')') IN NEW.query) > 0
+            )
+            OR EXISTS (
+                SELECT FROM pg_cast AS c
+                WHERE c.castfunc = p.oid AND position(concat('::', format_type(c.casttarget, NULL)) IN NEW.query) > 0
+            )
+        )
+        UNION
+        SELECT 'enum', t.oid::regtype::text
+        FROM unnest(NEW.stages) AS stage
+        JOIN pg_attribute AS a ON a.attrelid = to_regclass(concat('stepping.', quote_ident(stage))) AND a.attnum > 0
+        JOIN pg_type AS t ON t.oid = a.atttypid AND t.typtype = 'e'
+        UNION
+        SELECT 'table', t.tgrelid::regclass::text
+        FROM unnest(NEW.stages) AS stage
+        JOIN pg_trigger AS t ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
+        JOIN pg_class AS c ON c.oid = t.tgrelid AND c.relnamespace <> 'stepping'::regnamespace
+        WHERE NOT EXISTS (SELECT FROM stepping.followers(t.tgrelid) WHERE role = 'part')
+    ) AS found (kind, object)
+    CROSS JOIN LATERAL stepping.definition(found.kind, found.object) AS d (definition)
+    WHERE d.definition IS NOT NULL AND NOT EXISTS (
+        SELECT FROM stepping.used AS u
+        WHERE (u.schema_name, u.view_name, u.kind, u.object) = (NEW.schema_name, NEW.view_name, found.kind, found.object)
+    );
+    RETURN NULL;
+END
+$body$;
+
+-- A row of a source table was written where only replica triggers fire: by logical replication, or by hand.
+CREATE OR REPLACE FUNCTION stepping.note_replica() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    PERFORM stepping.suspect(TG_RELID, 'was written with session_replication_role = replica, or by logical replication');
+    RETURN NULL;
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION stepping.suspect(source regclass, why text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $body$
+    INSERT INTO stepping.suspect
+    SELECT v.schema_name, v.view_name, concat(source, ' ', why)
+    FROM stepping.maintained_view AS v
+    WHERE EXISTS (
+        SELECT FROM pg_trigger AS t JOIN unnest(v.stages) AS stage
+            ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
+        WHERE t.tgrelid = source
+    ) AND NOT EXISTS (SELECT FROM stepping.suspect AS s WHERE (s.schema_name, s.view_name) = (v.schema_name, v.view_name))
+$body$;
+
+-- Why a view is not, or may not be, what its query gives; NULL if nothing speaks against it.
+CREATE OR REPLACE FUNCTION stepping.problem(of stepping.maintained_view) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+#variable_conflict use_column
+DECLARE
+    functions oid[] := ARRAY(
+        SELECT to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))::oid FROM unnest(of.stages) AS stage
+    );
+    found text;
+    message text;
+BEGIN
+    IF to_regclass(concat(quote_ident(of.schema_name), '.', quote_ident(of.view_name))) IS NULL THEN
+        RETURN 'the published view is gone';
+    END IF;
+    SELECT concat('the state table stepping.', stage, ' is gone') INTO found
+    FROM unnest(of.stages) AS stage WHERE to_regclass(concat('stepping.', quote_ident(stage))) IS NULL LIMIT 1;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
+    SELECT concat('trigger ', t.tgname, ' on ', t.tgrelid::regclass, ' is disabled') INTO found
+    FROM pg_trigger AS t
+    WHERE t.tgenabled IN ('D', 'R') AND (t.tgfoid = ANY (functions) OR (
+        t.tgname IN ('stepping_open', 'stepping_close')
+        AND t.tgrelid IN (SELECT f.tgrelid FROM pg_trigger AS f WHERE f.tgfoid = ANY (functions))
+    )) ORDER BY 1 LIMIT 1;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
+    BEGIN
+        EXECUTE concat('SELECT FROM (', of.query, ') AS query LIMIT 0');
+    EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
+        IF SQLSTATE <> '42501' THEN
+            RETURN concat('its query fails: ', message);
+        END IF;
+    END;
+    SELECT concat('its triggers on ', u.object, ' are gone') INTO found
+    FROM stepping.used AS u
+    WHERE (u.schema_name, u.view_name, u.kind) = (of.schema_name, of.view_name, 'table') AND NOT EXISTS (
+        SELECT FROM pg_trigger AS t WHERE t.tgrelid = to_regclass(u.object) AND t.tgfoid = ANY (functions)
+    ) ORDER BY 1 LIMIT 1;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
+    SELECT concat('column ', c.attname, ' of ', t.tgrelid::regclass, ' has another type') INTO found
+    FROM pg_trigger AS t
+    JOIN pg_proc AS p ON p.oid = t.tgfoid
+    JOIN pg_class AS a ON a.relnamespace = p.pronamespace AND (
+        starts_with(a.relname, left(p.proname, -length('maintain')) || 'aside_')
+        OR starts_with(a.relname, left(p.proname, -length('maintain')) || 'log_')
+    )
+    JOIN pg_attribute AS u ON u.attrelid = a.oid AND u.attnum > 0
+    JOIN pg_attribute AS c ON c.attrelid = t.tgrelid AND c.attname = u.attname
+    WHERE t.tgfoid = ANY (functions)
+    GROUP BY t.tgrelid, t.tgfoid, c.attname
+    HAVING NOT bool_or((c.atttypid, c.atttypmod, c.attcollation) = (u.atttypid, u.atttypmod, u.attcollation))
+    ORDER BY 1 LIMIT 1;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
+    SELECT concat(u.kind, ' ', u.object, ' is not as it was when the view was made') INTO found
+    FROM stepping.used AS u CROSS JOIN LATERAL stepping.definition(u.kind, u.object) AS now (definition)
+    WHERE (u.schema_name, u.view_name) = (of.schema_name, of.view_name) AND u.kind <> 'table' AND CASE u.kind
+        WHEN 'enum' THEN NOT u.definition::text[] <@ coalesce(now.definition::text[], '{}')
+        ELSE u.definition IS DISTINCT FROM now.definition END
+    ORDER BY 1 LIMIT 1;
+    IF found IS NULL THEN
+        SELECT concat('view ', read ->> 0, '.', read ->> 1, ' is not as it was when this one was made') INTO found
+        FROM jsonb_array_elements(of.expands) AS read
+        WHERE rtrim(btrim(pg_get_viewdef(to_regclass(
+            concat(quote_ident(read ->> 0), '.', quote_ident(read ->> 1))
+        )), E' \n'), ';') IS DISTINCT FROM read ->> 2
+        ORDER BY 1 LIMIT 1;
+    END IF;
+    IF found IS NULL THEN
+        SELECT concat(s.reason, ' since ', s.since::timestamptz(0)) INTO found FROM stepping.suspect AS s
+        WHERE (s.schema_name, s.view_name) = (of.schema_name, of.view_name) LIMIT 1;
+    END IF;
+    RETURN found;
+END
+$body$;
+
+-- One row a maintained view: how it stands.
+CREATE OR REPLACE VIEW stepping.views AS
+SELECT
+    v.schema_name,
+    v.view_name,
+    CASE WHEN p.problem IS NULL THEN 'in step' ELSE 'out of step' END AS state,
+    v.language,
+    s.size,
+    s.rows,
+    pg_catalog.now() OPERATOR(pg_catalog.-) v.created_at AS age,
+    v.fingerprint,
+    p.problem IS NULL AS in_step,
+    p.problem
+FROM stepping.maintained_view AS v
+CROSS JOIN LATERAL stepping.problem(v) AS p (problem)
+CROSS JOIN LATERAL (
+    SELECT
+        pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid))::bigint AS size,
+        pg_catalog.max(CASE WHEN c.relname OPERATOR(pg_catalog.=) v.stages[pg_catalog.cardinality(v.stages)]
+            THEN pg_catalog.pg_stat_get_live_tuples(c.oid) END) AS rows
+    FROM pg_catalog.pg_class AS c
+    WHERE c.relnamespace OPERATOR(pg_catalog.=) 'stepping'::pg_catalog.regnamespace
+        AND c.relname::text OPERATOR(pg_catalog.=) ANY (v.stages)
+) AS s;
+
+COMMENT ON VIEW stepping.views IS
+'How each maintained view stands: size in bytes of its state with indexes, rows as estimated, and why it may be out of step.';
+
+-- One row a maintained view: what its maintenance did, from what Postgres counts anyway. Nothing is written for it.
+CREATE OR REPLACE VIEW stepping.stat_views AS
+SELECT
+    v.schema_name,
+    v.view_name,
+    f.calls,
+    i.delta_rows_in,
+    o.delta_rows_out,
+    f.total_time,
+    f.self_time,
+    p.problem AS last_error,
+    l.lock_waits
+FROM stepping.maintained_view AS v
+CROSS JOIN LATERAL stepping.problem(v) AS p (problem)
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.sum(s.calls)::bigint AS calls, pg_catalog.sum(s.total_time) AS total_time, pg_catalog.sum(s.self_time) AS self_time
+    FROM pg_catalog.unnest(v.stages) AS stage
+    JOIN pg_catalog.pg_stat_user_functions AS s
+        ON s.schemaname OPERATOR(pg_catalog.=) 'stepping' AND s.funcname::text OPERATOR(pg_catalog.=) (stage OPERATOR(pg_catalog.||) '__maintain')
+) AS f
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.sum(s.n_tup_ins OPERATOR(pg_catalog.+) s.n_tup_upd OPERATOR(pg_catalog.+) s.n_tup_del)::bigint AS delta_rows_in
+    FROM stepping.used AS u
+    CROSS JOIN LATERAL stepping.family(pg_catalog.to_regclass(u.object)) AS member
+    JOIN pg_catalog.pg_stat_user_tables AS s ON s.relid OPERATOR(pg_catalog.=) member
+    WHERE u.schema_name OPERATOR(pg_catalog.=) v.schema_name AND u.view_name OPERATOR(pg_catalog.=) v.view_name
+        AND u.kind OPERATOR(pg_catalog.=) 'table'
+) AS i
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.sum(s.n_tup_ins OPERATOR(pg_catalog.+) s.n_tup_upd OPERATOR(pg_catalog.+) s.n_tup_del)::bigint AS delta_rows_out
+    FROM pg_catalog.pg_stat_user_tables AS s
+    WHERE s.schemaname OPERATOR(pg_catalog.=) 'stepping'
+        AND s.relname::text OPERATOR(pg_catalog.=) v.stages[pg_catalog.cardinality(v.stages)]
+) AS o
+CROSS JOIN LATERAL (
+    -- the first 47 bits of an advisory lock's number are those of the stage's name
+    SELECT pg_catalog.count(*) AS lock_waits
+    FROM pg_catalog.pg_locks AS l
+    CROSS JOIN pg_catalog.unnest(v.stages) AS stage
+    CROSS JOIN LATERAL pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat('pg_stepping ', stage), 'UTF8')) AS h
+    WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND NOT l.granted
+        AND ((l.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) l.objid::bigint) OPERATOR(pg_catalog.>>) 16
+            OPERATOR(pg_catalog.=) ((('x' OPERATOR(pg_catalog.||) pg_catalog.left(pg_catalog.encode(h, 'hex'), 16))::bit(64) OPERATOR(pg_catalog.>>) 17)::bigint)
+) AS l;
+
+COMMENT ON VIEW stepping.stat_views IS
+'What maintenance did since the statistics were reset; calls and times (ms) need track_functions = all. lock_waits: sessions that wait now.';
+
+DO $body$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'stepping.maintained_view'::regclass AND tgname = 'note_used') THEN
+        CREATE TRIGGER note_used AFTER INSERT OR DELETE ON stepping.maintained_view
+            FOR EACH ROW EXECUTE FUNCTION stepping.note_used();
+    END IF;
+    IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+        RETURN;
+    END IF;
+
+    -- DDL after which a view would not be what its query gives is refused; triggers that are disabled are noted.
+    CREATE OR REPLACE FUNCTION stepping.watch() RETURNS event_trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $function$
+    DECLARE
+        changed record;
+        said text;
+    BEGIN
+        FOR changed IN
+            SELECT DISTINCT v AS view, concat(v.schema_name, '.', v.view_name) AS name, ddl.object_identity, ddl.command_tag,
+                CASE ddl.classid WHEN 'pg_class'::regclass THEN ddl.objid END AS source
+            FROM pg_event_trigger_ddl_commands() AS ddl
+            JOIN stepping.maintained_view AS v ON EXISTS (
+                SELECT FROM stepping.used AS u
+                WHERE (u.schema_name, u.view_name) = (v.schema_name, v.view_name) AND CASE u.kind
+                    WHEN 'function' THEN ddl.classid = 'pg_proc'::regclass AND to_regprocedure(u.object)::oid = ddl.objid
+                    WHEN 'enum' THEN ddl.classid = 'pg_type'::regclass AND to_regtype(u.object)::oid = ddl.objid
+                    ELSE false END
+            ) OR (ddl.classid = 'pg_class'::regclass AND EXISTS (
+                SELECT FROM pg_trigger AS t JOIN unnest(v.stages) AS stage
+                    ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
+                WHERE t.tgrelid = ddl.objid
+            ))
+        LOOP
+            IF EXISTS (
+                SELECT FROM pg_trigger WHERE tgrelid = changed.source AND tgenabled IN ('D', 'R')
+                AND tgname ~ '^stepping_([0-9]{6}_|open$|close$)'
+            ) THEN
+                PERFORM stepping.suspect(changed.source, 'had its triggers disabled');
+                CONTINUE;
+            END IF;
+            said := stepping.problem(changed.view);
+            IF said IS NOT NULL AND NOT EXISTS (
+                SELECT FROM stepping.suspect AS s WHERE concat(s.schema_name, '.', s.view_name) = changed.name
+            ) THEN
+                RAISE EXCEPTION USING
+                    ERRCODE = 'dependent_objects_still_exist',
+                    MESSAGE = concat('cannot change ', changed.object_identity, ': maintained view ', changed.name, ' reads it'),
+                    DETAIL = concat('After ', changed.command_tag, ' ', said, '.'),
+                    HINT = 'Drop the view first, and make it again afterwards.';
+            END IF;
+        END LOOP;
+    END
+    $function$;
+
+    CREATE OR REPLACE FUNCTION stepping.watch_drop() RETURNS event_trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $function$
+    DECLARE
+        dropped text;
+        reader text;
+    BEGIN
+        IF to_regclass('stepping.used') IS NULL THEN
+            RETURN;
+        END IF;
+        FOR dropped, reader IN
+            SELECT d.object_identity, concat(u.schema_name, '.', u.view_name)
+            FROM pg_event_trigger_dropped_objects() AS d
+            JOIN stepping.used AS u ON u.object = d.object_identity
+                AND d.object_type = ANY (CASE u.kind WHEN 'table' THEN ARRAY['table'] WHEN 'enum' THEN ARRAY['type']
+                    ELSE ARRAY['function', 'aggregate'] END)
+            UNION  -- a column that was dropped and added again in one command
+            SELECT d.object_identity, concat(v.schema_name, '.', v.view_name)
+            FROM pg_event_trigger_dropped_objects() AS d
+            JOIN pg_attribute AS c ON c.attrelid = d.objid AND c.attname = d.address_names[3] AND NOT c.attisdropped
+            JOIN pg_trigger AS t ON t.tgrelid = c.attrelid AND t.tgname ~ '^stepping_[0-9]{6}_insert_'
+            JOIN pg_proc AS p ON p.oid = t.tgfoid
+            JOIN stepping.maintained_view AS v ON left(p.proname, -length('__maintain')) = ANY (v.stages)
+            WHERE d.object_type = 'table column'
+            ORDER BY 1, 2 LIMIT 1
+        LOOP
+            RAISE EXCEPTION USING
+                ERRCODE = 'dependent_objects_still_exist',
+                MESSAGE = concat('cannot drop ', dropped, ': maintained view ', reader, ' reads it'),
+                HINT = 'Drop the view first.';
+        END LOOP;
+    END
+    $function$;
+
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'stepping_watch') THEN
+        CREATE EVENT TRIGGER stepping_watch ON ddl_command_end
+            WHEN TAG IN ('ALTER TABLE', 'CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE AGGREGATE', 'ALTER TYPE')
+            EXECUTE FUNCTION stepping.watch();
+        CREATE EVENT TRIGGER stepping_watch_drop ON sql_drop EXECUTE FUNCTION stepping.watch_drop();
+    END IF;
+END
+$body$;

@@ -1,0 +1,163 @@
+"""How a view stands: what changes of its sources are refused or noticed, and what operators see."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+import pg_stepping
+
+Connection = psycopg.Connection[Any]
+
+SCHEMA = """
+CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE FUNCTION place(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1 / 10';
+CREATE FUNCTION added(integer, integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2';
+CREATE OPERATOR @+ (LEFTARG = integer, RIGHTARG = integer, FUNCTION = added);
+CREATE TABLE meters (id integer PRIMARY KEY, owner varchar(10), spare text);
+CREATE TABLE reads (meter_id integer, value numeric(10, 2), mood mood, spare integer);
+INSERT INTO meters SELECT i, 'owner ' || i % 3 FROM generate_series(1, 30) AS i;
+INSERT INTO reads SELECT 1 + i % 30, i, 'good' FROM generate_series(1, 90) AS i;
+"""
+QUERY = """SELECT m.owner, r.mood, place(m.id) AS place, sum(r.value) AS value, count(*) FILTER (WHERE m.id @+ 1 > 3) AS n
+FROM reads r JOIN meters m ON m.id = r.meter_id GROUP BY m.owner, r.mood, place(m.id)"""
+
+
+@pytest.fixture
+def usage(conn: Connection, language: str) -> Connection:
+    conn.execute(SCHEMA)  # type: ignore[call-overload]
+    pg_stepping.create_view(conn, "usage", QUERY, language=language)
+    conn.commit()
+    return conn
+
+
+def stands(conn: Connection) -> tuple[Any, ...]:
+    row = conn.execute("SELECT in_step, problem FROM stepping.views").fetchone()
+    assert row is not None
+    return row
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("ALTER TABLE reads RENAME COLUMN value TO amount", r"column r.value does not exist"),
+        ("ALTER TABLE reads DROP COLUMN value", r"column r.value does not exist"),
+        ("ALTER TABLE reads DROP COLUMN value, ADD COLUMN value numeric(10, 2)", r"cannot drop public.reads.value"),
+        ("ALTER TABLE reads ALTER COLUMN value TYPE numeric", r"column value of public.reads has another type"),
+        ("ALTER TABLE meters ALTER COLUMN owner TYPE text", r"column owner of public.meters has another type"),
+        ("ALTER TABLE reads ALTER COLUMN value TYPE integer", r"cannot change the type"),
+        ("ALTER TABLE reads RENAME TO readings", r"cannot rename"),
+        ("DROP TABLE reads", r"cannot drop public.reads: maintained view public.usage reads it"),
+        ("DROP TABLE reads, meters CASCADE", r"cannot drop public.meters"),
+        ("CREATE OR REPLACE FUNCTION place(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1'", r"function public.place\(integer\) is not as it was"),
+        ("ALTER FUNCTION place(integer) VOLATILE", r"function public.place\(integer\) is not as it was"),
+        ("CREATE OR REPLACE FUNCTION added(integer, integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 0'", r"function public.added"),
+        ("DROP FUNCTION place(integer)", r"cannot drop public.place\(integer\)"),
+        ("ALTER TYPE mood RENAME VALUE 'good' TO 'fine'", r"enum public.mood is not as it was"),
+    ],
+)  # fmt: skip
+def test_ddl_that_would_make_it_wrong_is_refused(usage: Connection, statement: str, message: str) -> None:
+    with pytest.raises(errors.DependentObjectsStillExist) as refused:
+        usage.execute(statement)  # type: ignore[call-overload]
+    usage.rollback()
+    told = f"{refused.value.diag.message_primary} {refused.value.diag.message_detail}"
+    assert re.search(message, told), told
+    usage.execute("INSERT INTO reads VALUES (1, 5, 'bad')")
+    assert pg_stepping.verify(usage, "usage") == []
+    assert stands(usage) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE reads ADD COLUMN more text DEFAULT 'x'",
+        "ALTER TABLE reads DROP COLUMN spare; ALTER TABLE meters DROP COLUMN spare",
+        "ALTER TABLE reads RENAME COLUMN spare TO other",
+        "ALTER TABLE reads ALTER COLUMN spare TYPE bigint",
+        "ALTER TABLE reads ADD CHECK (value < 1000000); CREATE INDEX ON reads (value)",
+        "CREATE OR REPLACE FUNCTION place(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1 / 10'",
+        "ALTER TYPE mood ADD VALUE 'so so' BEFORE 'bad'",
+        "CREATE FUNCTION place(text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
+    ],
+)
+def test_oracle_other_ddl_goes_on_right(usage: Connection, statement: str) -> None:
+    usage.execute(statement)  # type: ignore[call-overload]
+    usage.commit()
+    assert stands(usage) == (True, None)
+    usage.execute(
+        "INSERT INTO reads (meter_id, value, mood) VALUES (1, 5, 'bad'); DELETE FROM meters WHERE id = 3"
+    )
+    assert pg_stepping.verify(usage, "usage") == []
+    assert usage.execute("SELECT count(*) > 3 FROM usage").fetchone() == (True,)
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("SET LOCAL session_replication_role = replica; INSERT INTO reads VALUES (1, 5, 'bad'); SET LOCAL session_replication_role = origin", "public.reads was written"),
+        ("ALTER TABLE reads DISABLE TRIGGER USER; INSERT INTO reads VALUES (1, 5, 'bad'); ALTER TABLE reads ENABLE TRIGGER USER", "public.reads had its triggers disabled"),
+    ],
+)  # fmt: skip
+def test_writes_that_pass_the_triggers_by_are_noticed(
+    usage: Connection, statement: str, problem: str
+) -> None:
+    usage.execute(statement)  # type: ignore[call-overload]
+    in_step, told = stands(usage)
+    assert in_step is False and told.startswith(problem)
+    assert pg_stepping.verify(usage, "usage") != []
+    assert pg_stepping.repair(usage, "usage") == 1
+    assert stands(usage) == (True, None)
+    assert pg_stepping.verify(usage, "usage") == []
+
+
+def test_status_top_and_statistics(usage: Connection, dsn: str) -> None:
+    def run(*arguments: str, fails: int = 0) -> str:
+        command = [sys.executable, "-m", "pg_stepping.cli", "--dsn", dsn, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == fails, done.stderr
+        return done.stdout
+
+    usage.execute("SET track_functions = 'all'")
+    usage.execute("INSERT INTO reads VALUES (1, 5, 'bad'), (2, 6, 'good')")
+    usage.execute("UPDATE meters SET owner = 'owner 9' WHERE id = 2")
+    usage.commit()
+    usage.execute("SELECT pg_stat_force_next_flush()")
+    usage.commit()
+    row = usage.execute(
+        "SELECT calls, delta_rows_in, delta_rows_out, total_time > 0, last_error, lock_waits FROM stepping.stat_views"
+    ).fetchone()
+    assert row is not None
+    assert row[0] == 2 and row[1] >= 3 and row[2] >= 2 and row[3:] == (True, None, 0)
+    views = usage.execute(
+        "SELECT view_name, state, language, size > 0, rows > 0, age > '0'::interval, in_step FROM stepping.views"
+    ).fetchone()
+    assert views is not None and views[:2] == ("usage", "in step") and views[3:] == (True, True, True, True)
+    usage.commit()
+    assert "public.usage" in run("status") and "in step" in run("status")
+    assert run("top").splitlines()[0].split()[:3] == ["view", "calls", "rows"]
+    usage.execute("ALTER TABLE reads DISABLE TRIGGER ALL")
+    usage.commit()
+    assert "out of step" in run("status", fails=1)
+    usage.execute("ALTER TABLE reads ENABLE TRIGGER ALL")
+    usage.commit()
+    shown = run("explain", "--analyze", "INSERT INTO reads VALUES (1, 7, 'bad')")
+    assert "stepping_" in shown and "rolled back" in shown and "stepping.usage" in shown
+    assert usage.execute("SELECT count(*) FROM reads WHERE value = 7 AND mood = 'bad'").fetchone() == (0,)
+    run("explain", fails=2)
+
+
+def test_explain_analyze_shows_each_step(usage: Connection) -> None:
+    analysis = pg_stepping.explain_analyze(usage, "INSERT INTO reads VALUES (1, 7, 'bad'), (2, 8, 'bad')")
+    by_table = {s.on: s.rows for s in analysis.steps if s.what == "rows changed"}
+    assert by_table["public.reads"] == 2 and by_table["stepping.usage"] == 2
+    assert 0 < analysis.maintenance <= analysis.time
+    assert any(s.what.startswith("stepping_") and s.on == "reads" for s in analysis.steps)
+    assert any("INSERT INTO stepping.usage" in s.what and s.time is not None for s in analysis.steps)
+    with pytest.raises(pg_stepping.SteppingError, match="does not exist"):
+        pg_stepping.explain_analyze(usage, "INSERT INTO nowhere VALUES (1)")
