@@ -96,6 +96,7 @@ BEGIN
     EXECUTE concat('GRANT UPDATE ON ', aside, ' TO ', (
         SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'stepping'
     ));
+    PERFORM stepping.follow_replica(member) FROM unnest(sources) AS source CROSS JOIN LATERAL stepping.family(source) AS member;
 END
 $body$;
 
@@ -136,13 +137,6 @@ BEGIN
             'CREATE TRIGGER stepping_close AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ', followed,
             ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.close_statement()'
         );
-        IF EXISTS (SELECT FROM pg_class WHERE oid = followed AND relkind = 'r' AND relnamespace <> 'stepping'::regnamespace) THEN
-            EXECUTE concat(  -- fires for logical replication alone, which fires no statement triggers
-                'CREATE TRIGGER stepping_replica AFTER INSERT OR UPDATE OR DELETE ON ', followed,
-                ' FOR EACH ROW EXECUTE FUNCTION stepping.note_replica()'
-            );
-            EXECUTE concat('ALTER TABLE ', followed, ' ENABLE REPLICA TRIGGER stepping_replica');
-        END IF;
     END IF;
     FOR event, transition IN VALUES
         ('insert', ' REFERENCING NEW TABLE AS inserted'),

@@ -181,6 +181,7 @@ BEGIN
         END LOOP;
     END LOOP;
     PERFORM stepping.follow_part(m) FROM stepping.family(changed) AS m WHERE parent IS NOT NULL;
+    PERFORM stepping.follow_replica(m) FROM stepping.family(changed) AS m WHERE parent IS NOT NULL;
     PERFORM stepping.unfollow_tables();
     IF coalesce(current_setting('stepping.open', true), '') = '' AND current_setting('stepping.waiting', true) <> '' THEN
         PERFORM set_config('stepping.open', '+', true);

@@ -95,6 +95,25 @@ BEGIN
 END
 $body$;
 
+-- It costs next to nothing where it does not fire. It comes when a table has all other triggers: ALTER TABLE is DDL, too.
+CREATE OR REPLACE FUNCTION stepping.follow_replica(followed regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_class AS c
+        WHERE c.oid = followed AND c.relkind = 'r' AND c.relnamespace <> 'stepping'::regnamespace
+            AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgname = 'stepping_replica')
+    ) THEN
+        EXECUTE concat(
+            'CREATE TRIGGER stepping_replica AFTER INSERT OR UPDATE OR DELETE ON ', followed,
+            ' FOR EACH ROW EXECUTE FUNCTION stepping.note_replica()'
+        );
+        EXECUTE concat('ALTER TABLE ', followed, ' ENABLE REPLICA TRIGGER stepping_replica');
+    END IF;
+END
+$body$;
+
 CREATE OR REPLACE FUNCTION stepping.suspect(source regclass, why text) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $body$
