@@ -55,6 +55,8 @@ def why(conn: Connection, name: str, key: Key, *, schema: str | None = None) -> 
         condition, values = key_condition(view, relation(conn, view.table).fields, [key])
         tracer = _Tracer(conn)
         tracer.add(definition)
+        if view.mode == "deferred":  # the state must be that of the rows; it is taken back
+            execute(conn, "SELECT stepping.apply(%s::regclass)", [quote_table(view.table)])
         execute(conn, "SELECT set_config('search_path', 'pg_catalog', true)")
         found_ = tracer.of_result(definition, condition)
         rows = []

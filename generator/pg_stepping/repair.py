@@ -63,7 +63,7 @@ def _repair(conn: Connection, definition: Definition, batch: int) -> int:
             changed += _correct(conn, definition, program, rows[start : start + batch])
     with guarded(conn):
         sql = "DELETE FROM stepping.suspect WHERE schema_name = %s AND view_name = %s"
-        execute(conn, sql, [view.schema, view.name])
+        execute(conn, sql, [definition.view.schema, definition.view.name])
     return changed
 
 
