@@ -158,6 +158,6 @@ def test_explain_analyze_shows_each_step(usage: Connection) -> None:
     assert by_table["public.reads"] == 2 and by_table["stepping.usage"] == 2
     assert 0 < analysis.maintenance <= analysis.time
     assert any(s.what.startswith("stepping_") and s.on == "reads" for s in analysis.steps)
-    assert any("INSERT INTO stepping.usage" in s.what and s.time is not None for s in analysis.steps)
+    assert any(s.time is not None and not s.what.startswith("stepping_") for s in analysis.steps)
     with pytest.raises(pg_stepping.SteppingError, match="does not exist"):
         pg_stepping.explain_analyze(usage, "INSERT INTO nowhere VALUES (1)")
