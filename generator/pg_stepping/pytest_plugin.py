@@ -59,7 +59,8 @@ def maintained_views(request: pytest.FixtureRequest) -> Iterator[MaintainedViews
     views = MaintainedViews()
     # A test's own connection must be there when it is checked: fixtures go in the reverse order of their
     # coming.
-    for name in request.fixturenames:
+    own = getattr(request.node, "fixturenames", ())
+    for name in own if "maintained_views" in own else ():
         if name not in ("request", "maintained_views", "_pg_stepping_checks"):
             request.getfixturevalue(name)
     yield views

@@ -66,6 +66,25 @@ def keeps_right(conn: psycopg.Connection[Any], language: str) -> None:
     assert conn.execute("SELECT * FROM usage").fetchall() == [("oli", 5)]
 
 
+def test_oracle_operating_needs_none_either(owner: psycopg.Connection[Any]) -> None:
+    """Deferred mode, change, repair and why, as the owner."""
+    pg_stepping.create_view(owner, "late", QUERY, mode="deferred")
+    owner.execute("INSERT INTO reads VALUES (1, 2), (2, 3)")
+    assert owner.execute("SELECT * FROM late ORDER BY 1").fetchall() == [("ann", 3), ("oli", 2)]
+    assert owner.execute("SELECT count(*) FROM stepping.maintained_view").fetchone() == (1,)
+    pg_stepping.apply(owner, "late")
+    assert pg_stepping.verify(owner, "late") == []
+    pg_stepping.create_view(owner, "usage", QUERY)
+    pg_stepping.change_view(owner, "usage", QUERY.replace("GROUP", "WHERE r.value > 2 GROUP"))
+    assert owner.execute("SELECT * FROM usage").fetchall() == [("ann", 3)]
+    stage = (pg_stepping.installed(owner, "usage") or pytest.fail("gone")).stages[-1]
+    owner.execute(sql.SQL("UPDATE stepping.{} SET sum_value = 9").format(sql.Identifier(stage)))
+    assert len(pg_stepping.verify(owner, "usage")) == 2
+    pg_stepping.repair(owner, "usage")
+    assert pg_stepping.verify(owner, "usage") == []
+    assert owner.execute("SELECT * FROM usage").fetchall() == [("ann", 3)]
+
+
 @pytest.mark.parametrize("has_plpython", [False, True])
 def test_oracle_all_of_it_in_plpgsql(empty: str, owner: psycopg.Connection[Any], has_plpython: bool) -> None:
     if has_plpython:
