@@ -1,0 +1,128 @@
+"""What happens to databases: copies, dumps in every form, and sessions that a pooler shares."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+import pg_stepping
+from pg_stepping import devserver
+from pg_stepping.devserver import machine
+
+Connection = psycopg.Connection[Any]
+
+SCHEMA = """
+CREATE TABLE meters (id integer PRIMARY KEY, owner text);
+CREATE TABLE reads (meter_id integer, value float8);
+INSERT INTO meters SELECT i, 'owner ' || i % 3 FROM generate_series(1, 9) AS i;
+INSERT INTO reads SELECT 1 + i % 9, i / 7.0 FROM generate_series(1, 100) AS i;
+"""
+QUERY = "SELECT m.owner, sum(r.value) AS value, max(r.value) AS most FROM reads r JOIN meters m ON m.id = r.meter_id GROUP BY m.owner"
+
+
+@pytest.fixture
+def filled(dsn: str, language: str) -> str:
+    """The conninfo of a database with a view in it, of which nothing is open."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute(SCHEMA)  # type: ignore[call-overload]
+        pg_stepping.create_view(conn, "usage", QUERY, language=language)
+    return dsn
+
+
+def goes_on(dsn: str) -> None:
+    with psycopg.connect(dsn) as conn:
+        assert conn.execute("SELECT in_step, problem FROM stepping.views").fetchall() == [(True, None)]
+        assert pg_stepping.verify(conn, "usage") == []
+        conn.execute(
+            "WITH m AS (INSERT INTO meters VALUES (99, 'new')) INSERT INTO reads VALUES (99, 1), (1, 2)"
+        )
+        conn.execute("DELETE FROM reads WHERE value > 10; UPDATE meters SET owner = 'owner 7' WHERE id = 3")
+        assert pg_stepping.verify(conn, "usage") == []
+        assert conn.execute("SELECT count(*) > 2 FROM usage").fetchone() == (True,)
+
+
+def program(server: devserver.Server, name: str, *arguments: str | Path) -> None:
+    programs = machine.server_programs()
+    if programs is None or programs.major < int(server.version.split(".")[0]):
+        pytest.skip(f"{name} of the server's version is not on this machine")
+    run = [programs.folder / name, *arguments]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_oracle_a_copy_by_template(filled: str, server_dsn: str) -> None:
+    source = str(conninfo_to_dict(filled)["dbname"])
+    with psycopg.connect(server_dsn, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{source}_copy" TEMPLATE "{source}"')  # type: ignore[call-overload]
+        try:
+            goes_on(filled.replace(source, f"{source}_copy"))
+        finally:
+            conn.execute(f'DROP DATABASE "{source}_copy"')  # type: ignore[call-overload]
+
+
+def test_oracle_a_parallel_restore(
+    filled: str, database: Callable[..., str], server: devserver.Server, tmp_path: Path
+) -> None:
+    target = database()
+    program(server, "pg_dump", "-Fd", "-j2", "-f", tmp_path / "dump", filled)
+    program(server, "pg_restore", "-j2", "-d", target, tmp_path / "dump")
+    goes_on(target)
+
+
+def test_oracle_schema_and_data_apart(
+    filled: str, database: Callable[..., str], server: devserver.Server, tmp_path: Path
+) -> None:
+    target = database()
+    program(server, "pg_dump", "-Fc", "-f", tmp_path / "dump", filled)
+    program(server, "pg_restore", "--schema-only", "-d", target, tmp_path / "dump")
+    program(server, "pg_restore", "--data-only", "--disable-triggers", "-d", target, tmp_path / "dump")
+    with psycopg.connect(target) as conn:
+        assert pg_stepping.verify(conn, "usage") == []
+        pg_stepping.repair(conn, "usage")  # what the disabled triggers left as a doubt
+    goes_on(target)
+
+
+def test_oracle_the_data_of_one_table_restored_past_the_triggers_is_noticed(
+    filled: str, server: devserver.Server, tmp_path: Path
+) -> None:
+    program(server, "pg_dump", "-Fc", "-f", tmp_path / "dump", filled)
+    with psycopg.connect(filled) as conn:
+        conn.execute("DELETE FROM reads")
+    program(
+        server,
+        "pg_restore",
+        "--data-only",
+        "--disable-triggers",
+        "-t",
+        "reads",
+        "-d",
+        filled,
+        tmp_path / "dump",
+    )
+    with psycopg.connect(filled) as conn:
+        row = conn.execute("SELECT in_step, problem FROM stepping.views").fetchone()
+        assert row is not None and row[0] is False and "had its triggers disabled" in row[1]
+        assert pg_stepping.verify(conn, "usage") != []
+        assert pg_stepping.repair(conn, "usage") > 0
+    goes_on(filled)
+
+
+def test_oracle_sessions_that_a_pooler_shares(filled: str) -> None:
+    """PgBouncer in transaction mode: a session serves many clients in turn, and is cleaned, or not, in between."""
+    with psycopg.connect(filled, autocommit=True) as a, psycopg.connect(filled, autocommit=True) as b:
+        for i in range(12):
+            session = (a, b)[i % 2]
+            with session.transaction():
+                session.execute("INSERT INTO reads VALUES (%s, 1)", [1 + i % 9])
+                session.execute(
+                    "WITH m AS (UPDATE meters SET owner = 'x' || %s WHERE id = 4) INSERT INTO reads VALUES (4, 2)",
+                    [i],
+                )
+            session.execute(("DISCARD ALL", "DISCARD PLANS", "RESET ALL", "DISCARD SEQUENCES")[i % 4])  # type: ignore[call-overload]
+    goes_on(filled)

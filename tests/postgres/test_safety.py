@@ -1,0 +1,158 @@
+"""Row security, ownership, hostile names and forged settings: what docs/security.md says, tested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+import pg_stepping
+
+Connection = psycopg.Connection[Any]
+
+SCHEMA = """
+CREATE TABLE meters (id integer PRIMARY KEY, owner text);
+CREATE TABLE reads (meter_id integer, value integer);
+INSERT INTO meters VALUES (1, 'ann'), (2, 'bob');
+INSERT INTO reads VALUES (1, 5), (2, 7);
+"""
+QUERY = (
+    "SELECT m.owner, sum(r.value) AS value FROM reads r JOIN meters m ON m.id = r.meter_id GROUP BY m.owner"
+)
+
+
+@pytest.fixture
+def usage(conn: Connection, language: str) -> Iterator[Connection]:
+    """A view, and a role `stepping_someone` that may read and write the tables, and read the view."""
+    conn.execute(SCHEMA)  # type: ignore[call-overload]
+    pg_stepping.create_view(conn, "usage", QUERY, language=language)
+    conn.execute("CREATE ROLE stepping_someone; CREATE ROLE stepping_heir")
+    conn.execute(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON meters, reads TO stepping_someone; GRANT SELECT ON usage TO stepping_someone"
+    )
+    conn.commit()
+    try:
+        yield conn
+    finally:
+        conn.rollback()
+        conn.execute("RESET ALL; RESET SESSION AUTHORIZATION")
+        conn.execute(
+            "DROP OWNED BY stepping_someone, stepping_heir; DROP ROLE stepping_someone, stepping_heir"
+        )
+        conn.commit()
+
+
+def right(conn: Connection) -> None:
+    conn.execute("RESET SESSION AUTHORIZATION")
+    assert pg_stepping.verify(conn, "usage") == []
+    assert conn.execute("SELECT count(*) > 0 FROM usage").fetchone() == (True,)
+
+
+def test_oracle_row_security_on_a_source_hides_no_row_from_the_view(usage: Connection) -> None:
+    usage.execute(
+        """ALTER TABLE reads ENABLE ROW LEVEL SECURITY;
+           CREATE POLICY small ON reads TO stepping_someone USING (value < 6) WITH CHECK (value < 100);
+           SET SESSION AUTHORIZATION stepping_someone"""
+    )
+    assert usage.execute("SELECT * FROM reads").fetchall() == [(1, 5)]
+    usage.execute(
+        "INSERT INTO reads VALUES (1, 50); UPDATE reads SET value = 1; DELETE FROM meters WHERE id = 9"
+    )
+    assert sorted(usage.execute("SELECT * FROM usage").fetchall()) == [("ann", 51), ("bob", 7)]
+    right(usage)
+
+
+def test_oracle_a_policy_on_the_result(usage: Connection) -> None:
+    """Readers see the rows of the state that a policy lets them; the triggers, its owner's, see all."""
+    usage.execute(
+        """ALTER TABLE stepping.usage ENABLE ROW LEVEL SECURITY;
+           CREATE POLICY own ON stepping.usage FOR SELECT TO stepping_someone USING (owner = 'ann');
+           ALTER VIEW usage SET (security_invoker = true);
+           GRANT USAGE ON SCHEMA stepping TO stepping_someone; GRANT SELECT ON stepping.usage TO stepping_someone;
+           SET SESSION AUTHORIZATION stepping_someone"""
+    )
+    usage.execute("INSERT INTO reads VALUES (1, 1), (2, 1)")
+    assert usage.execute("SELECT * FROM usage").fetchall() == [("ann", 6)]
+    right(usage)
+    assert len(usage.execute("SELECT * FROM usage").fetchall()) == 2
+
+
+@pytest.mark.parametrize("setting", ["stepping.open", "stepping.waiting"])
+@pytest.mark.parametrize("value", ["", "+", "++", "1", "999999999", "nonsense"])
+def test_oracle_a_forged_setting_never_leaves_a_wrong_view(
+    usage: Connection, setting: str, value: str
+) -> None:
+    """Whoever tampers with our settings harms his own transactions alone: they fail, or they are right."""
+    for local in (True, False):
+        usage.execute("SET SESSION AUTHORIZATION stepping_someone")
+        try:
+            usage.execute("SELECT set_config(%s, %s, %s)", [setting, value, local])
+            usage.execute("INSERT INTO reads VALUES (1, 3)")
+            usage.execute("SELECT set_config(%s, %s, %s)", [setting, value, local])
+            usage.execute("WITH m AS (INSERT INTO meters VALUES (3, 'eve')) INSERT INTO reads VALUES (3, 4)")
+            usage.execute("DELETE FROM meters WHERE id = 3")
+            usage.commit()
+        except psycopg.Error:
+            usage.rollback()
+        right(usage)
+        usage.commit()
+        usage.execute("RESET ALL")
+        usage.commit()
+        usage.execute("INSERT INTO reads VALUES (2, 1)")
+        right(usage)
+        usage.commit()
+
+
+def test_a_forger_cannot_run_code_as_the_owner(usage: Connection) -> None:
+    usage.execute("SET SESSION AUTHORIZATION stepping_someone")
+    for value in ("'; DROP TABLE reads; --", "public.reads", "1); DELETE FROM meters; --"):
+        for setting in ("stepping.open", "stepping.waiting"):
+            try:
+                usage.execute("SELECT set_config(%s, %s, true)", [setting, value])
+                usage.execute("INSERT INTO reads VALUES (1, 3)")
+                usage.execute("SELECT count(*) FROM reads")
+                usage.commit()
+            except psycopg.Error:
+                usage.rollback()
+            usage.execute("SET SESSION AUTHORIZATION stepping_someone")
+    usage.commit()
+    right(usage)
+
+
+def test_oracle_hostile_names_and_values(conn: Connection, language: str) -> None:
+    name, column = "x'; DROP TABLE t; -- \" $body$ % :n {{", "a\"b'c $python$ %s ${x} \\"
+    quoted = ", ".join('"' + c.replace('"', '""') + '"' for c in (name, column))
+    table, col = quoted.split(", ", 1)
+    conn.execute(f"CREATE TABLE {table} ({col} text, n integer)".replace("%", "%"))  # type: ignore[call-overload]
+    conn.execute("CREATE TABLE t (id integer)")
+    pg_stepping.create_view(
+        conn, name + "v", f"SELECT {col}, sum(n) AS n FROM {table} GROUP BY {col}", language=language
+    )
+    for value in ("'; DROP TABLE t; --", "$body$", "\\", '"', "%s", None, "\n\t", "'||(SELECT 1)||'"):
+        conn.execute(f"INSERT INTO {table.replace('%', '%%')} VALUES (%s, 1), (%s, 2)", [value, value])  # type: ignore[call-overload]
+    assert pg_stepping.verify(conn, name + "v") == []
+    assert len(pg_stepping.verify(conn, name + "v", keys=[{column: "$body$"}])) == 0
+    assert conn.execute("SELECT count(*) FROM stepping.views WHERE in_step").fetchone() == (1,)
+    conn.execute(f"DELETE FROM {table}")  # type: ignore[call-overload]
+    assert pg_stepping.verify(conn, name + "v") == []
+
+
+def test_oracle_owners_come_and_go(usage: Connection) -> None:
+    usage.execute(
+        "ALTER TABLE reads OWNER TO stepping_heir; ALTER TABLE meters OWNER TO stepping_someone; INSERT INTO reads VALUES (2, 3)"
+    )
+    right(usage)
+    usage.execute(
+        "REASSIGN OWNED BY stepping_heir TO CURRENT_USER; REASSIGN OWNED BY stepping_someone TO CURRENT_USER"
+    )
+    usage.execute("DROP OWNED BY stepping_someone")
+    usage.execute("INSERT INTO reads VALUES (2, 3)")
+    right(usage)
+    usage.execute("ALTER VIEW usage OWNER TO stepping_heir")
+    with pytest.raises(errors.DependentObjectsStillExist):
+        usage.execute("DROP ROLE stepping_heir")
+    usage.rollback()
+    right(usage)
