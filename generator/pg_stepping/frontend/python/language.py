@@ -33,8 +33,9 @@ from pg_stepping.frontend.python.operators import (
     Operator,
     Reduce,
 )
-from pg_stepping.frontend.python.rows import leaves, read, row_of
-from pg_stepping.frontend.python.scalar import NotTraceable, Scalar, as_scalar, common
+from pg_stepping.frontend.python.rows import annotation_of, leaves, normal, read, row_of
+from pg_stepping.frontend.python.scalar import NotTraceable, Scalar, as_scalar, collecting, common
+from pg_stepping.frontend.python.sums import to_json
 from pg_stepping.frontend.python.types import FieldType
 from pg_stepping.frontend.python.zset import ZSet, ZSetPython
 
@@ -338,7 +339,10 @@ def reduce(a: ZSet[T], *, zero: Callable[[], V], pick_value: Callable[[T], V]) -
     row = nesting.inner(read(zset.operator.row), len(zset.groups))
     start: Any = zero()
     if isinstance(start, ZSetPython):
-        value = _collection(start, compile_row_function(pick_value, row), pick_value)
+        picked = _collected(pick_value, row)
+        value = _collection(
+            start, compile_row_function(pick_value, row) if picked is None else picked, pick_value
+        )
     elif type(start) not in (int, float, Decimal) or start != 0:
         raise UnsupportedQuery(
             f"a sum that starts at {start!r}", hint="use zero=int, float or Decimal, or an empty ZSetPython"
@@ -356,6 +360,27 @@ def _number(start: type, picked: Any, function: Callable[..., Any]) -> Scalar:
     except NotTraceable as refusal:
         raise UnsupportedQuery(f"{refusal.construct} in {_name(function)}", hint=refusal.hint) from None
     return Scalar(value.expression if kind == value.type else kind.cast(value.expression), kind)
+
+
+def _collected(function: Callable[..., Any], row: Any) -> Scalar | None:
+    """The ZSetPython that a function makes of stand-ins, in JSON; None if it makes none that way."""
+    try:
+        with collecting():
+            made = function(row)
+    except NotTraceable:
+        return None
+    if type(made) is not ZSetPython or made.empty():
+        return None
+    elements = [(normal(element), count) for element, count in made.iter()]
+    kind = annotation_of(elements[0][0])
+    if kind is None or any(annotation_of(e) != kind for e, _ in elements):
+        return None
+    listed = [to_json(element, count) for element, count in elements]
+    if any(e is None for e in listed):
+        return None
+    array = exp.Anonymous(this="jsonb_build_array", expressions=listed)
+    generic: Any = ZSetPython
+    return Scalar(array, FieldType(generic[kind]))
 
 
 def _collection(start: ZSetPython[Any], picked: Any, function: Callable[..., Any]) -> Scalar:

@@ -295,3 +295,16 @@ def _stored_types(row: Any, optional: bool) -> Iterator[FieldType]:
         return
     for name, part in parts(row):
         yield from _stored_types(part, optional or (type(row) is Maybe and name == ""))
+
+
+def annotation_of(row: Any) -> Any:
+    """The type whose stand-ins a row is; None if it has a part that may be missing."""
+    if type(row) is Scalar:
+        return row.type.python if not row.type.nullable else row.type.python | None
+    if isinstance(row, Data):
+        return type(row)
+    inner = [None if type(part) is Maybe else annotation_of(part) for _, part in parts(row)]
+    if type(row) is Maybe or None in inner:
+        return None
+    generic: Any = Pair if isinstance(row, Pair) else tuple
+    return generic[tuple(inner)]

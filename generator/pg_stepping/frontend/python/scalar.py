@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -28,6 +30,19 @@ class NotTraceable(Exception):
         self.construct = construct
         self.hint = hint
         self.place: str | None = None  # file:line, where the source was read
+
+
+_COLLECTING: ContextVar[bool] = ContextVar("collecting", default=False)
+
+
+@contextmanager
+def collecting() -> Iterator[None]:
+    """Inside, stand-ins may be keys of a ZSetPython: each is a key of its own."""
+    token = _COLLECTING.set(True)
+    try:
+        yield
+    finally:
+        _COLLECTING.reset(token)
 
 
 class Scalar:
@@ -79,6 +94,11 @@ class Scalar:
             raise AttributeError(name)  # copy and others ask for what may be missing
         raise NotTraceable(f"the attribute .{name} of a value of type {self.type}")
 
+    def __hash__(self) -> int:
+        if _COLLECTING.get():
+            return id(self)
+        raise NotTraceable(f"a set or dict of values (of type {self.type})")
+
     def __copy__(self) -> Scalar:
         return self
 
@@ -122,7 +142,6 @@ _REFUSED = {
     "a look into a value": "getitem contains len",
     "a change of a value": "setitem delitem",
     "a call of a value": "call",
-    "a set or dict of values": "hash",
     "rounding": "round trunc floor ceil",
     "abs()": "abs",
     "the operator +": "pos",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import Canonical, parse, quote_name, quote_text
+from pg_stepping.frontend.python.rows import Maybe, parts
+from pg_stepping.frontend.python.scalar import Scalar
 from pg_stepping.frontend.python.types import FieldType, operand
 from pg_stepping.ir.types import fresh
 
@@ -79,3 +81,36 @@ def expression(text: str) -> exp.Expression:
     """An expression from its text."""
     parsed: exp.Expression = parse(f"SELECT {text}").expressions[0]
     return parsed
+
+
+_IN_JSON_AS_THEY_ARE = ("bigint", "double precision", "text", "boolean", "date", "uuid", "jsonb")
+_BY_TEXT = ("numeric",)
+
+
+def to_json(row: object, count: int) -> exp.Expression | None:
+    """[element, count] of a row of stand-ins, as `encode` has it; None if a part would differ."""
+    element = _to_json(row)
+    if element is None:
+        return None
+    pair = [element, FieldType(int).literal(count)]
+    return exp.Anonymous(this="jsonb_build_array", expressions=pair)
+
+
+def _to_json(row: object) -> exp.Expression | None:
+    if type(row) is Scalar:
+        value = row.expression.copy()
+        if row.type.sql in _BY_TEXT:
+            value = FieldType(str).cast(value)
+        elif row.type.sql not in _IN_JSON_AS_THEY_ARE:
+            return None
+        return value if row.type.sql == "jsonb" else exp.Anonymous(this="to_jsonb", expressions=[value])
+    if type(row) is Maybe:
+        return None
+    made: list[exp.Expression] = []
+    for name, part in parts(row):
+        inner = _to_json(part)
+        if inner is None:
+            return None
+        made += [inner] if isinstance(row, tuple) else [exp.Literal.string(name), inner]
+    function = "jsonb_build_array" if isinstance(row, tuple) else "jsonb_build_object"
+    return exp.Anonymous(this=function, expressions=made)

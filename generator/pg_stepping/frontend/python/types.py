@@ -205,7 +205,7 @@ def _check_aware(kind: FieldType, value: Any, name: str) -> object:
     kind._of_class(value, datetime, name)
     if value.utcoffset() is None:
         raise TypeError(f"{name} is a datetime with a time zone, not {value!r}")
-    return value
+    return value.astimezone(UTC)
 
 
 _CHECKS: dict[Any, Callable[[FieldType, Any, str], object]] = {

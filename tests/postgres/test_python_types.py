@@ -1,0 +1,259 @@
+"""Every type of a field goes to Postgres and comes back the same; the examples of stepping's own documentation."""
+
+from __future__ import annotations
+
+import enum
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+import pg_stepping as st
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(enum.Enum):
+    LOW = 1
+    HIGH = 2
+
+
+class Street(st.Data):
+    name: str
+    number: int | None
+
+
+class Node(st.Data):
+    key: str
+    value: str | tuple[Node, ...]
+
+
+class Everything(st.Data):
+    a_int: int
+    a_float: float
+    a_text: str
+    a_bool: bool
+    a_decimal: Decimal
+    a_date: date
+    naive: datetime
+    aware: st.AwareDatetime
+    a_time: time
+    a_delta: timedelta
+    a_uuid: UUID
+    a_bytes: bytes
+    color: Color
+    level: Level | None
+    maybe: float | None
+    fixed: tuple[int, str]
+    many: tuple[int, ...]
+    listed: list[str]
+    colors: list[Color]
+    chosen: frozenset[int]
+    told: dict[str, Any]
+    by_number: dict[int, date]
+    street: Street
+    other: Street | None
+    streets: list[Street]
+    either: int | str
+    tree: Node
+    pair: st.Pair[int, Street]
+
+
+def everything(**changes: Any) -> Everything:
+    values: dict[str, Any] = dict(  # noqa: C408
+        
+        a_int=2**63 - 1, a_float=0.1, a_text="it's \"ä\" %s {x} \\", a_bool=True, a_decimal=Decimal("1.50"),
+        a_date=date(2024, 2, 29), naive=datetime(2023, 1, 1, 2, 3, 4, 5),
+        aware=datetime(2023, 1, 1, 2, tzinfo=timezone(timedelta(hours=5))), a_time=time(23, 59, 59, 999999),
+        a_delta=timedelta(days=-3, microseconds=7), a_uuid=UUID(int=7), a_bytes=b"\x00\xff'", color=Color.BLUE,
+        level=Level.HIGH, maybe=None, fixed=(1, "x"), many=(3, 1, 2), listed=["b", 'a"{},\\', ""],
+        colors=[Color.RED], chosen=frozenset({3, 1}), told={"k": [1, None, {"n": 1.5}]},
+        by_number={2: date(2023, 1, 1)}, street=Street(name="s", number=None), other=None,
+        streets=[Street(name="t", number=1)], either="text", tree=Node(key="k", value=(Node(key="l", value="v"),)),
+        pair=st.Pair(1, Street(name="p", number=2)),
+    )  # fmt: skip
+    return Everything(**values | changes)
+
+
+ROWS = [
+    everything(),
+    everything(other=Street(name="o", number=None), either=5, level=None, maybe=1e300, many=(), listed=[]),
+    everything(a_float=float("inf"), a_int=-(2**63), a_text="", told={}, chosen=frozenset(), streets=[]),
+    everything(
+        a_float=float("nan"), maybe=-0.0, a_decimal=Decimal("NaN"), aware=datetime(1, 1, 2, tzinfo=UTC)
+    ),
+]
+
+
+def kept(rows: st.ZSet[Everything]) -> st.ZSet[Everything]:
+    return rows
+
+
+def test_differential_rows_of_all_types_come_back(conn: psycopg.Connection[Any]) -> None:
+    graph = st.compile(kept)
+    store = st.StorePostgres.from_graph(conn, graph, create_tables=True)
+    memory = st.StorePython.from_graph(graph)
+    (postgres,), (python,) = st.actions(store, graph), st.actions(memory, graph)
+    for row in ROWS:
+        (changed,), (expected,) = postgres.insert(row), python.insert(row)
+        assert repr(changed) == repr(expected)
+        [(back, count)] = changed.iter()
+        assert count == 1
+        assert repr(back) == repr(row).replace(repr(row.aware), repr(row.aware.astimezone(UTC)))
+    assert conn.execute("SELECT color, street_name, fixed_1, many FROM rows LIMIT 1").fetchone() == (
+        "blue", "s", "x", [3, 1, 2],
+    )  # fmt: skip
+    for row in ROWS[:3]:
+        (changed,), (expected,) = postgres.remove(row), python.remove(row)
+        assert repr(changed) == repr(expected)
+        assert len(changed.to_python()) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("a_int", "1"), ("a_int", True), ("a_int", 2**63), ("a_text", "\0"), ("naive", datetime.now(UTC)),
+     ("aware", datetime(2023, 1, 1)), ("color", "red"), ("many", ["x"]), ("street", None), ("told", {1: 2}),
+     ("either", 1.5), ("a_date", datetime(2023, 1, 1))],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused_by_name(field: str, value: Any) -> None:
+    (rows,) = st.actions(memory := st.StorePython.from_graph(graph := st.compile(kept)), graph)
+    with pytest.raises((TypeError, ValueError), match=rf"Everything\.{field}|a NUL|bigint"):
+        rows.insert(everything(**{field: value}))
+    assert memory.rows[graph.sources[0]].empty()
+
+
+def test_fields_are_found_by_name_never_by_place(conn: psycopg.Connection[Any]) -> None:
+    class Before(st.Data):
+        first: int
+        second: int
+
+    class After(st.Data):
+        second: int
+        first: int
+
+    class Renamed(st.Data):
+        first: int
+        third: int
+
+    def query(row_type: Any) -> Any:
+        def numbers(numbers: Any) -> Any:
+            return st.Cache(name="kept")[numbers](lambda a: st.integrate(a))
+
+        numbers.__annotations__["numbers"] = st.ZSet[row_type]
+        return st.compile(numbers)
+
+    graph = query(Before)
+    (numbers,) = st.actions(st.StorePostgres.from_graph(conn, graph, create_tables=True), graph)
+    numbers.insert(Before(first=1, second=2))
+    st.drop_view(conn, "kept")
+    graph = query(After)
+    store = st.StorePostgres.from_graph(conn, graph, create_tables=True)
+    assert st.ZSetPostgres(graph.kept[0], conn, store.schema) == st.ZSetPython({After(first=1, second=2): 1})
+    with pytest.raises(st.SteppingError, match=r"the column third .* is missing"):
+        st.StorePostgres.from_graph(conn, query(Renamed), create_tables=True)
+
+
+class Product(st.Data):
+    name: str
+    price: float
+
+
+class LineItem(st.Data):
+    basket_id: int
+    product_name: str
+    qty: int
+
+
+receipts = st.Cache[str]()
+by_line = st.Index.identity(str)
+
+
+def to_line(p: st.Pair[float, int]) -> str:
+    return f"basket {p.right}: {p.left}"
+
+
+def shop(products: st.ZSet[Product], line_items: st.ZSet[LineItem]) -> st.ZSet[st.Pair[Product, LineItem]]:
+    joined = st.join(
+        products,
+        line_items,
+        on_left=st.Index.pick(Product, lambda p: p.name),
+        on_right=st.Index.pick(LineItem, lambda i: i.product_name),
+    )
+    sums = st.group_reduce_flatten(
+        joined,
+        by=st.Index.pick(st.Pair[Product, LineItem], lambda p: p.right.basket_id),
+        zero=float,
+        pick_value=lambda p: p.left.price * p.right.qty,
+    )
+    _ = receipts[st.map(sums, f=to_line)](lambda a: st.integrate_indexed(a, indexes=(by_line,)))
+    return joined
+
+
+@pytest.mark.parametrize("kind", ["postgres", "memory"])
+@pytest.mark.parametrize("language", ["plpython3u"])
+def test_receipts(conn: psycopg.Connection[Any], kind: str) -> None:
+    graph = st.compile(shop)
+    store: Any = (
+        st.StorePython.from_graph(graph)
+        if kind == "memory"
+        else st.StorePostgres.from_graph(conn, graph, create_tables=True)
+    )
+    products, items = st.actions(store, graph)
+    tv, dearer = Product(name="tv", price=3), Product(name="tv", price=4)
+    products.insert(tv, Product(name="radio", price=5))
+    items.insert(
+        LineItem(basket_id=1, product_name="radio", qty=4),
+        LineItem(basket_id=1, product_name="tv", qty=1),
+        LineItem(basket_id=2, product_name="tv", qty=2),
+    )
+    (changed,) = products.replace(tv, dearer)
+    assert sorted(count for _, count in changed.iter()) == [-1, -1, 1, 1]
+    assert {p.right.qty for p, count in changed.iter() if p.left == dearer and count == 1} == {1, 2}
+    assert products.replace(dearer, dearer) == (st.ZSetPython(),)
+    lines = list(receipts.zset(store).iter_by_index(by_line))
+    assert lines == [(line, line, 1) for line in ("basket 1: 24.0", "basket 2: 8.0")]
+    with pytest.raises(st.RowNotFound, match="Product"):
+        products.remove(tv)
+    assert receipts.zset(store) == st.ZSetPython({line: 1 for line, _, _ in lines})
+
+
+class Tag(st.Data):
+    owner: int
+    name: str
+
+
+def gathered(tags: st.ZSet[Tag]) -> st.ZSet[st.Pair[st.ZSetPython[str], int]]:
+    def zero() -> st.ZSetPython[str]:
+        return st.ZSetPython()
+
+    def pick(tag: Tag) -> st.ZSetPython[str]:
+        return st.ZSetPython({tag.name: 1})
+
+    return st.group_reduce_flatten(tags, by=st.Index.pick(Tag, lambda t: t.owner), zero=zero, pick_value=pick)
+
+
+def test_collections_as_sums(conn: psycopg.Connection[Any]) -> None:
+    graph = st.compile(gathered)
+    memory, store = (
+        st.StorePython.from_graph(graph),
+        st.StorePostgres.from_graph(conn, graph, create_tables=True),
+    )
+    for one in (memory, store):
+        (tags,) = st.actions(one, graph)
+        tags.insert(
+            Tag(owner=1, name="a"), Tag(owner=1, name="a"), Tag(owner=1, name="b"), Tag(owner=2, name="a")
+        )
+        (changed,) = tags.remove(Tag(owner=1, name="a"), Tag(owner=2, name="a"))
+        assert changed == st.ZSetPython(
+            {
+                st.Pair(st.ZSetPython({"a": 2, "b": 1}), 1): -1,
+                st.Pair(st.ZSetPython({"a": 1, "b": 1}), 1): 1,
+                st.Pair(st.ZSetPython({"a": 1}), 2): -1,
+            }
+        )
