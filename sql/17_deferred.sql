@@ -1,15 +1,92 @@
 -- Deferred mode: what the views have in common.
 
+CREATE TABLE IF NOT EXISTS stepping.applied (
+    schema_name text NOT NULL,
+    view_name text NOT NULL,
+    applied_at timestamptz NOT NULL,
+    changes bigint NOT NULL,
+    seconds double precision NOT NULL,
+    times bigint NOT NULL,
+    all_changes bigint NOT NULL,
+    all_seconds double precision NOT NULL,
+    PRIMARY KEY (schema_name, view_name),
+    FOREIGN KEY (schema_name, view_name) REFERENCES stepping.maintained_view ON DELETE CASCADE ON UPDATE CASCADE
+);
+
+COMMENT ON TABLE stepping.applied IS
+'When a view in deferred mode was applied last, how many changes that took and how long; the same of all times together.';
+
+-- It runs as its owner: who applies a view need not be able to write the catalog.
+CREATE OR REPLACE FUNCTION stepping.note_applied(schema_name text, view_name text, changes bigint, began timestamptz)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+    INSERT INTO stepping.applied AS a
+    SELECT schema_name, view_name, clock_timestamp(), changes, took, 1, changes, took
+    FROM extract(epoch FROM clock_timestamp() - began) AS took
+    ON CONFLICT (schema_name, view_name) DO UPDATE SET
+        applied_at = excluded.applied_at, changes = excluded.changes, seconds = excluded.seconds,
+        times = a.times + 1, all_changes = a.all_changes + excluded.changes, all_seconds = a.all_seconds + excluded.seconds
+$body$;
+
+-- What waits in the logs of each view in deferred mode, since when, and how long applying took.
+CREATE OR REPLACE FUNCTION stepping.pending() RETURNS TABLE (
+    schema_name text, view_name text, pending bigint, oldest timestamptz, age interval,
+    applied_at timestamptz, changes bigint, seconds double precision, times bigint, all_changes bigint, all_seconds double precision
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+#variable_conflict use_column
+DECLARE
+    view record;
+    log text;
+    waits bigint;
+    since timestamptz;
+BEGIN
+    FOR view IN
+        SELECT v.schema_name, v.view_name, v.stages FROM stepping.maintained_view AS v
+        WHERE v.mode = 'deferred' ORDER BY 1, 2
+    LOOP
+        pending := 0;
+        oldest := NULL;
+        FOR log IN
+            SELECT c.relname FROM pg_class AS c JOIN unnest(view.stages) AS stage
+            ON c.relname ~ concat('^', stage, '__log_[0-9]+$')
+            WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
+        LOOP
+            EXECUTE concat('SELECT count(*), min(logged_at) FROM stepping.', quote_ident(log)) INTO waits, since;
+            pending := pending + waits;
+            oldest := least(oldest, since);
+        END LOOP;
+        RETURN QUERY
+            SELECT view.schema_name, view.view_name, pending, oldest, clock_timestamp() - oldest,
+                a.applied_at, a.changes, a.seconds, a.times, a.all_changes, a.all_seconds
+            FROM (VALUES (1)) AS one (x) LEFT JOIN stepping.applied AS a
+              ON a.schema_name = view.schema_name AND a.view_name = view.view_name;
+    END LOOP;
+END
+$body$;
+
+CREATE OR REPLACE VIEW stepping.deferred_view AS SELECT * FROM stepping.pending();
+
+COMMENT ON VIEW stepping.deferred_view IS
+'Views in deferred mode: changes that wait in their logs, the age of the oldest, and how long applying took.';
+
 -- Applies what is in the logs of a view, and returns how many changes that were. One session at a time does so: others
 -- wait for it, and then see what it has done.
 CREATE OR REPLACE FUNCTION stepping.apply(view regclass) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
+#variable_conflict use_column
 DECLARE
     function text;
+    schema_name text;
+    view_name text;
     taken bigint;
+    began timestamptz := clock_timestamp();
 BEGIN
-    SELECT concat('stepping.', quote_ident(stage || '__apply')) INTO function
+    SELECT concat('stepping.', quote_ident(stage || '__apply')), v.schema_name, v.view_name
+    INTO function, schema_name, view_name
     FROM stepping.maintained_view AS v
     JOIN unnest(v.stages) AS stage ON stepping.has_logs(stage)
     JOIN pg_class AS c ON c.oid = view AND c.relname = v.view_name
@@ -22,6 +99,9 @@ BEGIN
             HINT = 'stepping.maintained_view has those that there are.';
     END IF;
     EXECUTE concat('SELECT ', function, '()') INTO taken;
+    IF taken > 0 THEN
+        PERFORM stepping.note_applied(schema_name, view_name, taken, began);
+    END IF;
     RETURN taken;
 END
 $body$;

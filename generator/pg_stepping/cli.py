@@ -16,6 +16,7 @@ from pg_stepping.compiler import MODES
 from pg_stepping.console import connected, table
 from pg_stepping.explain import FORMATS, explain
 from pg_stepping.migrate.commands import diff, generate
+from pg_stepping.worker import pending_of, worker
 
 _MODE_HELP = "immediate: writers maintain the view; deferred: they append to a log, readers see it at once."
 _INDEX_HELP = "Published columns of a further index, separated by commas; may be repeated."
@@ -205,12 +206,16 @@ def list_command(ctx: click.Context) -> None:
     """List the maintained views of the database."""
     with connected(ctx) as conn:
         views = pg_stepping.list_views(conn)
+        pending = {p.view: p.changes for p in pending_of(conn)} if views else {}
     for view in views:
-        click.echo(f"{view.table}\t{view.language}\t{view.version}\t{view.fingerprint[:12]}")
+        waits = f"\t{pending[view.table]} pending" if view.table in pending else ""
+        click.echo(
+            f"{view.table}\t{view.language}\t{view.version}\t{view.fingerprint[:12]}\t{view.mode}{waits}"
+        )
     click.echo(f"{len(views)} maintained views", err=True)
 
 
-for command in (operate.verify, operate.repair, operate.why, operate.status, operate.top):
+for command in (operate.verify, operate.repair, operate.why, operate.status, operate.top, worker):
     main.add_command(command)
 
 

@@ -156,3 +156,18 @@ def test_repair_puts_right_what_was_applied_wrongly_and_what_waits(daily):
     assert pg_stepping.repair(daily, "daily") > 0
     assert pg_stepping.verify(daily, "daily") == []
     assert_applied(daily, "daily", QUERY)
+
+
+def test_explain_and_list_show_what_waits(daily, dsn):
+    daily.execute("INSERT INTO reads VALUES (1, '2024-01-02', 100)")
+    explained = pg_stepping.explain(daily, "daily")
+    assert "appends the changed rows, with their weights, to stepping.daily__log_2" in explained
+    assert "1 changes, the oldest for" in explained
+    assert "applied last: never" in explained
+    pg_stepping.apply(daily, "daily")
+    explained = pg_stepping.explain(daily, "daily")
+    assert "0 changes\n" in explained
+    assert "1 changes in " in explained
+    daily.execute("INSERT INTO reads VALUES (1, '2024-01-02', 100), (1, '2024-01-02', 200)")
+    daily.commit()
+    assert "deferred\t2 pending" in CliRunner().invoke(main, ["--dsn", dsn, "list"]).output

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pg_stepping.catalog import found, use_settings
+from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.compiler import compile_installed
 from pg_stepping.errors import SteppingError
 from pg_stepping.explain.diagram import mermaid
 from pg_stepping.explain.functions import functions_text
 from pg_stepping.explain.text import explain_text
-from pg_stepping.frontend.postgres import Connection
+from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.session import guarded
 
 FORMATS = {"text": explain_text, "mermaid": mermaid}
@@ -29,4 +29,17 @@ def explain(conn: Connection, name: str, *, schema: str | None = None, format: s
         use_settings(conn, view)
         definition = compile_installed(conn, view)
         text = FORMATS[format](definition)
+        if format == "text" and view.mode == "deferred":
+            text += _waiting(conn, view)
         return text + functions_text(conn, view) if format == "text" else text
+
+
+def _waiting(conn: Connection, view: Installed) -> str:
+    sql = """SELECT pending, age, applied_at, changes, seconds FROM stepping.deferred_view
+             WHERE schema_name = %s AND view_name = %s"""
+    row = execute(conn, sql, [view.schema, view.name]).fetchone()
+    assert row is not None
+    pending, age, applied_at, changes, seconds = row
+    since = f", the oldest for {age}" if pending else ""
+    last = f"{applied_at}: {changes} changes in {seconds:.3f} s" if applied_at is not None else "never"
+    return f"\nWaiting\n  {pending} changes{since}\n  applied last: {last}\n"

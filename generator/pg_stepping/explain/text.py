@@ -7,7 +7,7 @@ from textwrap import indent
 from sqlglot import exp
 
 from pg_stepping.backend.script import Definition
-from pg_stepping.delta import SourceProgram, Stage, StageProgram
+from pg_stepping.delta import Deferred, SourceProgram, Stage, StageProgram
 from pg_stepping.delta.locks import joined
 from pg_stepping.delta.terms import Step, join_order, quote_table
 from pg_stepping.frontend.dialect import quote_name
@@ -24,6 +24,8 @@ def explain_text(definition: Definition) -> str:
         "Plan\n" + indent(format_plan(definition.plan), "  "),
         "State\n" + "\n".join(indent(_state(p.stage), "  ") for p in definition.programs),
     ]
+    if definition.deferred is not None:
+        return "\n\n".join([*parts, *_logged(definition.deferred)]) + "\n"
     missing: list[str] = []
     for program in definition.programs:
         for source in program.sources:
@@ -31,6 +33,22 @@ def explain_text(definition: Definition) -> str:
     if missing:
         parts.append("Missing indexes\n" + "\n".join(f"  {m}" for m in dict.fromkeys(missing)))
     return "\n\n".join(parts) + "\n"
+
+
+def _logged(deferred: Deferred) -> list[str]:
+    """What a view in deferred mode runs: for a change, and for whoever reads or applies."""
+    parts = [
+        f"When {log.source} changes (columns {log.change.columns or 'none'})\n"
+        f"  appends the changed rows, with their weights, to {log.table}"
+        for log in deferred.logs
+    ]
+    for change in deferred.changes:
+        lines = [f"  {name} (\n{indent(query, '      ')}\n  )" for name, query in change.relations]
+        parts.append(
+            f"When it is read or applied, for the changes in the logs: what rows of {change.stage.table}"
+            " they replace by what\n" + "\n".join(lines) + "\n" + indent(change.query, "  ")
+        )
+    return parts
 
 
 def _state(stage: Stage) -> str:

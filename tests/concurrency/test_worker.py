@@ -1,0 +1,114 @@
+"""`pg-stepping worker` applies views in the background: one worker a view, through a lost connection, until SIGTERM."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psycopg
+import pytest
+
+import pg_stepping
+
+QUERY = "SELECT k, count(*) AS n, sum(v) AS total FROM t GROUP BY k"
+
+
+@pytest.fixture
+def counted(conn, language):
+    conn.execute("CREATE TABLE t (k integer, v integer)")
+    pg_stepping.create_view(conn, "v", QUERY, language=language, mode="deferred")
+    conn.commit()
+    conn.autocommit = True
+    return conn
+
+
+def start(dsn, *options):
+    command = [sys.executable, "-m", "pg_stepping.cli", "--dsn", dsn, "worker", *options]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def pending(conn):
+    return conn.execute("SELECT pending FROM stepping.deferred_view").fetchone()[0]
+
+
+def wait_until(test, seconds=20):
+    until = time.monotonic() + seconds
+    while not test():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
+
+
+def stopped(worker):
+    worker.send_signal(signal.SIGTERM)
+    _, said = worker.communicate(timeout=20)
+    assert worker.returncode == 0, said
+    return said
+
+
+def test_it_applies_reconnects_and_stops(counted, dsn):
+    worker = start(dsn, "--interval", "0.1")
+    counted.execute("INSERT INTO t SELECT i, i FROM generate_series(1, 10) AS i")
+    wait_until(lambda: pending(counted) == 0)
+    counted.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    counted.execute("INSERT INTO t SELECT i, i FROM generate_series(1, 20) AS i")
+    wait_until(lambda: pending(counted) == 0)
+    said = stopped(worker)
+    assert "v: 10 changes applied" in said and "v: 20 changes applied" in said and said.endswith("stopped\n")
+    assert counted.execute("SELECT changes, times, all_changes FROM stepping.applied").fetchone() == (
+        20,
+        2,
+        30,
+    )
+    assert pg_stepping.verify(counted, "v") == []
+
+
+def test_two_workers_share_and_one_takes_over(counted, dsn):
+    workers = [start(dsn, "--interval", "0.05") for _ in range(2)]
+    for _ in range(10):
+        counted.execute("INSERT INTO t VALUES (1, 1)")
+        time.sleep(0.1)
+    wait_until(lambda: pending(counted) == 0)
+    holders = "SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    assert counted.execute(holders).fetchone() == (1,)
+    said = [stopped(workers.pop())]
+    counted.execute("INSERT INTO t VALUES (1, 1)")
+    wait_until(lambda: pending(counted) == 0)
+    said.append(stopped(workers.pop()))
+    assert counted.execute("SELECT * FROM v_as_applied").fetchall() == [(1, 11, 11)]
+
+
+def test_exactly_once_when_appliers_are_killed(counted, connect, dsn):
+    """Backends that apply are terminated again and again under load; nothing is lost or applied twice."""
+    stop = threading.Event()
+
+    def write(session):
+        while not stop.is_set():
+            session.execute("INSERT INTO t SELECT i % 7, i FROM generate_series(1, 300) AS i")
+            session.execute("DELETE FROM t WHERE ctid IN (SELECT ctid FROM t LIMIT 100)")
+
+    killed, killer = 0, connect(autocommit=True)
+    writer = threading.Thread(target=write, args=[connect(autocommit=True)])
+    writer.start()
+    for number in range(12):
+        with psycopg.connect(dsn, autocommit=True) as applier:
+            threading.Timer(0.002 * number, lambda pid=applier.info.backend_pid: kill(killer, pid)).start()
+            try:
+                while True:
+                    applier.execute("SELECT stepping.apply('v')")
+            except psycopg.OperationalError:
+                killed += 1
+        assert pg_stepping.verify(counted, "v") == []
+    stop.set()
+    writer.join()
+    assert killed == 12
+    assert pg_stepping.apply(counted, "v") >= 0
+    expected = counted.execute(f"{QUERY} ORDER BY k").fetchall()
+    assert expected
+    assert counted.execute("SELECT * FROM v_as_applied ORDER BY k").fetchall() == expected
+
+
+def kill(conn, pid):
+    conn.execute("SELECT pg_terminate_backend(%s)", [pid])
