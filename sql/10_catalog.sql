@@ -234,7 +234,8 @@ BEGIN
 END
 $body$;
 
--- Runs the stages that wait, in their order: an UPDATE of no rows fires the trigger that follow() made for this.
+-- Runs the stages that wait, in their order: an UPDATE of no rows fires the trigger that follow() made for this. That one
+-- runs as the owner of the view; any other would run as the owner of the catalog, so there must be none.
 CREATE OR REPLACE FUNCTION stepping.settle() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -242,12 +243,22 @@ DECLARE
     next record;
 BEGIN
     LOOP
-        SELECT a.attrelid::regclass AS aside, quote_ident(a.attname) AS padding, w.stage, w.number INTO next
+        SELECT a.attrelid::regclass AS aside, quote_ident(a.attname) AS padding, w.stage, w.number, EXISTS (
+            SELECT FROM pg_class AS c LEFT JOIN pg_trigger AS t ON t.tgrelid = c.oid LEFT JOIN pg_proc AS p ON p.oid = t.tgfoid
+            WHERE c.oid = a.attrelid AND pg_get_userbyid(c.relowner) <> current_user
+              AND (c.relhasrules OR NOT p.prosecdef OR t.tgqual IS NOT NULL)
+        ) AS is_tampered INTO next
         FROM stepping.waiting AS w
         JOIN pg_attribute AS a ON a.attrelid = concat('stepping.', quote_ident(w.stage || '__aside_1'))::regclass
         ORDER BY w.number, w.stage, a.attnum DESC LIMIT 1;
         PERFORM set_config('stepping.waiting', coalesce(next.number::text, ''), true);
         EXIT WHEN next.stage IS NULL;
+        IF next.is_tampered THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'insufficient_privilege',
+                MESSAGE = concat(next.aside, ' has a rule or a trigger that would run with the rights of ', current_user),
+                HINT = 'Only the triggers that pg_stepping made belong there: drop others.';
+        END IF;
         DELETE FROM stepping.waiting WHERE stage = next.stage;
         EXECUTE concat('UPDATE ', next.aside, ' SET ', next.padding, ' = NULL WHERE false');
     END LOOP;

@@ -95,6 +95,7 @@ BEGIN
         SELECT p.oid::regprocedure AS signature FROM pg_proc AS p
         WHERE p.pronamespace = 'stepping'::regnamespace
           AND starts_with(obj_description(p.oid, 'pg_proc'), 'pg_stepping: ')
+          AND pg_has_role(p.proowner, 'USAGE')
           AND NOT EXISTS (
               SELECT FROM stepping.maintained_view AS v
               WHERE strpos(v.query, substring(p.proname FROM '_[0-9a-f]{12}$')) > 0
@@ -103,10 +104,13 @@ BEGIN
     LOOP
         EXECUTE concat('DROP ROUTINE ', uncalled.signature);
     END LOOP;
-    DELETE FROM stepping.view_function AS f
-    WHERE NOT EXISTS (
-        SELECT FROM stepping.maintained_view AS v
-        WHERE (v.schema_name, v.view_name) = (f.schema_name, f.view_name)
-    );
+    -- Who has no rights on that table has put nothing into it.
+    IF has_table_privilege('stepping.view_function', 'DELETE') AND has_table_privilege('stepping.view_function', 'SELECT') THEN
+        DELETE FROM stepping.view_function AS f
+        WHERE NOT EXISTS (
+            SELECT FROM stepping.maintained_view AS v
+            WHERE (v.schema_name, v.view_name) = (f.schema_name, f.view_name)
+        );
+    END IF;
 END
 $body$;

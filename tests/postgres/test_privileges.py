@@ -129,3 +129,40 @@ def test_oracle_an_ordinary_owner_makes_views_in_plpgsql(conn: psycopg.Connectio
     assert conn.execute("SELECT sum(value) FROM usage").fetchone() == (5,)
     pg_stepping.drop_view(conn, "usage")
     conn.rollback()
+
+
+@pytest.mark.parametrize("how", ["trigger", "condition", "rule"])
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_an_owner_of_a_view_gets_no_rights_of_the_catalogs_owner(
+    conn: psycopg.Connection[Any], how: str
+) -> None:
+    """What he hangs on his own tables in schema stepping does not run as the superuser who made the catalog."""
+    conn.execute(
+        "CREATE ROLE stepping_owner; GRANT CREATE, USAGE ON SCHEMA public, stepping TO stepping_owner"
+    )
+    conn.execute("GRANT SELECT, INSERT, DELETE ON stepping.maintained_view TO stepping_owner")
+    conn.execute("GRANT INSERT, SELECT ON stepping.waiting TO stepping_owner; SET ROLE stepping_owner")
+    conn.execute(SCHEMA)  # type: ignore[call-overload]
+    pg_stepping.create_view(conn, "usage", QUERY)
+    conn.execute(
+        """CREATE FUNCTION public.evil() RETURNS trigger LANGUAGE plpgsql AS
+               'BEGIN ALTER ROLE stepping_owner SUPERUSER; RETURN NULL; END';
+           CREATE FUNCTION public.yes() RETURNS boolean LANGUAGE plpgsql AS
+               'BEGIN ALTER ROLE stepping_owner SUPERUSER; RETURN true; END';
+           CREATE FUNCTION public.tame() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NULL; END'"""
+    )
+    on = "ON stepping.usage__aside_1"
+    hang = {
+        "trigger": f"CREATE TRIGGER t BEFORE UPDATE {on} FOR EACH STATEMENT EXECUTE FUNCTION public.evil()",
+        "condition": f"CREATE TRIGGER t BEFORE UPDATE {on} FOR EACH STATEMENT WHEN (public.yes()) EXECUTE FUNCTION public.tame()",
+        "rule": "CREATE RULE r AS ON UPDATE TO stepping.usage__aside_1 DO ALSO SELECT public.yes()",
+    }
+    conn.execute(hang[how])  # type: ignore[call-overload]
+    with pytest.raises(errors.InsufficientPrivilege, match="would run with the rights"), conn.transaction():
+        conn.execute(
+            "WITH m AS (INSERT INTO meters VALUES (3, 'eve')) INSERT INTO reads VALUES (3, 4), (1, 1)"
+        )
+    assert conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'stepping_owner'").fetchone() == (
+        False,
+    )
+    conn.rollback()
