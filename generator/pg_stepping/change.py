@@ -242,6 +242,8 @@ def _change_in_place(conn: Connection, compared: _Compared) -> None:
     with guarded(conn, undo=True):
         use_settings(conn, view)
         old = compile_installed(conn, view)
+    for function in new.functions:
+        run_script(conn, function.sql)
     if _published(old) != _published(new):
         run_script(conn, publish.view(new.published, other, ""))
         put_in_place(conn, view.table, other)
@@ -253,6 +255,7 @@ def _change_in_place(conn: Connection, compared: _Compared) -> None:
             run_script(conn, publish.index(new.published, columns))
     execute(conn, _FORGET, [view.schema, view.name])
     run_script(conn, register(new))
+    execute(conn, "SELECT stepping.drop_uncalled()")
 
 
 def _drop_index(conn: Connection, old: Definition, columns: tuple[str, ...]) -> None:

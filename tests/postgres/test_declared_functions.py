@@ -165,3 +165,21 @@ def test_a_drop_leaves_the_functions_of_others(posts):
     st.drop_view(posts, "w")
     posts.execute("INSERT INTO posts VALUES (9, 'x', 11, '2023-01-02')")
     assert posts.execute("SELECT p FROM v WHERE day = '2023-01-02'").fetchone() == (1_000_003 - 77,)
+
+
+def test_a_changed_view_has_the_functions_of_its_new_query(posts):
+    st.create_view(posts, "v", "SELECT id, n, slug(title) AS s FROM posts")
+    st.change_view(posts, "v", "SELECT id, n, labelled(n, day) || slug(title) AS s FROM posts")
+    posts.execute("INSERT INTO posts VALUES (9, 'Ä B', 11, '2023-01-02')")
+    assert posts.execute("SELECT s FROM v WHERE id = 9").fetchone() == (
+        labelled(11, date(2023, 1, 2)) + "ä-b",
+    )
+    st.change_view(posts, "v", "SELECT id, n, title AS s FROM posts")
+    posts.execute("INSERT INTO posts VALUES (10, 'Ä', 11, '2023-01-02')")
+    assert posts.execute("SELECT s FROM v WHERE id = 10").fetchone() == ("Ä",)
+    assert posts.execute("SELECT FROM pg_proc WHERE proname ~ '^(slug|labelled)_'").fetchall() == []
+    st.create_view(posts, "g", "SELECT day, count(*) AS c FROM posts GROUP BY day")
+    st.change_view(posts, "g", "SELECT day, count(*) AS c, half_down(count(*)) AS h FROM posts GROUP BY day")
+    posts.execute("INSERT INTO posts VALUES (11, 'Ä', 11, '2023-01-02')")
+    assert posts.execute("SELECT c, h FROM g WHERE day = '2023-01-02'").fetchone() == (4, 2)
+    assert st.verify(posts, "g") == []

@@ -348,3 +348,22 @@ def test_explain_says_sql_or_python_and_why(conn):
     assert re.search(
         r"^  <lambda> \(.*\): SQL, all of it has SQL of the same meaning$", st.explain(conn, "made"), re.M
     )
+
+
+class Shouting(st.Data):
+    id: int
+    name: str
+    MARK = "!"
+
+    @property
+    def loud(self) -> str:
+        return self.name.upper() + self.MARK
+
+
+def test_properties_and_constants_of_classes_go_along(conn):
+    if not plpython(conn):
+        return
+    graph = query_of(lambda s: Small(id=s.id, text=s.loud), row_type=Shouting)
+    store = st.StorePostgres.from_graph(conn, graph, create_tables=True)
+    st.actions(store, graph)[0].insert(Shouting(id=1, name="straße"))
+    assert rows(conn) == [(1, "STRASSE!")]

@@ -161,6 +161,8 @@ class _Frame:
                 case ast.AnnAssign(target=target, value=value):
                     if value is not None:
                         self.assign(target, self.part(value, names, facts), names)
+                case ast.AugAssign(target=ast.Name(id=name)) if isinstance(names.get(name), list):
+                    raise self.refusal(statement, "a list that changes")
                 case ast.AugAssign(target=ast.Name(id=name), op=op, value=value):
                     load = ast.copy_location(ast.Name(id=name, ctx=ast.Load()), statement)
                     operation = ast.copy_location(ast.BinOp(left=load, op=op, right=value), statement)

@@ -253,7 +253,11 @@ class Program:
         return f"    {field.name}: object = {self.literal(field.default, where)}"
 
     def _methods(self, cls: type, where: str) -> Iterator[str]:
+        """The methods and properties that the class itself defines, and its constants."""
         for name, value in vars(cls).items():
+            plain = type(value) in (bool, int, float, str, bytes, tuple, frozenset, dict, list, Decimal)
+            if plain and not name.startswith("_") and name not in inspect.get_annotations(cls):
+                yield f"    {name} = {self.literal(value, where)}"
             inner = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
             if (
                 not isinstance(inner, types.FunctionType)

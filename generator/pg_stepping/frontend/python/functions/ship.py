@@ -135,9 +135,12 @@ def shipping(function: Callable[..., object], rows: Sequence[Any], why: str) -> 
     names = set(program.names)
     for parameter, row in zip(parameters, rows, strict=False):
         wanted = _paths_read(source.tree, parameter)
+        there = [path for path, _ in leaves(row)]
+        if wanted is not None and any(not any(_meet(path, w) for path in there) for w in wanted):
+            wanted = None  # a method or a property, which may read all
         named_by: dict[Path, tuple[str, FieldType]] = {}
         for path, leaf in leaves(row):
-            if wanted is None or any(path[: len(w)] == w or w[: len(path)] == path for w in wanted):
+            if wanted is None or any(_meet(path, w) for w in wanted):
                 name = fresh(identifier("_".join(path).replace("?", "present") or parameter), names)
                 named_by[path] = (name, leaf.type)
                 arguments.append((name, leaf.type, leaf.expression))
@@ -145,6 +148,12 @@ def shipping(function: Callable[..., object], rows: Sequence[Any], why: str) -> 
     made += [f"{k}={program.literal(v, source.place())}" for k, v in named.items()]
     call = f"{bound_name}({', '.join(made)})"
     return Shipping(source.name, source.place(), why, program, tuple(arguments), call)
+
+
+def _meet(path: Path, read: Path) -> bool:
+    """Whether one of the two leads to the other."""
+    plain = tuple(p for p in path if p != PRESENT)
+    return plain[: len(read)] == read or read[: len(plain)] == plain
 
 
 def _parameters(function: Any) -> list[str]:
