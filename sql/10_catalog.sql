@@ -403,7 +403,7 @@ BEGIN
         FOR belonging IN
             SELECT c.relname FROM pg_class AS c
             WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
-              AND (c.relname = stage OR c.relname ~ concat('^', stage, '__(aside|log)_[0-9]+$'))
+              AND (c.relname = stage OR c.relname ~ concat('^', stage, '__((aside|log)_[0-9]+|changes)$'))
         LOOP
             EXECUTE concat('DROP TABLE stepping.', quote_ident(belonging));
         END LOOP;

@@ -113,3 +113,11 @@ def test_links_between_the_pages_lead_somewhere(page: str) -> None:
     folder = (ROOT / page).parent
     for target in re.findall(r"\]\(([^)#\s]+)\)", BLOCK.sub("", (ROOT / page).read_text())):
         assert target.startswith("http") or (folder / target).exists(), target
+
+
+def test_the_page_on_python_runs_as_it_stands(conn: psycopg.Connection) -> None:
+    names: dict[str, object] = {"conn": conn, "__name__": "python_page"}
+    for kind, text in blocks("docs/python.md"):
+        assert kind == "python"
+        exec(compile(text, "docs/python.md", "exec", dont_inherit=True), names)
+    assert conn.execute("SELECT count(*) FROM owner").fetchone() == (2,)

@@ -257,3 +257,37 @@ def test_collections_as_sums(conn: psycopg.Connection[Any]) -> None:
                 st.Pair(st.ZSetPython({"a": 1}), 2): -1,
             }
         )
+
+
+def test_the_feed_tells_all_changes_in_order(conn: psycopg.Connection[Any]) -> None:
+    cache = st.Cache[st.Pair[int, int]](name="sums")
+
+    def query(tags: st.ZSet[Tag]) -> None:
+        sums = st.group_reduce_flatten(
+            tags, by=st.Index.pick(Tag, lambda t: t.owner), zero=int, pick_value=lambda t: t.owner + 1
+        )
+        _ = cache[sums](lambda a: st.integrate(a))
+
+    graph = st.compile(query)
+    memory, store = (
+        st.StorePython.from_graph(graph),
+        st.StorePostgres.from_graph(conn, graph, create_tables=True),
+    )
+    (tags,), (same) = st.actions(store, graph), st.actions(memory, graph)
+    tags.insert(Tag(owner=1, name="a"))
+    first = st.changes(store, cache)
+    assert [(c.row, c.count) for c in first] == [(st.Pair(2, 1), 1)]
+    conn.execute("UPDATE tags SET owner = 2")
+    conn.execute("INSERT INTO tags VALUES (2, 'b'), (3, 'c')")
+    later = st.changes(store, cache, since=first[-1].position)
+    assert [c.position for c in later] == sorted(c.position for c in later)
+    told = [(c.row, c.count) for c in [*first, *later]]
+    assert st.ZSetPython(told) == cache.zset(store) == st.ZSetPython({st.Pair(6, 2): 1, st.Pair(4, 3): 1})
+    assert told.index((st.Pair(2, 1), -1)) > told.index((st.Pair(2, 1), 1))
+    assert st.changes(store, cache, since=later[-1].position) == []
+    conn.execute("TRUNCATE tags")
+    assert st.ZSetPython((c.row, c.count) for c in st.changes(store, cache)).empty()
+    same[0].insert(Tag(owner=1, name="a"))
+    assert [(c.row, c.count) for c in st.changes(memory, cache)] == [(st.Pair(2, 1), 1)]
+    st.drop_view(conn, "sums")
+    assert conn.execute("SELECT to_regclass('stepping.sums__changes')").fetchone() == (None,)

@@ -7,6 +7,7 @@ a SELECT (render.py), which goes the way of every other query.
 from pg_stepping.frontend.python.actions import Action, RowNotFound, actions, iteration
 from pg_stepping.frontend.python.cache import Cache, ZSetPostgres
 from pg_stepping.frontend.python.data import EMPTY, Data, Empty, Pair
+from pg_stepping.frontend.python.feed import RowChange, changes
 from pg_stepping.frontend.python.functions import function
 from pg_stepping.frontend.python.graph import Graph, compile, compile_lazy
 from pg_stepping.frontend.python.index import Index
@@ -57,6 +58,7 @@ __all__ = [
     "Index",
     "Integrated",
     "Pair",
+    "RowChange",
     "RowNotFound",
     "StorePostgres",
     "StorePython",
@@ -67,6 +69,7 @@ __all__ = [
     "add",
     "add3",
     "at_compile_time",
+    "changes",
     "compile",
     "compile_lazy",
     "count",

@@ -1,0 +1,111 @@
+"""What changed in a cache since a position, in order and without loss: `changes`.
+
+A feed is a table, `stepping.<view>__changes`, that triggers on the view's state table write to. It is made
+when it is first asked for, and begins with the rows that are there. Why nothing is lost: sql/19_changes.sql.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.frontend.dialect import quote_name, quote_text
+from pg_stepping.frontend.postgres import savepoint
+from pg_stepping.frontend.python.cache import Cache
+from pg_stepping.frontend.python.capture import state_of, trigger
+from pg_stepping.frontend.python.graph import Kept
+from pg_stepping.frontend.python.memory import StorePython
+from pg_stepping.frontend.python.render import weight_name
+from pg_stepping.frontend.python.rows import named_leaves, reader
+from pg_stepping.frontend.python.store import StorePostgres
+from pg_stepping.frontend.python.writing import run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange(Generic[T]):
+    """At `position`, `row` came (`count` above zero) or went (below)."""
+
+    position: int
+    row: T
+    count: int
+
+
+def changes(store: StorePostgres | StorePython, cache: Cache[T], since: int = 0) -> list[RowChange[T]]:
+    """What changed in a cache after the position `since`, in order.
+
+    All changes since 0 add up to the rows that are there. In Postgres the first call makes the feed, which
+    waits for the writers of the view; from then on its writers wait for each other until they commit. Raises
+    UnsupportedQuery for a view that puts several state tables together when it is read.
+    """
+    kept = store.kept(cache)
+    if isinstance(store, StorePython):
+        return [RowChange(*entry) for entry in store.log[kept] if entry[0] > since]
+    feed = _feed(store, kept)
+    names = [quote_name(name) for name, _ in named_leaves(kept.operator.row)]
+    count = _quoted_count(kept)
+    if kept.operator.signed:
+        count += f" * {quote_name(weight_name(kept.operator))}"
+    listed = ", ".join(f"{feed}.{name}" for name in names)
+    rows = run(
+        store.conn,
+        f"SELECT {_position(kept)}, {listed}, {count} FROM stepping.{feed}"
+        f" WHERE {_position(kept)} > %s ORDER BY 1",
+        [since],
+    )
+    read = reader(kept.operator.row)
+    return [RowChange(position, read(values), n) for position, *values, n in rows]
+
+
+def _own(kept: Kept, name: str) -> str:
+    """The name of a column of the feed's own, which no column of the rows has."""
+    taken = {n for n, _ in named_leaves(kept.operator.row)}
+    while name in taken:
+        name += "_"
+    return quote_name(name)
+
+
+def _position(kept: Kept) -> str:
+    return _own(kept, "position")
+
+
+def _quoted_count(kept: Kept) -> str:
+    return _own(kept, "count")
+
+
+def _feed(store: StorePostgres, kept: Kept) -> str:
+    """The table of the feed, in schema stepping; it is made if it is not there."""
+    conn = store.conn
+    found = state_of(conn, store.schema, kept.name)
+    if found is None:
+        raise UnsupportedQuery(
+            f"the changes of {kept.name}, which puts several state tables together when it is read",
+            hint="read the changes of the caches that it is made of",
+        )
+    state, old, new = found
+    feed = quote_name(f"{state}__changes")
+    [(there,)] = run(conn, "SELECT to_regclass(%s)", [f"stepping.{feed}"])
+    if there is not None:
+        return feed
+    view = f"{quote_name(store.schema)}.{quote_name(kept.name)}".replace("%", "%%")
+    columns = [quote_name(name) for name, _ in named_leaves(kept.operator.row)]
+    if kept.operator.signed:
+        columns.append(quote_name(weight_name(kept.operator)))
+    target = f"stepping.{feed} ({', '.join([_quoted_count(kept), *columns])})"
+    table = f"stepping.{quote_name(state)}"
+    statements = [
+        f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE",
+        f"CREATE TABLE stepping.{feed} ({_position(kept)} bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        f" {_quoted_count(kept)} bigint NOT NULL, LIKE {view})",
+        f"COMMENT ON TABLE stepping.{feed} IS {quote_text('What changed in a maintained view.')}",
+        f"INSERT INTO {target.replace('%', '%%')} SELECT 1, {', '.join(columns)} FROM {view}",
+        f"CREATE TRIGGER feed_lock BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}"
+        f" FOR EACH STATEMENT EXECUTE FUNCTION stepping.lock_feed({quote_text(feed)})",
+    ]
+    with savepoint(conn):
+        for statement in statements:
+            run(conn, statement)
+        conn.execute(trigger(state, "feed", "record_changes", [target, old, new]).encode())
+    return feed
