@@ -29,6 +29,11 @@ QUERIES = {
         SELECT b.id, a.s, c.f FROM b LEFT JOIN a ON a.id = b.a_id LEFT JOIN c ON c.id = a.x WHERE coalesce(a.x, 0) < 3
         SELECT a.id, b.id AS bid, c.id AS cid FROM a FULL JOIN b ON a.x = b.x FULL JOIN c ON c.x = b.x
         SELECT s FROM a NATURAL LEFT JOIN c
+        SELECT id, a.x FROM a FULL JOIN b USING (id)
+        SELECT id, x, f FROM a FULL JOIN b USING (id, x) FULL JOIN c USING (id, x)
+        SELECT id, c.y FROM (a FULL JOIN b USING (id)) LEFT JOIN c USING (id) WHERE id > 2
+        SELECT id, count(*) FROM c RIGHT JOIN (a FULL JOIN b USING (id)) USING (id) GROUP BY id
+        SELECT q.id, r.x FROM (SELECT id FROM a FULL JOIN b USING (id)) q JOIN (SELECT x FROM a FULL JOIN c USING (x)) r ON r.x = q.id
         SELECT q.id FROM (SELECT a.id FROM a LEFT JOIN b ON a.id = b.a_id) AS q
         SELECT a.id FROM a JOIN (b LEFT JOIN c ON c.id = b.id) ON a.id = b.a_id
     """,
@@ -89,6 +94,7 @@ QUERIES = {
         SELECT x, y, count(*), grouping(x, y) FROM a GROUP BY ROLLUP (x, y)
         SELECT x, y, sum(id) FROM a GROUP BY GROUPING SETS ((x), (y), ())
         SELECT x, y, count(*) FROM a GROUP BY CUBE (x, y)
+        SELECT x, y, count(*) FROM a GROUP BY DISTINCT ROLLUP (x, y), ROLLUP (y, x)
     """,
     "top n": """
         SELECT DISTINCT ON (x) x, y, id FROM a ORDER BY x, y DESC, id

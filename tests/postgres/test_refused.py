@@ -40,6 +40,8 @@ REFUSED = [
     ("a LIMIT that is computed", "SELECT id FROM t →LIMIT (SELECT count(*) FROM u)", "LIMIT"),
     ("a set-returning function beside an aggregate", "SELECT sum(x), →generate_series(1, 3) FROM t", "set-returning"),
     ("a subquery in the condition of a RIGHT JOIN", "SELECT t.id FROM t RIGHT JOIN u ON u.x = →(SELECT max(x) FROM t)", "outer join"),
+    ("a subquery in the condition of a FULL JOIN", "SELECT t.id FROM t FULL JOIN u ON u.x = t.x AND EXISTS →(SELECT 1 FROM t AS s WHERE s.x = u.x)", "outer join"),
+    ("a correlated recursion", "SELECT id, (WITH →RECURSIVE n AS (SELECT 1 AS k UNION ALL SELECT k + 1 FROM n WHERE k < t.x) SELECT sum(k) FROM n) AS s FROM t", "correlated"),
     ("an aggregate without GROUP BY deep in a correlated subquery", "SELECT id FROM t WHERE x <> ALL →(SELECT min(u.x) AS m FROM u WHERE u.x > t.x ORDER BY m LIMIT 4)", "without GROUP BY"),
     ("a window over constants alone", "SELECT t.id FROM t, (SELECT rank() OVER (ORDER BY k) AS r FROM (VALUES (0), (1)) AS v (k)) AS q", "constants alone"),
     ("TABLESAMPLE", "SELECT id FROM t →TABLESAMPLE BERNOULLI (10)", "TABLESAMPLE"),

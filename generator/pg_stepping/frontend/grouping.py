@@ -236,7 +236,10 @@ def grouping_sets(
     if not group.find(exp.GroupingSets, exp.Rollup, exp.Cube) and not any(map(_is_empty, group.expressions)):
         return None
     choices = [list(_sets(e, resolve)) for e in group.expressions]
-    return [list(dict.fromkeys(k for s in sets for k in s)) for sets in product(*choices)]
+    found = [list(dict.fromkeys(k for s in sets for k in s)) for sets in product(*choices)]
+    if group.args.get("all") is False:  # GROUP BY DISTINCT: each grouping once
+        return list({frozenset(keys): keys for keys in reversed(found)}.values())[::-1]
+    return found
 
 
 def _is_empty(key: Expression) -> bool:

@@ -83,6 +83,7 @@ from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
 from pg_stepping.ir.types import fresh, reference
 
 _TRUE = exp.Boolean(this=True)
+_MERGED = ""  # in a scope: the columns that FULL JOIN ... USING makes of two, which no table has
 Side = tuple[exp.Select, Scope]  # of a join: the items in it, to be selected from, and their columns
 
 
@@ -319,9 +320,12 @@ class _Reader:
             return self._lateral(join, plan, scope)
         right, more = self._item(join.this)
         sides = ((before, scope), (exp.Select(from_=exp.From(this=join.this.copy())), more))
-        both = {**scope, **more}
+        both = _beside(more, scope) if side == "RIGHT" else _beside(scope, more)
         conditions = tuple(self._resolve(c, both) for c in self._conditions(join, *sides))
-        if side == "FULL":
+        if side == "FULL" and not any(c.find(Pending) for c in conditions):
+            for name, c in zip(join.args.get("using") or [], conditions, strict=False):
+                either = exp.Anonymous(this="COALESCE", expressions=[c.this.copy(), c.expression.copy()])
+                both = _beside({_MERGED: {name.name: either}}, both)
             return self._full_join(plan, right, conditions, both)
         if not side:
             plan = Join((plan, right), tuple(c for c in conditions if not c.find(Pending)))
@@ -537,6 +541,9 @@ class _Reader:
         del self._found_so_far[called_]
         if before is not None:
             self._found_so_far[called_] = before
+        if outside(step):
+            hint = "read the outer query's columns after the recursion"
+            raise self.source.unsupported("a correlated WITH RECURSIVE", "recursive", hint=hint)
         step = _aligned(step, seed, [i.type for i in seed.items])
         recursive = Recursive(seed, step, fresh(called_, self._names), name, bool(ast.args.get("distinct")))
         self._know(recursive.columns)
@@ -922,7 +929,7 @@ class _Reader:
 
     def _column(self, column: exp.Column, scope: Scope) -> exp.Expression:
         for scope_ in (scope, *reversed(self._outer)):
-            for alias in [column.table] if column.table else list(scope_):
+            for alias in [column.table] if column.table else sorted(scope_, key=lambda a: a != _MERGED):
                 if column.name in scope_.get(alias, {}):
                     return scope_[alias][column.name].copy()
         hint = "a system column does not follow its row"
@@ -965,6 +972,12 @@ class _Reader:
             return self.query(bare(query))
         finally:
             self._outer.pop()
+
+
+def _beside(first: Scope, second: Scope) -> Scope:
+    """The columns of both; of two merged ones of one name, those of the first."""
+    merged = {**second.get(_MERGED, {}), **first.get(_MERGED, {})}
+    return {**first, **second, **({_MERGED: merged} if merged else {})}
 
 
 def _gathered(query: exp.Expression) -> exp.Select:
