@@ -58,6 +58,7 @@ from pg_stepping.frontend.python import (
     transitive_closure,
 )
 from pg_stepping.lineage import SourceRow, why
+from pg_stepping.online import create_view_online
 from pg_stepping.repair import repair
 from pg_stepping.shipped import version as _version
 from pg_stepping.views import (
@@ -116,6 +117,7 @@ __all__ = [
     "compile_lazy",
     "count",
     "create_view",
+    "create_view_online",
     "delay",
     "delay_indexed",
     "differentiate",

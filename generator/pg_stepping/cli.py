@@ -92,6 +92,7 @@ main.add_command(diff)
 @_view_options
 @click.option("--mode", type=click.Choice(MODES), default="immediate", help=_MODE_HELP)
 @click.option("--or-replace", is_flag=True, help="Change the view if it is there.")
+@click.option("--online", is_flag=True, help="Fill it while its tables are written; goes on if interrupted.")
 @click.pass_context
 def create(
     ctx: click.Context,
@@ -101,9 +102,27 @@ def create(
     language: str | None,
     indexes: tuple[str, ...],
     or_replace: bool,
+    online: bool,
     mode: str,
 ) -> None:
-    """Make view NAME of the SELECT in file QUERY (- for stdin), and fill it."""
+    """Make view NAME of the SELECT in file QUERY (- for stdin), and fill it.
+
+    With --online writers go on meanwhile: run it again if it was interrupted, or drop NAME to undo it.
+    """
+    if online:
+        with connected(ctx, autocommit=True) as conn:
+            pg_stepping.create_view_online(
+                conn,
+                name,
+                query.read(),
+                schema=schema,
+                language=language,
+                indexes=_indexes(indexes),
+                mode=mode,
+                progress=lambda step, share: click.echo("done" if share == 1 else f"{step} ...", err=True),
+            )
+        click.echo(f"view {name} is maintained from now on", err=True)
+        return
     with connected(ctx) as conn:
         if or_replace and pg_stepping.installed(conn, name, schema=schema) is not None:
             conn.rollback()

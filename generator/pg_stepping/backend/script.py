@@ -86,29 +86,51 @@ def write_skeleton(definition: Definition) -> str:
 
 
 def _up(definition: Definition) -> str:
-    name, settings = str(definition.view), all_settings(definition)
     parts = [_heading(definition), *(function.sql for function in definition.functions)]
+    return "\n\n".join([*parts, *_following(definition), *published(definition), register(definition)]) + "\n"
+
+
+def write_capture(definition: Definition) -> str:
+    """A view in deferred mode that is not published, with an empty state: its changes are in its logs."""
+    parts = [*(function.sql for function in definition.functions), *_following(definition, fill=False)]
+    return "\n\n".join([*parts, register(definition)])
+
+
+def write_adoption(definition: Definition) -> str:
+    """A view in immediate mode over state tables that are there, and right."""
+    parts = [*_following(definition, fill=False, state=False), *published(definition), register(definition)]
+    return "\n\n".join(parts)
+
+
+def _following(definition: Definition, *, fill: bool = True, state: bool = True) -> list[str]:
+    """The state, what keeps it, and the triggers that call that."""
+    name, settings = str(definition.view), all_settings(definition)
+    parts = []
     for program in definition.programs:
         what = f"State of the maintained view {name}, {_kind(program)}. Only its triggers write here."
-        state = state_table(program.stage, what)
-        if definition.deferred is not None:
-            parts.append(state)
-        else:
-            parts += [f"{state}\n{aside_tables(program)}", _maintain_function(definition, program, settings)]
+        if state:
+            parts.append(state_table(program.stage, what))
+        if definition.deferred is None:
+            parts += [aside_tables(program), _maintain_function(definition, program, settings)]
     if definition.deferred is not None:
         parts += _logged(definition, definition.deferred, settings)
-    parts += [index(definition.published, columns) for columns in definition.indexes]
-    parts.append(_fill_and_follow(definition, settings))
+    if state:
+        parts += [index(definition.published, columns) for columns in definition.indexes]
+    return [*parts, _fill_and_follow(definition, settings, fill=fill)]
+
+
+def published(definition: Definition) -> list[str]:
+    """What readers see."""
+    name = str(definition.view)
     says = "Maintained by pg_stepping; its query stands in stepping.maintained_view."
-    published = definition.deferred.published if definition.deferred is not None else definition.published
-    parts.append(view(published, definition.view, says))
+    shown = definition.deferred.published if definition.deferred is not None else definition.published
+    parts = [view(shown, definition.view, says)]
     if definition.deferred is not None:
         applied = (
             f"{name} as it was when its logs were applied last: reading it costs less, and it may be behind."
         )
         parts.append(view(definition.published, applied_name(definition.view), applied))
-    parts.append(register(definition))
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def _maintain_function(
@@ -174,14 +196,16 @@ def all_settings(definition: Definition) -> tuple[tuple[str, str], ...]:
     return tuple(pinned.items())
 
 
-def _fill_and_follow(definition: Definition, settings: tuple[tuple[str, str], ...]) -> str:
+def _fill_and_follow(
+    definition: Definition, settings: tuple[tuple[str, str], ...], *, fill: bool = True
+) -> str:
     """Fill the state and create the triggers in one step: no write can fall between the two."""
     tables = dict.fromkeys(s.table for p in definition.programs for s in p.sources)
     own = {p.stage.table for p in definition.programs}
     locked = ", ".join(quote_table(t) for t in tables if t not in own)
     lines = [f"LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE;"]
     lines += [f"SET LOCAL {name} = {quote_text(value)};" for name, value in settings]
-    lines += [f"{program.fill};" for program in definition.programs]
+    lines += [f"{program.fill};" for program in definition.programs if fill]
     lines += [f"PERFORM set_config('{name}', before_{name}, true);" for name, _ in settings]
     followed = [definition.deferred] if definition.deferred is not None else definition.programs
     lines += [f"PERFORM {follow_call(each, definition.query.tables)};" for each in followed]
