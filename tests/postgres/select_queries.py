@@ -105,6 +105,8 @@ QUERIES = {
         SELECT a.id, l.bid FROM a LEFT JOIN LATERAL (SELECT b.id AS bid FROM b WHERE b.a_id = a.x ORDER BY b.x, b.id LIMIT 2) l ON true
         SELECT x FROM a UNION SELECT x FROM b ORDER BY 1 DESC LIMIT 2
         SELECT DISTINCT ON (x) x, y FROM a ORDER BY x, y
+        SELECT id FROM a ORDER BY id LIMIT 2 * 2 - 1 OFFSET length('a')
+        SELECT id FROM a ORDER BY id FETCH FIRST (1 + 1) ROWS ONLY
     """,
     "set operations": """
         SELECT x FROM a UNION SELECT x FROM b

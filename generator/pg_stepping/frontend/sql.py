@@ -32,6 +32,7 @@ from pg_stepping.frontend.postgres import (
     qualified_names,
     relation,
     rows_of,
+    savepoint,
     typed,
     view_definition,
 )
@@ -766,13 +767,28 @@ class _Reader:
         count: int | None = None
         if isinstance(limit, exp.Fetch):
             ties = bool(limit.args.get("limit_options") and limit.args["limit_options"].args.get("with_ties"))
-            count = _whole_number(limit.args.get("count") or exp.Literal.number(1), self.source)
+            count = self._whole_number(limit.args.get("count") or exp.Literal.number(1))
         elif limit is not None and not _is_all(limit.expression):
-            count = _whole_number(limit.expression, self.source)
-        skipped = _whole_number(offset.expression, self.source) if offset is not None else None
+            count = self._whole_number(limit.expression)
+        skipped = self._whole_number(offset.expression) if offset is not None else None
         if not ties:
             self._decide(ast)
         return limited(project, order, count, skipped, self._names, ties=ties)
+
+    def _whole_number(self, expression: exp.Expression) -> int | None:
+        """The value of a constant expression, as LIMIT takes it; None is no limit, and an offset of none."""
+        value = None
+        constant = not expression.find(exp.Column, exp.Query)
+        if constant:
+            with savepoint(self.conn), qualified_names(self.conn):
+                row = execute(self.conn, f"SELECT ({to_sql(expression)})::bigint").fetchone()
+            value = row[0] if row is not None else None
+        if not constant or (value is not None and value < 0):
+            hint = "write the number itself"
+            raise self.source.unsupported(
+                "a LIMIT or OFFSET that is no number", "limit", "fetch", "offset", hint=hint
+            )
+        return value
 
     def _decide(self, ast: exp.Expression) -> None:
         """Order the rows of the query's own text by all their columns: it takes the same as the view."""
@@ -1132,16 +1148,6 @@ def _is_all(limit: exp.Expression | None) -> bool:
     inner = bare(limit) if limit is not None else None
     inner = inner.this if isinstance(inner, exp.Cast) else inner
     return inner is None or isinstance(inner, exp.Null) or inner.name.upper() == "ALL"
-
-
-def _whole_number(expression: exp.Expression, source: Source) -> int:
-    inner = bare(expression)
-    while isinstance(inner, exp.Cast | exp.Paren):
-        inner = inner.this
-    if not isinstance(inner, exp.Literal) or not str(inner.name).isdigit():
-        hint = "write the number itself"
-        raise source.unsupported("a LIMIT or OFFSET that is no number", "limit", "fetch", "offset", hint=hint)
-    return int(inner.name)
 
 
 def _over(plan: Plan, outputs: Mapping[exp.Expression, exp.Expression]) -> Plan:
