@@ -56,6 +56,7 @@ from pg_stepping.frontend.python import (
     per_group,
     reduce,
     transitive_closure,
+    write_png,
 )
 from pg_stepping.lineage import SourceRow, why
 from pg_stepping.online import create_view_online
@@ -152,4 +153,5 @@ __all__ = [
     "transitive_closure",
     "verify",
     "why",
+    "write_png",
 ]

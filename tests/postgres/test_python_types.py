@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 import pg_stepping as st
+from pg_stepping.frontend.python.picture import dot
 
 
 class Color(enum.Enum):
@@ -285,6 +286,8 @@ def test_the_feed_tells_all_changes_in_order(conn: psycopg.Connection[Any]) -> N
     assert st.ZSetPython(told) == cache.zset(store) == st.ZSetPython({st.Pair(6, 2): 1, st.Pair(4, 3): 1})
     assert told.index((st.Pair(2, 1), -1)) > told.index((st.Pair(2, 1), 1))
     assert st.changes(store, cache, since=later[-1].position) == []
+    assert st.explain(conn, "sums", format="dot").startswith("digraph view {")
+    assert "n1 -> n2" in dot(graph)
     conn.execute("TRUNCATE tags")
     assert st.ZSetPython((c.row, c.count) for c in st.changes(store, cache)).empty()
     same[0].insert(Tag(owner=1, name="a"))

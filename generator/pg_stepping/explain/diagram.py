@@ -1,4 +1,4 @@
-"""A view's dataflow as a Mermaid flowchart."""
+"""A view's dataflow as a Mermaid flowchart, or in the language of Graphviz."""
 
 from __future__ import annotations
 
@@ -24,6 +24,31 @@ def mermaid(definition: Definition) -> str:
     last = draw(definition.plan)
     lines.append(f"    {last} --> view([{_label(str(definition.view))}])")
     return "\n".join(lines) + "\n"
+
+
+def dot(definition: Definition) -> str:
+    """The same for Graphviz: stages that keep state have two borders."""
+    lines = ["digraph view {", "    rankdir=LR;", '    node [shape=box, fontname="sans-serif"];']
+    ids: list[str] = []
+
+    def draw(plan: Plan) -> str:
+        inputs = [draw(i) for i in plan.inputs]
+        name = f"n{len(ids)}"
+        ids.append(name)
+        shape = ", shape=cylinder" if not plan.inputs else ", peripheries=2" if plan.stateful else ""
+        lines.append(f"    {name} [label={_dot_label(describe_node(plan))}{shape}];")
+        lines.extend(f"    {i} -> {name};" for i in inputs)
+        return name
+
+    last = draw(definition.plan)
+    lines.append(f"    view [label={_dot_label(str(definition.view))}, shape=oval];")
+    lines.append(f"    {last} -> view;")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _dot_label(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def _label(text: str) -> str:

@@ -41,6 +41,7 @@ from pg_stepping.frontend.python.language import (
     transitive_closure,
 )
 from pg_stepping.frontend.python.memory import StorePython
+from pg_stepping.frontend.python.picture import write_png
 from pg_stepping.frontend.python.store import StorePostgres
 from pg_stepping.frontend.python.types import AwareDatetime
 from pg_stepping.frontend.python.zset import MATCH_ALL, ZSet, ZSetPython
@@ -96,4 +97,5 @@ __all__ = [
     "per_group",
     "reduce",
     "transitive_closure",
+    "write_png",
 ]
