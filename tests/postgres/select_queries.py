@@ -143,6 +143,7 @@ QUERIES = {
         SELECT * FROM (SELECT id, x, row_number() OVER (PARTITION BY x ORDER BY y, id) AS rn FROM a) q WHERE rn <= 2
         SELECT x, rank() OVER (ORDER BY sum(y) DESC NULLS LAST) AS r FROM a GROUP BY x
         SELECT id, sum(x) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS s, ntile(2) OVER (ORDER BY id) AS t, nth_value(x, 2) OVER (PARTITION BY y ORDER BY id) AS nv FROM a
+        SELECT id, sum(y) OVER (PARTITION BY x ORDER BY id ROWS UNBOUNDED PRECEDING) AS s FROM a
         SELECT id, abs(x) AS over, 1 + rank() OVER (PARTITION BY s ORDER BY x) AS r FROM a
     """,
     "rows from functions": """

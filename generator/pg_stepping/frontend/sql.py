@@ -7,6 +7,7 @@ from Postgres as the very same canonical text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -84,6 +85,7 @@ from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
 from pg_stepping.ir.types import fresh, reference
 
 _TRUE = exp.Boolean(this=True)
+_SHORT_FRAME = re.compile(r"\b(ROWS|RANGE|GROUPS) UNBOUNDED PRECEDING")
 _MERGED = ""  # in a scope: the columns that FULL JOIN ... USING makes of two, which no table has
 Side = tuple[exp.Select, Scope]  # of a join: the items in it, to be selected from, and their columns
 
@@ -205,7 +207,10 @@ def _faithful(conn: Connection, described: Described, source: Source) -> exp.Exp
 
 
 def _squeeze(text: str) -> str:
-    return " ".join(text.split()).replace("IS UNKNOWN", "IS NULL").replace("IS NOT UNKNOWN", "IS NOT NULL")
+    one_line = (
+        " ".join(text.split()).replace("IS UNKNOWN", "IS NULL").replace("IS NOT UNKNOWN", "IS NOT NULL")
+    )
+    return _SHORT_FRAME.sub(r"\1 BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW", one_line)
 
 
 def _inline_ctes(ast: exp.Expression, source: Source) -> None:
