@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from pg_stepping.frontend.python import recomputed
@@ -54,7 +55,10 @@ class Source(Operator):
 
     @property
     def row(self) -> Any:
-        return row_of(self.row_type)
+        return _row_of(self.row_type)
+
+
+_row_of = cache(row_of)  # actions ask for it at every call
 
 
 @dataclass(frozen=True, slots=True, eq=False)
