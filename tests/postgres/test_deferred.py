@@ -3,7 +3,7 @@
 import pytest
 from select_queries import CASES as QUERIES
 from test_cases import CASES, NAMES, assert_right, columns, columns_of_query, rows, steps_of, views_of
-from test_select import Writer, session  # noqa: F401 - the fixture
+from test_select import filled, session  # noqa: F401 - the fixture
 from test_select import rows as counted
 
 import pg_stepping
@@ -69,15 +69,8 @@ def _clean(request):
                          ids=[f"{s}: {q}" for s, q in QUERIES])  # fmt: skip
 def test_oracle_all_of_select_is_right_after_every_statement(session, place, section, query):  # noqa: F811
     del section
-    ran, sizes = [], []
-    for seed in range(100):  # of tables in which the query finds something, if there are such
-        session.execute("TRUNCATE a, b, c")
-        writer = Writer(f"{query} {seed}")
-        for table in "abc" * 4:
-            session.execute(writer.insert(table, 4 - seed % 4))
-        sizes.append(sum(counted(session, query).values()))
-        if any(sizes):
-            break
+    writer, sizes = filled(session, query)
+    ran = []
     language = ("plpgsql", "plpython3u")[place % 2]
     pg_stepping.create_view(session, "v", query, language=language, mode="deferred")
     for number in range(STATEMENTS):
