@@ -23,8 +23,8 @@ def filled_beside_writers() -> Iterator[None]:
     """A block in which a view that is created does not wait for the writers of its tables before it is filled."""
     fill = script._fill_and_follow
 
-    def without_lock(*arguments: Any) -> str:
-        return re.sub(r"LOCK TABLE [^;]*;", "", fill(*arguments))
+    def without_lock(*arguments: Any, **named: Any) -> str:
+        return re.sub(r"LOCK TABLE [^;]*;", "", fill(*arguments, **named))
 
     with mock.patch.object(script, "_fill_and_follow", without_lock):
         yield
