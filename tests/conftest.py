@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 import pg_stepping
 from pg_stepping import devserver
+from pg_stepping.frontend.database_functions import DECLARED
 
 LANGUAGES = ("plpython3u", "plpgsql")
 
@@ -27,6 +28,15 @@ def unavailable(reason: str) -> NoReturn:
     if os.environ.get("PG_STEPPING_REQUIRE_SERVER") or os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _declared_functions() -> Iterator[None]:
+    """What a test declares by @st.function is known to no other."""
+    before = dict(DECLARED)
+    yield
+    DECLARED.clear()
+    DECLARED.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -395,7 +395,7 @@ def test_a_role_without_the_language(database):
         session.execute("CREATE ROLE ordinary; ALTER TABLE t OWNER TO ordinary")
         session.execute("GRANT USAGE, CREATE ON SCHEMA stepping, public TO ordinary")
         session.execute("GRANT ALL ON ALL TABLES IN SCHEMA stepping TO ordinary; SET ROLE ordinary")
-        with pytest.raises(errors.InsufficientPrivilege, match="language plpython3u"):
+        with pytest.raises(errors.InsufficientPrivilege, match="may not make functions in plpython3u"):
             pg_stepping.create_view(session, "v", GOOD, language="plpython3u")
         pg_stepping.create_view(session, "v", GOOD)
         assert pg_stepping.verify(session, "v") == []

@@ -46,7 +46,7 @@ def parts(text: str, n: int | None) -> Iterator[Part]:
 
 
 @function
-class product:
+class modular_product:
     @staticmethod
     def zero() -> int:
         return 1
@@ -119,12 +119,12 @@ def test_differential_functions_that_return_rows(posts):
 
 
 def test_differential_folds(posts):
-    st.create_view(posts, "v", "SELECT day, product(n) AS p, count(*) AS c FROM posts GROUP BY day")
+    st.create_view(posts, "v", "SELECT day, modular_product(n) AS p, count(*) AS c FROM posts GROUP BY day")
     rows = changed(posts)
     expected = {}
     for _, _, n, day in rows:
-        state = expected.get(day, product.zero())
-        expected[day] = state if n is None else product.step(state, n)
+        state = expected.get(day, modular_product.zero())
+        expected[day] = state if n is None else modular_product.step(state, n)
     assert dict(posts.execute("SELECT day, p FROM v").fetchall()) == expected
     assert len(expected) == 3
     assert st.verify(posts, "v") == []
@@ -160,7 +160,7 @@ def test_a_function_without_types_is_refused(posts):
 
 
 def test_a_drop_leaves_the_functions_of_others(posts):
-    st.create_view(posts, "v", "SELECT day, product(n) AS p FROM posts GROUP BY day")
+    st.create_view(posts, "v", "SELECT day, modular_product(n) AS p FROM posts GROUP BY day")
     st.create_view(posts, "w", "SELECT id, slug(title) AS s FROM posts")
     st.drop_view(posts, "w")
     posts.execute("INSERT INTO posts VALUES (9, 'x', 11, '2023-01-02')")

@@ -287,7 +287,7 @@ def test_oracle_trap_13_copy(conn: Connection, language: str) -> None:
 
 
 def test_oracle_trap_13_ddl_on_a_source(conn: Connection, language: str) -> None:
-    """What leaves the view's columns as they are is followed; after what does not, a write fails."""
+    """What leaves the view's columns as they are is followed; what does not is refused."""
     make(conn, language, GROUPED)
     conn.commit()
     for ddl in [
@@ -301,19 +301,16 @@ def test_oracle_trap_13_ddl_on_a_source(conn: Connection, language: str) -> None
         conn.execute(ddl)  # type: ignore[arg-type]
         conn.execute("INSERT INTO reads VALUES (1, 1); UPDATE reads SET value = 3 WHERE value = 1")
         right(conn, GROUPED, ddl)
-    for ddl in ["ALTER TABLE reads RENAME COLUMN value TO amount", "ALTER TABLE reads DROP COLUMN meter_id"]:
-        with conn.transaction(force_rollback=True):
-            conn.execute(ddl)  # type: ignore[arg-type]
-            with pytest.raises(errors.UndefinedColumn), conn.transaction():
-                conn.execute("DELETE FROM reads")
     for ddl in [
+        "ALTER TABLE reads RENAME COLUMN value TO amount",
+        "ALTER TABLE reads DROP COLUMN meter_id",
         "ALTER TABLE reads ALTER value TYPE bigint",
         "ALTER TABLE reads ALTER value TYPE integer USING value * 2",
     ]:
-        with pytest.raises(errors.DependentObjectsStillExist, match=r"reads\.value"), conn.transaction():
+        with pytest.raises(errors.DependentObjectsStillExist, match=r"reads"), conn.transaction():
             conn.execute(ddl)  # type: ignore[arg-type]
-    conn.execute("DELETE FROM reads WHERE value = 5")
-    right(conn, GROUPED, "a column that was renamed and dropped, and is back")
+        conn.execute("DELETE FROM reads WHERE value = 5")
+        right(conn, GROUPED, ddl)
 
 
 def test_oracle_trap_13_session_replication_role(conn: Connection, language: str) -> None:
