@@ -11,7 +11,7 @@ import pytest
 
 import pg_stepping as st
 from pg_stepping import function
-from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.errors import InvalidQuery, UnsupportedQuery
 
 
 @function
@@ -183,3 +183,8 @@ def test_a_changed_view_has_the_functions_of_its_new_query(posts):
     posts.execute("INSERT INTO posts VALUES (11, 'Ä', 11, '2023-01-02')")
     assert posts.execute("SELECT c, h FROM g WHERE day = '2023-01-02'").fetchone() == (4, 2)
     assert st.verify(posts, "g") == []
+
+
+def test_a_query_that_is_no_sql_is_refused_as_by_postgres(posts):
+    with pytest.raises(InvalidQuery, match="unterminated quoted string"):
+        st.create_view(posts, "v", "SELECT slug(title), 'open FROM posts")

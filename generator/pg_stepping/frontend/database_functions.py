@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import TokenType
 
 from pg_stepping.errors import UnsupportedServer
@@ -121,10 +122,13 @@ def register(function: Shipped) -> Shipped:
 
 
 def with_declared(query: str) -> str:
-    """The query with the names of declared functions, where they are called, as those that they have."""
+    """The query with the names of declared functions, where they are called, as those that they have there."""
     if not DECLARED:
         return query
-    there = tokens(query)
+    try:
+        there = tokens(query)
+    except TokenError:  # a quote is left open, say: Postgres will tell
+        return query
     parts, end = [], 0
     for before, token, after in zip([None, *there], there, there[1:], strict=False):
         name = token.text if token.token_type == TokenType.IDENTIFIER else token.text.lower()
