@@ -67,6 +67,8 @@ def test_it_applies_reconnects_and_stops(counted, dsn):
 
 def test_two_workers_share_and_one_takes_over(counted, dsn):
     workers = [start(dsn, "--interval", "0.05") for _ in range(2)]
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    wait_until(lambda: counted.execute(others).fetchone()[0] >= 2)
     for _ in range(10):
         counted.execute("INSERT INTO t VALUES (1, 1)")
         time.sleep(0.1)

@@ -122,7 +122,7 @@ def register(function: Shipped) -> Shipped:
 
 
 def with_declared(query: str) -> str:
-    """The query with the names of declared functions, where they are called, as those that they have there."""
+    """The query with the names of declared functions, where they are called, as those that they have."""
     if not DECLARED:
         return query
     try:
