@@ -115,7 +115,7 @@ def test_the_rows_of_a_key_are_computed_by_index(conn: Connection) -> None:
     from pg_stepping.ir import Table
 
     prepared(conn)
-    conn.execute("SET enable_seqscan = off")
+    conn.execute("SET enable_seqscan = off; SET jit = off")
     for kind in ("groups", "bag", "gathered", "ranked"):
         [program] = compile_query(conn, Table("public", "v"), QUERIES[kind]).programs[-1:]
         pg_stepping.create_view(conn, "v", QUERIES[kind])
