@@ -48,7 +48,7 @@ def server() -> Iterator[devserver.Server]:
                 devserver.start(
                     variables=("PG_STEPPING_TEST_DSN", "PG_STEPPING_DSN"),
                     kinds=devserver.KINDS[:2],
-                    settings={"fsync": "off"},
+                    settings={"fsync": "off", "jit": "off"},
                 )
             )
         except devserver.NoServer as reason:

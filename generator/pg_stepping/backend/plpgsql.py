@@ -56,7 +56,7 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     name, tag = function_name(program), dollar_tag("body", body)
     return (
         f"CREATE FUNCTION {name}() RETURNS trigger\n"
-        f"LANGUAGE plpgsql SECURITY DEFINER\n{pinned(program, settings)}AS {tag}\n{body}\n{tag};"
+        f"LANGUAGE plpgsql SECURITY DEFINER\n{pinned(settings)}AS {tag}\n{body}\n{tag};"
     )
 
 

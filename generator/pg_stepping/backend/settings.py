@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pg_stepping.delta import StageProgram
 from pg_stepping.frontend.dialect import quote_text
 
 
@@ -13,14 +12,13 @@ def is_only_change() -> str:
     return f"current_setting('stepping.open') = '+' AND ({waiting} > TG_ARGV[1]::integer) IS NOT FALSE"
 
 
-def pinned(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
+def pinned(settings: tuple[tuple[str, str], ...]) -> str:
     """The SET clauses of a trigger function, a line each.
 
-    JIT is off for joins without an equality: they seem costly, and their plans would be compiled again and
-    again for a row or two.
+    JIT is off: a trigger's plans are mostly for a few rows, whatever they seem to cost, and would be compiled
+    again for each statement.
     """
-    unequal = (("jit", "off"),) if any(not edge.keys for edge in program.tree) else ()
-    values = [f"SET {name} = {quote_text(value)}\n" for name, value in (*unequal, *settings)]
+    values = [f"SET {name} = {quote_text(value)}\n" for name, value in (("jit", "off"), *settings)]
     return "SET search_path = pg_catalog, pg_temp\n" + "".join(values)
 
 

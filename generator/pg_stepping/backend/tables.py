@@ -18,11 +18,13 @@ def state_table(stage: Stage, describe: str) -> str:
         required = f" NOT NULL CHECK ({quote_name(key.name)})" if stage.kind == "total" else ""
         lines.append(f"{quote_name(key.name)} {key.type.sql}{required}")
     default = " DEFAULT '0'" if stage.kind == "total" else ""
-    lines += [
-        f"{c.sql_name} {c.type.name} NOT NULL{default}" if c.required else f"{c.sql_name} {c.type.sql}"
+    values = [
+        (c.type, f"{c.sql_name} " + (f"{c.type.name} NOT NULL{default}" if c.required else c.type.sql))
         for c in stage.state
     ]
-    lines += [f"{result.sql_name} {result.type.sql}" for result in stage.results]
+    values += [(result.type, f"{result.sql_name} {result.type.sql}") for result in stage.results]
+    # numerics last: Postgres finds what stands before the first column of varying width fastest
+    lines += [line for _, line in sorted(values, key=lambda value: value[0].base.startswith("numeric"))]
     if stage.is_bag:
         lines.append(f"CONSTRAINT {unique} PRIMARY KEY ({by})")
     elif stage.is_sorted:

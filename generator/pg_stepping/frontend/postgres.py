@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg import errors as pg
@@ -33,6 +33,7 @@ Connection = psycopg.Connection[Any]
 
 _PROBE = "pg_stepping_probe"
 _CREATE = f"CREATE TEMPORARY VIEW {_PROBE} AS\n"
+_QUALIFIED = "SET LOCAL search_path = pg_catalog"
 _HASH_FAMILY = """
     SELECT t.oid, CASE t.typtype WHEN 'e' THEN t.oid ELSE o.opcfamily END
     FROM pg_type AS t
@@ -204,26 +205,40 @@ def begin(conn: Connection) -> None:
 @contextmanager
 def qualified_names(conn: Connection) -> Iterator[None]:
     """Within this block Postgres prints every name outside pg_catalog with its schema."""
-    before = execute(conn, "SELECT current_setting('search_path')").fetchone()
-    execute(conn, "SELECT set_config('search_path', 'pg_catalog', true)")
+    sql = "SELECT current_setting('search_path'), set_config('search_path', 'pg_catalog', true)"
+    before, _ = cast("tuple[str, str]", execute(conn, sql).fetchone())
     try:
         yield
     finally:
         if conn.info.transaction_status != TransactionStatus.INERROR:
-            execute(conn, "SELECT set_config('search_path', %s, true)", before)
+            execute(conn, "SELECT set_config('search_path', %s, true)", [before])
 
 
-def describe(conn: Connection, query: str, *, user_text: bool = False) -> Described:
-    """Let Postgres read `query`.
+def describe(conn: Connection, query: str, *, qualified: bool = False) -> Described:
+    """Let Postgres read `query`; `qualified`: it names everything outside pg_catalog with its schema.
 
     Raises InvalidQuery with Postgres's own message, and its place in `query`, if it cannot.
     """
+    with _probe(conn, query, qualified=qualified):
+        if not qualified:
+            execute(conn, _QUALIFIED)
+        return _read_probe(conn)
+
+
+def outputs_of(conn: Connection, query: str) -> tuple[Output, ...]:
+    """The columns that Postgres gives the result of a query with qualified names; raises InvalidQuery."""
+    with _probe(conn, query, qualified=True):
+        return tuple(Output(f.name, f.type) for f in _fields(conn, f"pg_temp.{_PROBE}"))
+
+
+@contextmanager
+def _probe(conn: Connection, query: str, *, qualified: bool) -> Iterator[None]:
+    """Within this block the query is a temporary view."""
     try:
         with savepoint(conn, undo=True):
-            execute(conn, "SET LOCAL client_min_messages = warning")
+            run_script(conn, f"SET LOCAL client_min_messages = warning;{_QUALIFIED if qualified else ''}")
             execute(conn, _CREATE + query)
-            with qualified_names(conn):
-                return _read_probe(conn)
+            yield
     except (psycopg.OperationalError, pg.ReadOnlySqlTransaction):
         raise
     except pg.Error as error:
@@ -267,14 +282,15 @@ def _read_probe(conn: Connection) -> Described:
         raise UnsupportedQuery("WITH CHECK OPTION", hint="leave it out; a maintained view is not written")
     return Described(
         text=text.strip().rstrip(";"),
-        outputs=tuple(Output(f.name, f.type) for f in _fields(conn, oid)),
+        outputs=tuple(Output(f.name, f.type) for f in _fields(conn, str(oid))),
         functions=_functions(conn, tree),
         reads_clock="{SQLVALUEFUNCTION" in tree,
         casts_by_text="{COERCEVIAIO" in tree,
     )
 
 
-def _fields(conn: Connection, oid: int) -> tuple[Field, ...]:
+def _fields(conn: Connection, relation: str) -> tuple[Field, ...]:
+    """The columns of a relation, given by its name or its oid."""
     rows = execute(
         conn,
         """SELECT a.attname, format_type(a.atttypid, a.atttypmod),
@@ -287,9 +303,9 @@ def _fields(conn: Connection, oid: int) -> tuple[Field, ...]:
            JOIN pg_type AS t ON t.oid = a.atttypid
            LEFT JOIN pg_collation AS c ON c.oid = a.attcollation
            LEFT JOIN pg_namespace AS n ON n.oid = c.collnamespace
-           WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+           WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
            ORDER BY a.attnum""",
-        [oid],
+        [relation],
     )
     return tuple(Field(n, Type(t, base, collation), nn) for n, t, base, collation, nn in rows)
 
@@ -397,7 +413,7 @@ def relation(conn: Connection, table: Table) -> Relation:
         assert family is not None
         root, has_parts, unfit = family
         has_parts = has_parts or kind == "p"
-        fields = _fields(conn, oid)
+        fields = _fields(conn, str(oid))
         indexes = execute(
             conn,
             """SELECT i.indexrelid::regclass::text, i.indisunique AND i.indimmediate,
@@ -443,10 +459,9 @@ def _typed_nulls(columns: Sequence[Column]) -> str:
 
 def typed(conn: Connection, columns: Sequence[Column], expressions: Sequence[Expression]) -> list[Type]:
     """The types of expressions over some columns."""
-    with qualified_names(conn):
-        outputs = [f"{to_sql(e)} AS c{i}" for i, e in enumerate(expressions)]
-        from_ = f" FROM {_typed_nulls(columns)}" if columns else ""
-        return [o.type for o in describe(conn, f"SELECT {', '.join(outputs)}{from_}").outputs]
+    outputs = [f"{to_sql(e)} AS c{i}" for i, e in enumerate(expressions)]
+    from_ = f" FROM {_typed_nulls(columns)}" if columns else ""
+    return [o.type for o in outputs_of(conn, f"SELECT {', '.join(outputs)}{from_}")]
 
 
 def rows_of(
@@ -455,8 +470,7 @@ def rows_of(
     """The columns of an item of FROM that may read these columns."""
     name = quote_name(alias)
     before = f"{_typed_nulls(columns)}, " if columns else ""
-    with qualified_names(conn):
-        return describe(conn, f"SELECT {name}.* FROM {before}LATERAL {source} AS {name}{header}").outputs
+    return outputs_of(conn, f"SELECT {name}.* FROM {before}LATERAL {source} AS {name}{header}")
 
 
 def hashable(

@@ -30,6 +30,7 @@ from pg_stepping.frontend.postgres import (
     implicit_schema,
     is_maintained,
     ordinary_view,
+    outputs_of,
     qualified_names,
     relation,
     rows_of,
@@ -174,8 +175,7 @@ class _Expansion:
             elif definition is not None:
                 self.views[view] = definition
             if definition is not None:
-                with qualified_names(self.conn):
-                    inner = describe(self.conn, definition)
+                inner = describe(self.conn, definition, qualified=True)
                 _replace_by(item, self.tree(inner, source.within(view.schema, view.name)))
         return ast
 
@@ -193,8 +193,8 @@ def _faithful(conn: Connection, described: Described, source: Source) -> exp.Exp
     """The canonical text as a tree, proved to mean what the text means."""
     try:
         ast = parse(described.text)
-        with qualified_names(conn):
-            before, again = describe(conn, described.text), describe(conn, to_sql(ast))
+        before = describe(conn, described.text, qualified=True)
+        again = describe(conn, to_sql(ast), qualified=True)
         same = _squeeze(again.text) == _squeeze(before.text) and again.functions == described.functions
     except (SqlglotError, SteppingError):
         same = False
@@ -444,8 +444,7 @@ class _Reader:
         aliases = [alias for alias, fields in scope.items() if name in fields]
         if len(aliases) == 1:
             return reference(aliases[0], name)
-        with qualified_names(self.conn):
-            read = describe(self.conn, to_sql(items.select(exp.column(name, quoted=True))))
+        read = describe(self.conn, to_sql(items.select(exp.column(name, quoted=True))), qualified=True)
         return unaliased(parse(read.text).expressions[0])
 
     def _item(self, item: exp.Expression) -> tuple[Plan, Scope]:
@@ -576,8 +575,7 @@ class _Reader:
             plain = ast.copy()
             for key in ("order", "limit", "offset"):
                 plain.set(key, None)
-            with qualified_names(self.conn):
-                types = [o.type for o in describe(self.conn, to_sql(plain)).outputs]
+            types = [o.type for o in outputs_of(self.conn, to_sql(plain))]
         distinct = bool(ast.args.get("distinct"))
         sides = [_aligned(p, left, types) for p in (left, right)]
         relation = fresh("combined", self._names)
@@ -644,8 +642,7 @@ class _Reader:
         kept = with_unique_names(select)
         outputs: tuple[Output, ...] | None = None
         if not self._outer and not self._found_so_far:
-            with qualified_names(self.conn):
-                outputs = describe(self.conn, to_sql(kept)).outputs
+            outputs = outputs_of(self.conn, to_sql(kept))
         plan, scope = self._from(select)
         if any(isinstance(e, exp.Star) for e in kept.expressions):  # of a subquery that was made here
             columns = [exp.column(n, table=a, quoted=True) for a, fields in scope.items() for n in fields]
