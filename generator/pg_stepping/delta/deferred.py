@@ -21,8 +21,9 @@ from sqlglot import exp
 
 from pg_stepping.delta.change import Change, change_of
 from pg_stepping.delta.partition import INDENT, Anew
-from pg_stepping.delta.program import STATE, Shape, afresh, source_key, stored_names
+from pg_stepping.delta.program import Shape, source_key, stored_names
 from pg_stepping.delta.recursion import Recursion
+from pg_stepping.delta.refresh import STATE, afresh
 from pg_stepping.delta.stages import SCHEMA, Published, Stage, flat
 from pg_stepping.delta.terms import Changed, quote_table, terms
 from pg_stepping.frontend.dialect import quote_name, to_sql

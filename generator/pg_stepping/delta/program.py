@@ -20,17 +20,17 @@ from pg_stepping.delta.change import Change, change_of
 from pg_stepping.delta.locks import Edge, Lock, locks, partition_lock
 from pg_stepping.delta.partition import Anew, gather_bag, refilling
 from pg_stepping.delta.recursion import Recursion
+from pg_stepping.delta.refresh import STATE, refresh
 from pg_stepping.delta.stages import SCHEMA, Stage
-from pg_stepping.delta.state import Stored, operand
+from pg_stepping.delta.state import Stored
 from pg_stepping.delta.terms import Changed, Term, grown, named, quote_table, terms, whole
-from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
+from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Column, Scan, Table
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import substitute
 from pg_stepping.ir.types import fresh, reference
 
 INDENT = "    "
-STATE = "state"  # the alias of the state table wherever it is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
         + (f", {' OR '.join(stale)} AS stale" if stale else ""),
         outcome=_outcome(is_total, bool(stale)),
         remove=None if is_total else f"DELETE FROM {state} WHERE ctid = ANY ($1)",
-        refresh=_refresh(stage) if stale else None,
+        refresh=refresh(stage) if stale else None,
         fill=shape.fill(),
         empty=_empty(stage, shape),
     )
@@ -364,41 +364,6 @@ def _outcome(is_total: bool, stale: bool) -> str:
         kept = "stale" if is_total else "stale AND n > 0"
         parts.append(f"array_agg(ctid) FILTER (WHERE {kept}) AS stale")
     return f"SELECT {', '.join(parts)}\nFROM changed"
-
-
-def _refresh(stage: Stage) -> str:
-    """Compute the sums of some groups afresh: the query restricted to their keys.
-
-    A snapshot of REPEATABLE READ may see rows that are gone, of a group that was deleted since and has come
-    again: then it counts more rows than the state.
-    """
-    columns = [c for c in stage.state if c.stale != "never"]
-    body, n = afresh(stage, STATE), stage.count.sql_name
-    now = {c.name: reference("afresh" if c in columns else STATE, c.name) for c in stage.state}
-    targets = ", ".join([*(c.sql_name for c in columns), *(r.sql_name for r in stage.results)])
-    values = ", ".join([*(to_sql(now[c.name]) for c in columns), *(r.over(now) for r in stage.results)])
-    return (
-        f"UPDATE {quote_table(stage.table)} AS {STATE}\nSET ({targets}) = (\n{INDENT}SELECT {values}\n"
-        f"{INDENT}FROM (\n{indent(body, INDENT * 2)}\n{INDENT}) AS afresh\n"
-        f"{INDENT}WHERE afresh.{n} = {STATE}.{n} OR stepping.refuse_count({quote_text(stage.name)})\n)\n"
-        f"WHERE {STATE}.ctid = ANY ($1)"
-    )
-
-
-def afresh(stage: Stage, relation: str, *conditions: str) -> str:
-    """The count and those sums that can be stale, of the group whose keys `relation` has."""
-    lines = list(whole(stage.core))
-    where = [*conditions]
-    where += [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
-    if stage.kind == "groups":
-        for k in stage.keys:
-            mine, stored = operand(k.expression), f"{relation}.{quote_name(k.name)}"
-            where.append(f"({mine} = {stored} OR ({mine} IS NULL AND {stored} IS NULL))")
-    if where:
-        lines.append("WHERE " + "\n    AND ".join(where))
-    columns = (stage.count, *(c for c in stage.state if c.stale != "never"))
-    sums = ", ".join(f"{c.total()} AS {c.sql_name}" for c in columns)
-    return f"SELECT {sums}\n" + "\n".join(lines)
 
 
 def _empty(stage: Stage, shape: Shape) -> tuple[str, ...]:

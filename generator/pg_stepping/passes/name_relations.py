@@ -28,6 +28,7 @@ from pg_stepping.ir.types import fresh, reference
 
 # What the statements of a delta program call their own relations.
 RESERVED = (
+    "afresh",
     "change",
     "changed",
     "delta",
@@ -45,6 +46,7 @@ RESERVED = (
     "seed",
     "state",
     "term",
+    "touched",
     "united",
 )
 
