@@ -5,6 +5,8 @@ Each shipped function has those of these functions in it that it needs.
 """
 
 import datetime as _datetime
+import decimal as _decimal
+import json as _json
 import re as _re
 import uuid as _uuid
 from typing import Any
@@ -25,8 +27,12 @@ def _datetime_in(text: Any) -> Any:
 
 
 def _instant_in(text: Any) -> Any:
-    moment = _datetime.datetime.fromisoformat(_fraction(text.removesuffix("+00")))
-    return moment.replace(tzinfo=_datetime.UTC)
+    """As Postgres prints it, or in ISO 8601 with any offset."""
+    [(local, sign, offset)] = _re.findall(r"^(.*\d\d:\d\d[\d:.]*)([+-]?)([\d:]*)$", text)
+    hours, minutes, seconds = (int(n) for n in f"{offset or 0}:0:0".split(":")[:3])
+    away = _datetime.timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    moment = _datetime.datetime.fromisoformat(_fraction(local)) - (-away if sign == "-" else away)
+    return moment.replace(tzinfo=_datetime.timezone(_datetime.timedelta(0)))
 
 
 def _time_in(text: Any) -> Any:
@@ -34,14 +40,15 @@ def _time_in(text: Any) -> Any:
 
 
 def _timedelta_in(text: Any) -> Any:
-    """As psycopg reads an interval: a month is 30 days, a year 365."""
+    """As psycopg reads an interval (a month is 30 days, a year 365), and as JSON has it."""
     days = sum(
         int(number) * {"year": 365, "mon": 30, "day": 1}[unit]
         for number, unit in _re.findall(r"([+-]?\d+) (year|mon|day)s?", text)
     )
     clock = _re.search(r"([+-]?)(\d+):(\d\d):(\d\d)(?:\.(\d+))?", text)
     if clock is None:
-        return _datetime.timedelta(days=days)
+        [microseconds] = _re.findall(r"([+-]?\d+) microseconds", text) or ["0"]
+        return _datetime.timedelta(days=days, microseconds=int(microseconds))
     hours, minutes, seconds = (int(n) for n in clock.group(2, 3, 4))
     spent = _datetime.timedelta(
         hours=hours, minutes=minutes, seconds=seconds, microseconds=int((clock[5] or "0").ljust(6, "0"))
@@ -51,6 +58,23 @@ def _timedelta_in(text: Any) -> Any:
 
 def _uuid_in(text: Any) -> Any:
     return _uuid.UUID(text)
+
+
+def _decimal_in(text: Any) -> Any:
+    return _decimal.Decimal(text)
+
+
+def _number_out(value: Any) -> Any:
+    """A float as JSON has it: what is not finite is text."""
+    number = float(value)
+    return (
+        number if number - number == 0 else {"inf": "Infinity", "-inf": "-Infinity"}.get(repr(number), "NaN")
+    )
+
+
+def _canonical(value: Any) -> Any:
+    """JSON text by which sets are sorted."""
+    return _json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _checked(value: Any, types: Any, but: Any, what: Any) -> Any:

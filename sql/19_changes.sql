@@ -1,30 +1,45 @@
 -- What changes in a maintained view, told to whoever asks: to one statement's writer, or in a feed.
 
--- Appends the rows that went from a view and that came to a setting, as JSON objects, each followed by a comma.
--- Its arguments: the setting, and the view's SELECT over old_rows and over new_rows.
-CREATE OR REPLACE FUNCTION stepping.capture_changes() RETURNS trigger
+-- Appends what went from a view and what came to a setting, each row an array in JSON, followed by a comma. Its arguments:
+-- the setting, and a SELECT that makes this text of old_rows, and one of new_rows.
+CREATE OR REPLACE FUNCTION stepping.gather_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 SET bytea_output = 'hex'
-SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres'
+SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET timezone = 'UTC'
 AS $body$
 DECLARE
     gone text;
     came text;
 BEGIN
     IF TG_OP <> 'INSERT' THEN
-        EXECUTE concat(
-            'SELECT string_agg(concat(json_build_object(''row'', row_to_json(v), ''count'', -1)::text, '',''), '''')',
-            ' FROM (', TG_ARGV[1], ') AS v'
-        ) INTO gone;
+        EXECUTE TG_ARGV[1] INTO gone;
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        EXECUTE concat(
-            'SELECT string_agg(concat(json_build_object(''row'', row_to_json(v), ''count'', 1)::text, '',''), '''')',
-            ' FROM (', TG_ARGV[2], ') AS v'
-        ) INTO came;
+        EXECUTE TG_ARGV[2] INTO came;
     END IF;
     PERFORM set_config(TG_ARGV[0], concat(current_setting(TG_ARGV[0]), gone, came), true);
     RETURN NULL;
+END
+$body$;
+
+-- Runs a statement of the caller's, and returns what the settings gather meanwhile. The statement reads its parameters,
+-- each a text, as $1[1], $1[2] ...
+CREATE OR REPLACE FUNCTION stepping.gathered(settings text[], statement text, given text[]) RETURNS text[]
+LANGUAGE plpgsql
+AS $body$
+DECLARE
+    setting text;
+    found text[];
+BEGIN
+    FOREACH setting IN ARRAY settings LOOP
+        PERFORM pg_catalog.set_config(setting, '[', true);
+    END LOOP;
+    EXECUTE statement USING given;
+    FOREACH setting IN ARRAY settings LOOP
+        found := pg_catalog.array_append(found, pg_catalog.current_setting(setting));
+        PERFORM pg_catalog.set_config(setting, '', true);
+    END LOOP;
+    RETURN found;
 END
 $body$;
 

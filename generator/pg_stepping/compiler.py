@@ -60,7 +60,7 @@ def compile_query(
     begin(conn)
     _check_schema(conn, view.schema)
     chosen = choose_language(conn, language)
-    query = with_declared(query)
+    query = with_declared(conn, query)
     with there_meanwhile(conn, query, _catalog(conn)) as functions:
         compiled = _compiled(conn, view, query, chosen, strict, state or object_name(view))
     indexes = _checked_indexes(indexes, [o.name for o in compiled.query.outputs])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 
 import pytest
 
@@ -130,6 +132,217 @@ def test_differential_folds(posts):
     assert st.verify(posts, "v") == []
     st.drop_view(posts, "v")
     assert posts.execute("SELECT FROM pg_proc WHERE proname ~ 'product_'").fetchall() == []
+
+
+@function
+class weighted:
+    @staticmethod
+    def zero() -> int:
+        return 0
+
+    @staticmethod
+    def step(state: int, value: int, weight: int | None) -> int:
+        return state + value * (weight or 7)
+
+    @staticmethod
+    def inverse(state: int, value: int, weight: int | None) -> int:
+        return state - value * (weight or 7)
+
+
+@function
+class commonest:
+    @staticmethod
+    def zero() -> dict[str, int]:
+        return {}
+
+    @staticmethod
+    def step(state: dict[str, int], label: str, times: int) -> dict[str, int]:
+        return {**state, label: state.get(label, 0) + times}
+
+    @staticmethod
+    def inverse(state: dict[str, int], label: str, times: int) -> dict[str, int]:
+        left = state[label] - times
+        return {**{k: n for k, n in state.items() if k != label}, **({label: left} if left else {})}
+
+    @staticmethod
+    def finish(state: dict[str, int]) -> str | None:
+        return max(state, key=lambda label: (state[label], label), default=None)
+
+
+@function
+class joined:
+    @staticmethod
+    def zero() -> str:
+        return ""
+
+    @staticmethod
+    def step(state: str, value: int, share: float) -> str:
+        return f"{state};{value}:{share}"
+
+
+@function
+class drifting:
+    @staticmethod
+    def zero() -> float:
+        return 0.0
+
+    @staticmethod
+    def step(state: float, share: float) -> float:
+        return state + share
+
+    @staticmethod
+    def inverse(state: float, share: float) -> float:
+        return state - share
+
+
+FOLDS = [(weighted, (0, 1)), (commonest, (2, 0)), (joined, (0, 3)), (drifting, (3,))]
+
+
+def folded(rows, fold, places):
+    given = sorted((tuple(r[p] for p in places) for r in rows), key=lambda r: [(v is None, v) for v in r])
+    state = fold.zero()
+    for row in given:
+        if not any(v is None for v, place in zip(row, places, strict=True) if place != 1):
+            state = fold.step(state, *row)
+    return fold.finish(state) if hasattr(fold, "finish") else state
+
+
+@pytest.mark.parametrize("triggers", ["plpython3u", "plpgsql"])
+def test_oracle_folds_of_several_arguments_with_and_without_an_inverse(posts, triggers):
+    rng = random.Random(triggers)
+    posts.execute("CREATE TABLE r (k bigint, v bigint, w bigint, s text, x float8)")
+    posts.execute("CREATE TABLE groups (k bigint, name text)")
+    posts.execute("INSERT INTO groups VALUES (1, 'a'), (2, 'b'), (2, 'b'), (3, 'a')")
+    query = """SELECT g.name, weighted(r.v, r.w) AS a, commonest(r.s, r.v) FILTER (WHERE r.v > 1) AS b,
+                      joined(r.v, r.x) AS c, drifting(r.x) AS d, count(*) AS n
+               FROM r JOIN groups AS g USING (k) GROUP BY g.name"""
+    st.create_view(posts, "v", query, language=triggers)
+    told = "SELECT name, weighted(v, w) AS a, commonest(s, v) AS b FROM r JOIN groups USING (k) GROUP BY name"
+    st.create_view(posts, "kept", told, language=triggers)
+    st.create_view(posts, "later", told, language=triggers, mode="deferred")
+    assert "kept by delta" in st.explain(posts, "kept")
+    assert "merge_commonest" in st.generate(posts, "other", told, language=triggers).up
+    assert "merge_drifting" not in st.generate(posts, "other", query, language=triggers).up
+    one = "(1 + random() * 3)::int, (1 + random() * 3)::int, nullif((random() * 3)::int, 0)"
+    insert = f"INSERT INTO r SELECT {one}, chr(97 + (random() * 2)::int), (random() * 9)::int / 10.0"
+    seen = 0
+    posts.execute("SELECT setseed(0.5)")
+    posts.execute(f"{insert} FROM generate_series(1, 9)")
+    for _ in range(8):
+        posts.execute(
+            rng.choice(
+                [
+                    f"{insert} FROM generate_series(1, 6)",
+                    insert,
+                    "UPDATE r SET v = v + 1, k = 1 + k % 3 WHERE random() < 0.4",
+                    "DELETE FROM r WHERE random() < 0.4",
+                    "UPDATE groups SET name = CASE name WHEN 'a' THEN 'b' ELSE 'a' END WHERE k = 1",
+                    "INSERT INTO r (k) VALUES (1)",
+                ]
+            )
+        )
+        rows = posts.execute("SELECT name, v, w, s, x FROM r JOIN groups USING (k)").fetchall()
+        mine = {name: [r[1:] for r in rows if r[0] == name] for name in {r[0] for r in rows}}
+        expected = {
+            name: tuple(folded(of, f, p) for f, p in FOLDS if f is not commonest) for name, of in mine.items()
+        }
+        assert {n: (a, c, d) for n, a, _, c, d, _ in posts.execute("SELECT * FROM v")} == expected
+        common = {name: folded(of, commonest, (2, 0)) for name, of in mine.items()}
+        assert {n: b for n, _, b in posts.execute("SELECT * FROM kept")} == common
+        assert {n: b for n, _, b in posts.execute("SELECT * FROM later")} == common
+        st.apply(posts, "later")
+        seen += len(expected)
+        assert st.verify(posts, "v") == st.verify(posts, "kept") == []
+    assert seen > 10
+    posts.execute("DELETE FROM r")
+    assert posts.execute("SELECT FROM v").fetchall() == []
+    for view in ("v", "kept", "later"):
+        st.drop_view(posts, view)
+    assert (
+        posts.execute("SELECT FROM pg_proc WHERE proname ~ '(weighted|commonest|joined)_'").fetchall() == []
+    )
+
+
+def test_a_fold_over_no_rows_is_what_it_begins_with(posts):
+    posts.execute("CREATE TABLE r (id bigint, v bigint, w bigint)")
+    query = """SELECT p.id, (SELECT weighted(r.v, r.w) FROM r WHERE r.id = p.id) AS a,
+                      (SELECT modular_product(r.v) FROM r WHERE r.id = p.id) AS b FROM posts AS p"""
+    st.create_view(posts, "v", query)
+    st.create_view(posts, "total", "SELECT weighted(v, w) AS a, modular_product(v) AS b FROM r")
+    posts.execute("INSERT INTO r VALUES (1, 2, 3)")
+    assert posts.execute("SELECT * FROM v ORDER BY id").fetchall() == [(1, 6, 2), (2, 0, 1), (3, 0, 1)]
+    posts.execute("DELETE FROM r")
+    assert posts.execute("SELECT * FROM total").fetchall() == [(0, 1)]
+    assert st.verify(posts, "v") == st.verify(posts, "total") == []
+
+
+class Line(st.Data):
+    label: str
+    day: date | None
+    price: Decimal
+
+
+@function
+def squares(numbers: list[int | None]) -> int:
+    return sum(n * n for n in numbers if n is not None)
+
+
+@function
+def bumped(counts: dict[str, int]) -> dict[str, int]:
+    return {key: n + 1 for key, n in counts.items()}
+
+
+@function
+def dearest(lines: list[Line]) -> Iterator[Line]:
+    yield from sorted(lines, key=lambda line: line.price)[-1:]
+
+
+@function
+def labels(lines: list[Line], extra: frozenset[str] | None) -> frozenset[str] | None:
+    return frozenset(line.label for line in lines) | (extra or frozenset())
+
+
+def test_differential_functions_of_collections(posts):
+    posts.execute("CREATE TABLE c (id bigint, numbers bigint[], counts jsonb, lines jsonb, extra text[])")
+    st.create_view(posts, "v", "SELECT id, squares(numbers) AS s, bumped(counts) AS b FROM c")
+    st.create_view(posts, "u", "SELECT c.id, l.* FROM c CROSS JOIN LATERAL dearest(c.lines) AS l")
+    st.create_view(posts, "w", "SELECT id, labels(lines, extra) AS l FROM c")
+    posts.execute(
+        """INSERT INTO c VALUES
+           (1, '{3,NULL,-2}', '{"ä": 1, "b": 5}',
+            '[{"label": "x", "day": null, "price": "1.50"}, {"label": "y", "day": "2024-02-29", "price": "1.5"}]',
+            '{z}'), (2, NULL, NULL, NULL, NULL), (3, '{}', '{}', '[]', NULL)"""
+    )
+    assert posts.execute("SELECT * FROM v ORDER BY id").fetchall() == [
+        (1, 13, {"ä": 2, "b": 6}), (2, None, None), (3, 0, {}),
+    ]  # fmt: skip
+    assert posts.execute("SELECT * FROM u").fetchall() == [(1, "y", date(2024, 2, 29), Decimal("1.5"))]
+    posts.execute("UPDATE c SET extra = '{q}' WHERE id = 3")
+    assert posts.execute("SELECT l FROM w ORDER BY id").fetchall() == [(["x", "y", "z"],), (None,), (["q"],)]
+    for view in ("v", "u", "w"):
+        assert st.verify(posts, view) == []
+
+
+def test_a_name_is_the_callers_own_or_the_databases(posts):
+    def declaring():
+        @function
+        def upper(text: str) -> str:
+            return "mine"
+
+        @function
+        def slug(title: str) -> str:
+            return "another"
+
+        return upper
+
+    upper = declaring()
+    with pytest.raises(UnsupportedQuery, match="which is a function of the database and one"):
+        st.create_view(posts, "v", "SELECT id, upper(title) AS u FROM posts")
+    st.create_view(posts, "v", "SELECT id, pg_catalog.upper(title) AS u, slug(title) AS s FROM posts")
+    assert posts.execute("SELECT u, s FROM v WHERE id = 3").fetchall() == [("X Y", "x-y")]
+    del upper
+    st.create_view(posts, "u", "SELECT id, upper(title) AS u FROM posts")
+    assert posts.execute("SELECT u FROM u WHERE id = 3").fetchall() == [("X Y",)]
 
 
 def test_the_script_and_the_fingerprint_have_the_function(posts):

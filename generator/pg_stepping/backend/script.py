@@ -191,7 +191,7 @@ def all_settings(definition: Definition) -> tuple[tuple[str, str], ...]:
     by_text = any(not k.type.base.startswith(_PLAIN_TEXT) for s in stages if s.is_bag for k in s.keys)
     if by_text:
         pinned = {**dict(_FIXED_TEXT), **pinned}
-    if by_text or any("::text::numeric" in c.total() for s in stages for c in s.state):
+    if by_text or any(c.kind == "fold" or "::text::numeric" in c.total() for s in stages for c in s.state):
         pinned["extra_float_digits"] = "1"
     return tuple(pinned.items())
 

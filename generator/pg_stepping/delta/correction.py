@@ -105,8 +105,8 @@ def _match(names: list[str], a: str, b: str) -> str:
 
 
 def _differ(stage: Stage, a: str, b: str) -> str:
-    """What a change took last is no part of what a row says."""
-    scratch = {c.sql_name for c in stage.state if c.kind == "removed"}
+    """What a change took last, and how a fold's state is put, is no part of what a row says."""
+    scratch = {c.sql_name for c in stage.state if c.kind in ("removed", "fold")}
     tests = []
     for name, type_ in _columns(stage):
         by_text = type_.base in NO_EQUALITY | NO_ORDER or type_.base.startswith("interval")

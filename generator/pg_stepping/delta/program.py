@@ -264,21 +264,20 @@ class Shape:
 
     def fill(self) -> str:
         """The state of the tables as they are."""
-        head, tail = self.added
+        head, tail = self._added({c.name: c.filled() for c in self.stage.state})
         return head + "\n".join(whole(self.stage.core)) + tail
 
     @property
     def insert(self) -> tuple[str, str]:
         """What is around the joined rows of `inserted`: they are added to the state."""
-        head, tail = self.added
+        head, tail = self._added({c.name: c.total() for c in self.stage.state})
         if not self.stage.is_sorted:  # by their texts, which only a query around this one can read
             into = _into(self.stage)
             head, tail = f"{into}\nSELECT *\nFROM (\n{head.removeprefix(into)}", f"{tail}\n) AS added"
         some = "\nHAVING count(*) > 0" if self.stage.kind == "total" else ""
         return head, f"{tail}{some}\n{_in_order(self.stage)}\n{_on_conflict(self.stage)}"
 
-    @property
-    def added(self) -> tuple[str, str]:
+    def _added(self, totals: Mapping[str, str]) -> tuple[str, str]:
         """What is around joined rows of weight 1 to make rows of the state of them."""
         stage = self.stage
         if stage.kind == "rows":
@@ -288,7 +287,7 @@ class Shape:
             return f"{_into(stage)}\nSELECT {columns}\nFROM (\n{rows}\n", f"{tail}\n) AS added"
         by = ", ".join(str(i + 1) for i in range(len(stage.keys)))
         group = "" if stage.kind == "total" else f"\nGROUP BY {by}"
-        return self._select({c.name: c.total() for c in stage.state}), group
+        return self._select(totals), group
 
     @property
     def alone(self) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from pg_stepping.frontend.dialect import cast_to, operated, quote_name, to_sql
 from pg_stepping.ir import Aggregate, Call, Column, Type
+from pg_stepping.ir.folds import NOTHING, Fold
 from pg_stepping.ir.nodes import EXTREMES, Expression
 from pg_stepping.ir.statistics import STATISTICS, statistic
 from pg_stepping.ir.types import fresh, reference
@@ -42,9 +43,9 @@ class StateColumn(Stored):
     """One stored value of a group.
 
     `kind` is `rows` (the group's row count), `count` (of rows whose argument is not NULL), `sum`, `parity`
-    (bit_xor: what comes twice is gone), `extreme` (by `function`) or `removed`: the extreme of the rows that
-    the last change took from the group. Where it reaches the group's own extreme (of the column `beside`),
-    that is computed afresh.
+    (bit_xor: what comes twice is gone), `fold` (by its functions), `extreme` (by `function`) or `removed`:
+    the extreme of the rows that the last change took from the group. Where it reaches the group's own extreme
+    (of the column `beside`), that is computed afresh.
     `cast` brings the argument of a sum to a type in which sums are exact and negation cannot overflow;
     `stale` tells when a sum that something was taken from must be computed afresh: `never`, when it is
     not a finite number (`infinite`), or also when it has trailing zeros that its rows may not have (`scale`).
@@ -57,6 +58,7 @@ class StateColumn(Stored):
     stale: str = "never"
     function: str = ""
     beside: str = ""
+    fold: Fold | None = None
 
     @property
     def required(self) -> bool:
@@ -76,13 +78,23 @@ class StateColumn(Stored):
             return f"count({to_sql(self.argument)}){self._filter()}"
         if self.kind == "parity":
             return f"coalesce(bit_xor({to_sql(self.argument)}){self._filter()}, 0)"
+        if self.fold is not None:
+            return _changes(f"jsonb_agg(jsonb_build_array({to_sql(self.argument)}, 1)){self._filter()}")
         return f"coalesce(sum({self._value}){self._filter()}, {self.zero})"
+
+    def filled(self) -> str:
+        """The same as it is stored first."""
+        if self.fold is None:
+            return self.total()
+        return to_sql(self.fold.merged(exp.Var(this=NOTHING), exp.Var(this=self.total())))
 
     def of_one(self) -> str:
         """The same of a single row, without an aggregate."""
         if self.argument is None or self.kind in ("rows", "removed"):
             return "1" if self.kind == "rows" else self.total()
         value = self._value if self.kind == "sum" else to_sql(self.argument)
+        if self.kind == "fold":
+            value = _changes(f"jsonb_build_array(jsonb_build_array({value}, 1))")
         if self.condition is not None:
             value = f"CASE WHEN {to_sql(self.condition)} THEN {value} END"
         if self.kind == "count":
@@ -106,6 +118,9 @@ class StateColumn(Stored):
         if self.kind == "parity":
             conditions.insert(0, f"mod({weight}, 2) <> 0")
             return f"coalesce(bit_xor({value}) FILTER (WHERE {' AND '.join(conditions)}), 0)"
+        if self.kind == "fold":
+            test = f" FILTER (WHERE {conditions[0]})" if conditions else ""
+            return _changes(f"jsonb_agg(jsonb_build_array({value}, {weight})){test}")
         exact = value + self.cast
         product = f"{weight} * {exact}"
         if self.type.base == "interval":  # multiplying an interval rounds; changing its sign does not
@@ -121,6 +136,8 @@ class StateColumn(Stored):
             return f"interval_send({self.sql_name}) <> interval_send('0'::interval)"
         if self.type.base == "money":
             return f"{self.sql_name} <> 0::money"
+        if self.kind == "fold":
+            return f"{self.sql_name} <> {_changes('NULL::jsonb')}"
         test = f"{self.sql_name} <> 0"
         return f"{test} OR scale({self.sql_name}) > 0" if self.stale == "scale" else test
 
@@ -128,6 +145,8 @@ class StateColumn(Stored):
         """The stored value after a delta."""
         if self.kind == "parity":
             return operated(old, "#", new)
+        if self.fold is not None:
+            return self.fold.merged(old, new)
         if self.kind != "extreme":
             return exp.Add(this=old, expression=new)
         function = EXTREMES[self.function]
@@ -166,7 +185,14 @@ class StateColumn(Stored):
     @property
     def zero(self) -> str:
         """The sum of nothing."""
+        if self.kind == "fold":
+            return NOTHING
         return {"interval": "'0'::interval", "money": "0::money"}.get(self.type.base, "0")
+
+
+def _changes(rows: str) -> str:
+    """The change of a fold's state by rows, each [arguments, weight]."""
+    return f"jsonb_build_object('changes', coalesce({rows}, '[]'::jsonb))"
 
 
 def operand(expression: Expression) -> str:
@@ -280,8 +306,8 @@ def state_of(aggregate: Aggregate, relation: str) -> State:
 
     def add(column: StateColumn) -> exp.Column:
         for there in columns:
-            if (there.kind, there.argument, there.condition, there.cast) == (
-                column.kind, column.argument, column.condition, column.cast,
+            if (there.kind, there.argument, there.condition, there.cast, there.fold) == (
+                column.kind, column.argument, column.condition, column.cast, column.fold,
             ):  # fmt: skip
                 return _bare(there.name)
         taken.add(column.name)
@@ -298,6 +324,12 @@ def state_of(aggregate: Aggregate, relation: str) -> State:
             )  # fmt: skip
             name = fresh(f"{call.name}_removed", taken)
             columns += [extreme, replace(extreme, name=name, kind="removed", beside=call.name)]
+            results[call.name] = reference(relation, call.name)
+            continue
+        if call.fold is not None:
+            name = fresh(f"state_{call.name}", set(taken))
+            state = StateColumn(name, Type.of("jsonb"), "fold", call.argument, call.condition, fold=call.fold)
+            stored.append(ResultColumn(call.name, call.type, call.fold.finished(add(state))))
             results[call.name] = reference(relation, call.name)
             continue
         label = _label(call.argument)

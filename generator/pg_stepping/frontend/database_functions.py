@@ -7,16 +7,19 @@ whose function changes is another view.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlglot.errors import TokenError
 from sqlglot.tokenizer_core import TokenType
 
-from pg_stepping.errors import UnsupportedServer
+from pg_stepping.errors import UnsupportedQuery, UnsupportedServer
 from pg_stepping.frontend.dialect import is_placeholder, quote_lines, quote_name, quote_text, tokens
 from pg_stepping.frontend.postgres import Connection, execute, run_script, savepoint
+from pg_stepping.ir.folds import Fold
 
 _CALL = re.compile(r'\bstepping\s*\.\s*"?([A-Za-z_][A-Za-z0-9_]*)"?')
 
@@ -27,8 +30,8 @@ class Shipped:
 
     `arguments` are names and SQL types; `returns` is what stands after RETURNS; `says` tells what it is of
     and why it is Python; `requires` are packages that the server's Python must have; `after` is SQL that
-    follows, for what is more than one function, and `called` the name that queries call then. In `sql` the
-    body is one expression.
+    follows, for what is more than one function, and `called` the name that queries call then; `fold` is how
+    an aggregate is kept that has an inverse. In `sql` the body is one expression.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Shipped:
     strict: bool = False
     after: str = ""
     called: str = ""
+    fold: Fold | None = None
     language: str = "plpython3u"
 
     @property
@@ -113,32 +117,103 @@ def _quoted(text: str, tag: str) -> str:
 
 
 REGISTRY: dict[str, Shipped] = {}
-DECLARED: dict[str, Callable[[], Shipped]] = {}  # by the names that users give them
+# What `@function` declares: the Python object, and how it is made; the last of each place in the source.
+DECLARED: dict[str, dict[str, tuple[Any, Callable[[], Shipped]]]] = {}
 
 
 def register(function: Shipped) -> Shipped:
     """Make it known to all queries of this process that call it by its name."""
-    return REGISTRY.setdefault(function.name, function)
+    return REGISTRY.setdefault(function.called or function.name, function)
 
 
-def with_declared(query: str) -> str:
-    """The query with the names of declared functions, where they are called, as those that they have."""
-    if not DECLARED:
-        return query
+def declare(declared: Any, shipped: Callable[[], Shipped]) -> None:
+    """Let queries call a Python function, or a fold, by its name."""
+    place = f"{declared.__module__}.{declared.__qualname__}"
+    name = declared.__name__.lower()
+    DECLARED[name] = {**DECLARED.get(name, {}), place: (declared, shipped)}
+
+
+def fold_of(name: str) -> Fold | None:
+    """How an aggregate, `stepping.name`, is kept by its inverse; None if it is not."""
+    shipped = REGISTRY.get(name.removeprefix("stepping."))
+    return shipped.fold if shipped is not None else None
+
+
+def over_no_rows(name: str) -> str | None:
+    """What an aggregate, `stepping.name`, is over no rows, as SQL; None for what is no fold."""
+    shipped = REGISTRY.get(name.removeprefix("stepping."))
+    return f"stepping.{quote_name(shipped.name)}('{{}}')" if shipped is not None and shipped.called else None
+
+
+def with_declared(conn: Connection, query: str) -> str:
+    """The query with the names of declared functions, where they are called, as those that they have.
+
+    Raises UnsupportedQuery for a name that means several things where the query comes from.
+    """
     try:
-        there = tokens(query)
+        there = tokens(query) if DECLARED else []
     except TokenError:  # a quote is left open, say: Postgres will tell
         return query
-    parts, end = [], 0
+    calls = []
     for before, token, after in zip([None, *there], there, there[1:], strict=False):
         name = token.text if token.token_type == TokenType.IDENTIFIER else token.text.lower()
         dotted = before is not None and before.token_type == TokenType.DOT
         if name in DECLARED and after.token_type == TokenType.L_PAREN and not dotted:
-            shipped = DECLARED[name]()
-            REGISTRY[shipped.called or shipped.name] = shipped
+            calls.append((name, token))
+    known = _known(conn, {name for name, _ in calls})
+    parts, end = [], 0
+    for name, token in calls:
+        if name in known:
+            shipped = register(known[name]())
             parts += [query[end : token.start], f"stepping.{shipped.called or shipped.name}"]
             end = token.end + 1
     return "".join([*parts, query[end:]])
+
+
+def _known(conn: Connection, names: set[str]) -> dict[str, Callable[[], Shipped]]:
+    """Which declared function each name is: the one that the callers' frames have by it, else the only one.
+
+    A name that is in no such frame is left to the database, if that has it.
+    """
+    if not names:
+        return {}
+    rows = execute(
+        conn,
+        "SELECT DISTINCT proname FROM pg_proc WHERE proname = ANY (%s) AND pg_function_is_visible(oid)",
+        [list(names)],
+    ).fetchall()
+    in_database = {name for (name,) in rows}
+    known = {}
+    for name in sorted(names):
+        declared = DECLARED[name]
+        found = _in_scope(declared)
+        if found is not None and name in in_database:
+            raise UnsupportedQuery(
+                f"{name}(), which is a function of the database and one that is declared in Python ({found})",
+                hint="give the Python function another name, or call the other with its schema before it",
+            )
+        if found is None and name not in in_database:
+            if len(declared) > 1:
+                raise UnsupportedQuery(
+                    f"{name}(), which several modules declare: {', '.join(declared)}",
+                    hint="give them different names, or import the one that is meant where the view is made",
+                )
+            [found] = declared
+        if found is not None:
+            known[name] = declared[found][1]
+    return known
+
+
+def _in_scope(declared: Mapping[str, tuple[Any, Callable[[], Shipped]]]) -> str | None:
+    """The first of these that a caller's function or module has by its own name."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        for names in (frame.f_locals, frame.f_globals):
+            for place, (one, _) in declared.items():
+                if names.get(one.__name__) is one:
+                    return place
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 def called_in(query: str) -> tuple[Shipped, ...]:

@@ -279,7 +279,19 @@ def parse(text: str) -> exp.Expression:
     """The one statement in `text`."""
     parsed = sqlglot.parse_one(text, dialect=Canonical)
     assert isinstance(parsed, exp.Expression)
-    return parsed
+    return parsed.transform(_filter_of_a_qualified_call, copy=False)
+
+
+def _filter_of_a_qualified_call(node: exp.Expression) -> exp.Expression:
+    """`schema.f(x) FILTER (...)`, which sqlglot reads as a column of a table `schema`."""
+    if not isinstance(node, exp.Column) or not isinstance(node.this, exp.Filter | exp.WithinGroup):
+        return node
+    outer: exp.Expression = node.this
+    inner = outer
+    while isinstance(inner.this, exp.Filter | exp.WithinGroup):
+        inner = inner.this
+    inner.set("this", exp.Dot(this=node.args["table"], expression=inner.this))
+    return outer
 
 
 def cast_to(expression: exp.Expression, type_: str) -> exp.Cast:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
+from typing import cast
 
 from sqlglot import exp
 
+from pg_stepping.frontend.database_functions import fold_of
 from pg_stepping.frontend.dialect import cast_to, to_sql
 from pg_stepping.frontend.recompute import determined
-from pg_stepping.frontend.trees import argument_of, arguments_of, bare, called, name_of, read_grouped
+from pg_stepping.frontend.trees import argument_of, arguments_of, bare, called, invoked, name_of, read_grouped
 from pg_stepping.ir import Aggregate, Call, Column, Filter, Item, Partition, Plan, Project, Type, Union
 from pg_stepping.ir.nodes import EXTREMES, Expression
 from pg_stepping.ir.rewrite import renamed, substitute
@@ -50,7 +52,8 @@ class Grouping:
 
     def by(self, kept: Sequence[Expression]) -> Grouped:
         """The groups by some of the keys."""
-        plain = all(_has_delta(c, self.types) for c in self.calls)
+        folds = kept and not any(map(_is_distinct, self.calls))
+        plain = all(_has_delta(c, self.types) or (folds and _is_kept_fold(c)) for c in self.calls)
         plan = self._aggregate(kept) if plain else self._partition(kept)
         columns = plan.columns
         named = zip((*kept, *self.calls), columns, strict=True)
@@ -170,9 +173,8 @@ class Grouping:
             test = test if more is None else exp.And(this=test, expression=more)
             name = fresh(name_of(call), taken)
             second = [reference(both.relation, names[e]) for e in arguments_of(call)[1:]]
-            calls.append(
-                Call(name, name_of(call), argument, argument_type, test, self.types[call], False, *second)
-            )
+            made = Call(name, name_of(call), argument, argument_type, test, self.types[call])
+            calls.append(replace(made, second=second[0] if second else None))
         return Aggregate(both, fresh("grouped", self.names), out, tuple(calls))
 
     def _types_of(self, values: Sequence[Expression]) -> list[Type]:
@@ -183,9 +185,16 @@ class Grouping:
 
     def _call(self, call: Expression, taken: set[str]) -> Call:
         name, given = name_of(call), arguments_of(call)
+        fold = fold_of(name)
+        if fold is not None:
+            label, own = fresh(name.rpartition(".")[2], taken), _filter_of(call)
+            conditions = [*([exp.Paren(this=own.copy())] if own is not None else []), *fold.present(given)]
+            test = cast(Expression, exp.and_(*conditions, copy=False)) if conditions else None
+            row, type_ = fold.row(given), self.types[call]
+            return Call(label, name, row, Type.of("jsonb"), test, type_, fold=fold)
         first = given[0] if given else None
-        type_ = self.types[first] if first is not None else None
-        called_ = Call(fresh(name, taken), name, first, type_, _filter_of(call), self.types[call])
+        of_first = self.types[first] if first is not None else None
+        called_ = Call(fresh(name, taken), name, first, of_first, _filter_of(call), self.types[call])
         return replace(called_, second=given[1] if len(given) > 1 else None)
 
 
@@ -212,8 +221,14 @@ def _has_delta(call: Expression, types: dict[Expression, Type]) -> bool:
     return len(given[0].expressions) == 1 and not (name in STATISTICS and types[call].base in _FLOATS)
 
 
+def _is_kept_fold(call: Expression) -> bool:
+    """Whether it calls a fold that has an inverse, over all rows in no order of their own."""
+    of_its_own = any(isinstance(a, exp.Distinct | exp.Order) for a in invoked(call).expressions)
+    return fold_of(name_of(call)) is not None and not of_its_own
+
+
 def _is_distinct(call: Expression) -> bool:
-    first = called(call).expressions[0]
+    first = next(iter(invoked(call).expressions), None)
     return isinstance(first, exp.Distinct) and name_of(call) not in EXTREMES
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import cast_to, to_sql
-from pg_stepping.frontend.trees import called, name_of
+from pg_stepping.frontend.trees import called, invoked, name_of
 from pg_stepping.ir import Type
 from pg_stepping.ir.statistics import STATISTICS, statistic
 from pg_stepping.ir.types import NO_EQUALITY
@@ -52,9 +52,7 @@ def determined(
 def _ordered(call: exp.Expression, types: Mapping[exp.Expression, Type]) -> exp.Expression:
     """The call with all its arguments as the last of its ORDER BY."""
     copy = call.copy()
-    inner = called(copy)
-    while isinstance(inner, exp.Dot):
-        inner = inner.expression
+    inner = invoked(copy)
     arguments = list(inner.expressions)
     first = arguments[0] if arguments else exp.Star()
     if isinstance(first.this if isinstance(first, exp.Order) else first, exp.Distinct | exp.Star):

@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import cast_to, to_sql
+from pg_stepping.frontend.database_functions import over_no_rows
+from pg_stepping.frontend.dialect import cast_to, parse, to_sql
 from pg_stepping.frontend.refuse import Source
+from pg_stepping.frontend.trees import name_of
 from pg_stepping.ir import (
     Aggregate,
     Call,
@@ -571,7 +573,9 @@ def _of_no_rows(aggregate: Aggregate | Partition) -> dict[tuple[str, str], Expre
             if isinstance(item, Call)
             else to_sql(item.expression).startswith("count(")
         )
+        fold = over_no_rows(item.function if isinstance(item, Call) else name_of(item.expression))
         empty: Expression = exp.Literal.number(0) if counts else exp.Null()
+        empty = empty if fold is None else parse(f"SELECT {fold}").expressions[0]
         found[aggregate.relation, item.name] = cast_to(empty, item.type.name)
     return found
 

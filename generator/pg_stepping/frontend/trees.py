@@ -110,9 +110,17 @@ def called(call: exp.Expression) -> exp.Expression:
     return call.this if isinstance(call, exp.Filter) else call
 
 
+def invoked(call: exp.Expression) -> exp.Expression:
+    """An aggregate call without its FILTER and its schema."""
+    inner = called(call)
+    while isinstance(inner, exp.Dot):
+        inner = inner.expression
+    return inner
+
+
 def argument_of(call: exp.Expression) -> exp.Expression | None:
     """What is aggregated; None for `count(*)`."""
-    argument = called(call).expressions[0]
+    argument = invoked(call).expressions[0]
     if isinstance(argument, exp.Distinct):
         argument = argument.expressions[0]
     return None if isinstance(argument, exp.Star) else bare(argument)
@@ -121,7 +129,7 @@ def argument_of(call: exp.Expression) -> exp.Expression | None:
 def arguments_of(call: exp.Expression) -> list[exp.Expression]:
     """All that is aggregated by a call that has a delta."""
     first = argument_of(call)
-    return [] if first is None else [first, *(bare(e) for e in called(call).expressions[1:])]
+    return [] if first is None else [first, *(bare(e) for e in invoked(call).expressions[1:])]
 
 
 def ungrouped(expression: exp.Expression, grouped: Collection[exp.Expression]) -> list[exp.Expression]:

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from sqlglot import exp
 
+from pg_stepping.ir.folds import Fold
 from pg_stepping.ir.types import Column, Table, Type
 
 Expression = exp.Expression
@@ -245,7 +246,7 @@ class Call:
     """An aggregate: `function` is one that has a delta; no argument means `count(*)`.
 
     `argument_type` is None for `count(*)`; `condition` is the FILTER clause; `distinct`: each value once;
-    `second` is the second argument, of the same type as the first.
+    `second` is the second argument, of the same type as the first. With `fold`, the argument is its row.
     """
 
     name: str
@@ -256,6 +257,7 @@ class Call:
     type: Type
     distinct: bool = False
     second: Expression | None = None
+    fold: Fold | None = None
 
     @property
     def arguments(self) -> tuple[Expression, ...]:

@@ -110,7 +110,8 @@ def _name_calls(node: Aggregate, relation: str, columns: dict[tuple[str, str], E
     calls = []
     for call in sorted(node.calls, key=_call_order):
         suffix = f"_{call.argument.name}" if isinstance(call.argument, exp.Column) else ""
-        calls.append(replace(call, name=fresh(call.function + suffix, taken)))
+        function = call.function.rpartition(".")[2]
+        calls.append(replace(call, name=fresh(function + suffix, taken)))
         columns[node.relation, call.name] = reference(relation, calls[-1].name)
     for key in node.keys:
         columns[node.relation, key.name] = reference(relation, key.name)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pg_stepping.errors import SteppingError
-from pg_stepping.frontend.python.graph import Graph
+from pg_stepping.frontend.python.graph import Graph, Kept
 from pg_stepping.frontend.python.operators import Source
 from pg_stepping.frontend.python.zset import ZSet, ZSetPython
 
@@ -102,17 +102,17 @@ def not_found(table: str, row: object, copies: int) -> RowNotFound:
 
 def outputs_of(
     graph: Graph[Any],
-    changed: Mapping[str, ZSetPython[Any]],
-    rows: Callable[[str], Iterable[tuple[Any, int]]],
+    changed: Mapping[Kept, ZSetPython[Any]],
+    rows: Callable[[Kept], Iterable[tuple[Any, int]]],
 ) -> tuple[ZSet[Any], ...]:
     """The outputs, from what changed in each view and, where a whole is wanted, its rows."""
     made: list[ZSet[Any]] = []
     for output in graph.outputs:
-        name = output.kept.name
+        kept = output.kept
         if not output.integrated:
-            made.append(changed[name])
+            made.append(changed[kept])
         elif output.delayed:
-            made.append(ZSetPython(rows(name)) + -changed[name])
+            made.append(ZSetPython(rows(kept)) + -changed[kept])
         else:
-            made.append(ZSetPython(rows(name)))
+            made.append(ZSetPython(rows(kept)))
     return tuple(made)

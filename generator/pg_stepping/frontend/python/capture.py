@@ -1,20 +1,27 @@
 """What a statement changes in a view, for actions: triggers on the view's state table.
 
 They fire only while a setting of the view, local to the transaction, is not empty, and append the rows that
-went and came to it, as JSON (sql/19_changes.sql). A view that puts several state tables together when it is
-read has none: it is read whole, before and after.
+went and came to it, their values as texts (sql/19_changes.sql). The client makes rows of these when somebody
+looks at them. A view that puts several state tables together when it is read has none: it is read whole,
+before and after.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+from psycopg.adapt import Transformer
+from psycopg.postgres import types as known_types
+from psycopg.pq import Format
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import parse, quote_name, quote_text, to_sql
 from pg_stepping.frontend.postgres import Connection, execute
 
+_GATHERS = "gather_changes"
 _EVENTS = {"INSERT": ("", "NEW TABLE AS new_rows"), "DELETE": ("OLD TABLE AS old_rows", "")}
 _EVENTS["UPDATE"] = (_EVENTS["DELETE"][0], _EVENTS["INSERT"][1])
 
@@ -66,15 +73,37 @@ def trigger(state: str, what: str, function: str, arguments: list[str], conditio
     return "\n".join(created)
 
 
-def follow_changes(conn: Connection, schema: str, name: str) -> None:
-    """Let actions see the changes of a view, if it has one state table."""
+def follow_changes(conn: Connection, schema: str, name: str, columns: Sequence[str]) -> None:
+    """Let actions see the changes of a view with these columns, if it has one state table."""
     found = state_of(conn, schema, name)
     if found is None:
         return
     state, old, new = found
     gathers = setting(schema, name)
     when = f"WHEN (current_setting({quote_text(gathers)}, true) <> '')"
-    conn.execute(trigger(state, "capture", "capture_changes", [gathers, old, new], when).encode())
+    texts = [_as_texts(old, -1, columns), _as_texts(new, 1, columns)]
+    conn.execute(trigger(state, "capture", _GATHERS, [gathers, *texts], when).encode())
+
+
+def _as_texts(rows: str, count: int, columns: Sequence[str]) -> str:
+    """A SELECT of one text: for each row an array in JSON, its count before its values, and a comma."""
+    listed = ", ".join([quote_text(str(count)), *(f"v.{quote_name(column)}::text" for column in columns)])
+    return f"SELECT string_agg(array_to_json(ARRAY[{listed}])::text || ',', '') FROM ({rows}) AS v"
+
+
+def gathered(text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+    """What is in the setting: the count of each row, and its values as psycopg reads these types."""
+    loads = [_loader(kind) for kind in columns]
+    for count, *values in json.loads(text.rstrip(",") + "]"):
+        made = [None if v is None else load(v.encode()) for load, v in zip(loads, values, strict=True)]
+        yield int(count), made
+
+
+def _loader(kind: str) -> Callable[[bytes], Any]:
+    """How psycopg reads a type's text; that of a bool is the cast's, not the output function's."""
+    if kind == "boolean":
+        return lambda text: text == b"true"
+    return Transformer().get_loader(known_types.get_oid(kind), Format.TEXT).load
 
 
 def followed(conn: Connection, schema: str, names: Sequence[str]) -> frozenset[str]:
@@ -85,7 +114,8 @@ def followed(conn: Connection, schema: str, names: Sequence[str]) -> frozenset[s
            JOIN pg_class AS c ON c.relname = v.stages[cardinality(v.stages)]
                AND c.relnamespace = 'stepping'::regnamespace
            JOIN pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname = 'capture_insert'
+           JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.proname = %s
            WHERE v.schema_name = %s AND v.view_name = ANY (%s)""",
-        [schema, list(names)],
+        [_GATHERS, schema, list(names)],
     ).fetchall()
     return frozenset(name for (name,) in rows)

@@ -191,30 +191,32 @@ def _encode_union(members: tuple[Any, ...], value: Any) -> Any:
             encoded = encode(member, value)
         except (TypeError, ValueError):
             continue
-        return {_tag(member): encoded} if _must_tag(members) and value is not None else encoded
+        return {tag(member): encoded} if tagged(members) and value is not None else encoded
     raise TypeError(f"a value of one of {members} is expected, not {value!r}")
 
 
 def _decode_union(members: tuple[Any, ...], value: Any) -> Any:
     if value is None:
         return None
-    if _must_tag(members):
-        [(tag, inner)] = value.items()
-        return decode(next(m for m in members if _tag(m) == tag), inner)
-    return decode(next(m for m in members if _json_kind(m) == _kind_of(value)), value)
+    if tagged(members):
+        [(name, inner)] = value.items()
+        return decode(next(m for m in members if tag(m) == name), inner)
+    return decode(next(m for m in members if json_kind(m) == _kind_of(value)), value)
 
 
-def _must_tag(members: tuple[Any, ...]) -> bool:
+def tagged(members: tuple[Any, ...]) -> bool:
     """Whether two members look alike in JSON: then each is told by its name."""
-    kinds = [_json_kind(m) for m in members]
+    kinds = [json_kind(m) for m in members]
     return len(set(kinds)) < len(kinds)
 
 
-def _tag(member: Any) -> str:
+def tag(member: Any) -> str:
+    """What tells a member of a union, where more than its JSON must."""
     return member.__name__ if isinstance(member, type) and not typing.get_args(member) else str(member)
 
 
-def _json_kind(annotation: Any) -> str:
+def json_kind(annotation: Any) -> str:
+    """What of JSON a value of this type is."""
     origin = typing.get_origin(annotation) or annotation
     if origin in (None, types.NoneType):
         return "null"

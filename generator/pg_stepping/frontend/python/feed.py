@@ -90,9 +90,7 @@ def _feed(store: StorePostgres, kept: Kept) -> str:
     if there is not None:
         return feed
     view = f"{quote_name(store.schema)}.{quote_name(kept.name)}".replace("%", "%%")
-    columns = [quote_name(name) for name, _ in named_leaves(kept.operator.row)]
-    if kept.operator.signed:
-        columns.append(quote_name(weight_name(kept.operator)))
+    columns = [quote_name(name) for name in kept.published]
     target = f"stepping.{feed} ({', '.join([_quoted_count(kept), *columns])})"
     table = f"stepping.{quote_name(state)}"
     statements = [

@@ -19,7 +19,7 @@ from pg_stepping.frontend.python.functions import Note, recording
 from pg_stepping.frontend.python.index import Index
 from pg_stepping.frontend.python.language import Integrated, QueryZSet
 from pg_stepping.frontend.python.operators import Operator, Source
-from pg_stepping.frontend.python.render import select
+from pg_stepping.frontend.python.render import select, weight_name
 from pg_stepping.frontend.python.rows import is_data, leaves, named_leaves, row_of
 from pg_stepping.frontend.python.zset import ZSet
 from pg_stepping.ir.types import fresh
@@ -56,6 +56,12 @@ class Kept:
         row = self.operator.row
         paths = [".".join(path) for path, _ in leaves(row)]
         return dict(zip(paths, (name for name, _ in named_leaves(row)), strict=True))
+
+    @property
+    def published(self) -> list[str]:
+        """The names of the view's columns."""
+        weight = [weight_name(self.operator)] if self.operator.signed else []
+        return [*self.columns.values(), *weight]
 
     @property
     def indexed(self) -> tuple[tuple[str, ...], ...]:

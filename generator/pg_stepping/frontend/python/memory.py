@@ -82,15 +82,13 @@ class StorePython:
 
     def _outputs(self, before: dict[Kept, Rows]) -> tuple[ZSet[Any], ...]:
         after = self.computed()
-        by_name = {kept.name: rows for kept, rows in after.items()}
         changed = {kept: rows - before[kept] for kept, rows in after.items()}
         position = max((entries[-1][0] for entries in self.log.values() if entries), default=0)
         for kept, rows in changed.items():
             for row, count in rows.iter():
                 position += 1
                 self.log[kept].append((position, row, count))
-        named = {kept.name: rows for kept, rows in changed.items()}
-        return outputs_of(self.graph, named, lambda name: by_name[name].iter())
+        return outputs_of(self.graph, changed, lambda kept: after[kept].iter())
 
     def computed(self) -> dict[Kept, Rows]:
         """The rows of all that the graph keeps, from those of its sources."""

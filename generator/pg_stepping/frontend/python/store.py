@@ -19,7 +19,7 @@ from pg_stepping.frontend.python.operators import Source
 from pg_stepping.frontend.python.render import select
 from pg_stepping.frontend.python.tables import SourceTable, join_keys
 from pg_stepping.frontend.python.writing import Captured, Writer
-from pg_stepping.frontend.python.zset import ZSet
+from pg_stepping.frontend.python.zset import ZSet, ZSetPython
 from pg_stepping.session import guarded
 from pg_stepping.views import create_view, fingerprint, installed
 
@@ -34,8 +34,9 @@ class StorePostgres:
     conn: Connection
     graph: Graph[Any]
     schema: str
+    _writers: dict[Source, Writer] = field(default_factory=dict, repr=False)
+    _captured: list[Captured] = field(default_factory=list, repr=False)
     _capturing: list[bool] = field(default_factory=list, repr=False)
-    _told: list[str] = field(default_factory=list, repr=False)
 
     @classmethod
     def from_graph(
@@ -53,7 +54,9 @@ class StorePostgres:
             store = cls(conn, graph, schema or _current_schema(conn))
             _raise_differences(store._prepare_tables(create_tables))
             _raise_differences(store._prepare_views(create_tables))
-            store._told.extend(followed(conn, store.schema, [o.kept.name for o in graph.outputs]))
+            views = [o.kept for o in graph.outputs if not o.integrated or o.delayed]
+            told = followed(conn, store.schema, [kept.name for kept in views])
+            store._captured.append(Captured(conn, store.schema, views, told, store._whole))
         return store
 
     def table(self, source: Source) -> SourceTable:
@@ -73,7 +76,11 @@ class StorePostgres:
         return self._whole(self.kept(cache))
 
     def insert(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]:
-        return self.together(lambda: self._writer(source).insert(rows))
+        writer = self._writer(source)
+        if self._capturing:
+            writer.insert(rows)
+            return ()
+        return self._outputs(self._captured[0].by_insert(writer, rows))
 
     def remove(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]:
         return self.together(lambda: self._writer(source).remove(rows))
@@ -86,22 +93,22 @@ class StorePostgres:
         if self._capturing:  # within an iteration, which gives the outputs
             writes()
             return ()
-        views = [o.kept for o in self.graph.outputs if not o.integrated or o.delayed]
-        captured = Captured(self.conn, self.schema, views, self._told, self._whole)
         self._capturing.append(True)
         try:
-            with captured.during():
-                writes()
+            return self._outputs(self._captured[0].by(writes))
         finally:
             self._capturing.clear()
-        by_name = {kept.name: kept for kept in self.graph.kept}
-        return outputs_of(self.graph, captured.changed, lambda name: self._whole(by_name[name]).iter())
+
+    def _outputs(self, changed: dict[Kept, ZSetPython[Any]]) -> tuple[ZSet[Any], ...]:
+        return outputs_of(self.graph, changed, lambda kept: self._whole(kept).iter())
 
     def _whole(self, kept: Kept) -> ZSet[Any]:
         return ZSetPostgres(kept, self.conn, self.schema)
 
     def _writer(self, source: Source) -> Writer:
-        return Writer(self.conn, self.table(source))
+        if source not in self._writers:
+            self._writers[source] = Writer(self.conn, self.table(source))
+        return self._writers[source]
 
     def _prepare_tables(self, create: bool) -> Iterator[str]:
         keys = [key for kept in self.graph.kept for key in join_keys(kept.operator)]
@@ -127,7 +134,7 @@ class StorePostgres:
                 create_view(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexed)
                 keep_notes(self.conn, self.schema, kept.name, self.graph.functions)
                 if any(output.kept is kept for output in self.graph.outputs):
-                    follow_changes(self.conn, self.schema, kept.name)
+                    follow_changes(self.conn, self.schema, kept.name, kept.published)
             else:
                 yield f"view {self.schema}.{kept.name} is missing"
 

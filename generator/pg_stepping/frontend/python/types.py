@@ -257,11 +257,13 @@ def stored_as(enum: type[Enum]) -> type:
     return str
 
 
+def stored_by_value(enum: type[Enum]) -> bool:
+    return stored_as(enum) is int or all(isinstance(m.value, str) for m in enum)
+
+
 def stored(member: Enum) -> object:
     """A member as its column has it."""
-    values = [m.value for m in type(member)]
-    by_value = all(isinstance(v, str) for v in values) or stored_as(type(member)) is int
-    return member.value if by_value else member.name
+    return member.value if stored_by_value(type(member)) else member.name
 
 
 def from_stored(enum: type[Enum], value: Any) -> Enum:

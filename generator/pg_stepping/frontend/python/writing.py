@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg.rows import tuple_row
 
-from pg_stepping.frontend.dialect import quote_name
+from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.postgres import Connection, savepoint
 from pg_stepping.frontend.python import given
 from pg_stepping.frontend.python.actions import not_found
-from pg_stepping.frontend.python.capture import setting
+from pg_stepping.frontend.python.capture import gathered, setting
 from pg_stepping.frontend.python.graph import Kept
-from pg_stepping.frontend.python.render import weight_name
-from pg_stepping.frontend.python.rows import named_leaves, reader, stored_columns
+from pg_stepping.frontend.python.rows import reader, stored_columns
 from pg_stepping.frontend.python.tables import SourceTable
-from pg_stepping.frontend.python.zset import ZSet, ZSetPython
+from pg_stepping.frontend.python.zset import ZSet, ZSetLater, ZSetPython
 
 
 def run(conn: Connection, sql: str, params: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-    """The rows of a statement, as tuples whatever the connection's row factory."""
-    cursor = conn.cursor(row_factory=tuple_row)
+    """The rows of a statement, as tuples, whatever the connection's own cursors are."""
+    cursor = psycopg.Cursor(conn, row_factory=tuple_row)
     cursor.execute(sql.encode(), params)
     return cursor.fetchall() if cursor.description else []
 
@@ -36,16 +36,20 @@ class Writer:
         self._columns = stored_columns(self._row)
         self._names = ", ".join(quote_name(name) for name, _ in self._columns)
         self._sql = table.sql.replace("%", "%%")
+        places = (f"$1[{n}]" for n, _ in enumerate(self._columns, 1))
+        source = given.relation(self._columns, marks=places)
+        self._insert = f"INSERT INTO {table.sql} ({self._names}) SELECT * FROM {source} AS given"
 
-    def insert(self, rows: Sequence[Any]) -> None:
+    def insert(self, rows: Sequence[Any], settings: Sequence[str] = ()) -> tuple[str, ...]:
+        """Insert the rows; returns what the settings have gathered meanwhile."""
         if not rows:
-            return
-        source = given.relation(self._columns)
-        run(
+            return ("[",) * len(settings)
+        [(gathered,)] = run(
             self._conn,
-            f"INSERT INTO {self._sql} ({self._names}) SELECT * FROM {source} AS given",
-            self._params(rows),
+            "SELECT stepping.gathered(%s::text[], %s::text, %s::text[])",
+            [list(settings), self._insert, self._params(rows)],
         )
+        return tuple(gathered or ())
 
     def remove(self, rows: Sequence[Any]) -> None:
         if not rows:
@@ -69,8 +73,8 @@ class Writer:
         if not changed:
             raise not_found(str(self._table), old, 1)
 
-    def _params(self, rows: Sequence[Any]) -> list[list[object]]:
-        return given.of_rows(self._row, rows)
+    def _params(self, rows: Sequence[Any]) -> list[str]:
+        return given.of_rows(self._row, self._columns, rows)
 
     @property
     def _delete(self) -> str:
@@ -95,65 +99,66 @@ class Writer:
 
 
 class Captured:
-    """What changes in some views while something is written."""
+    """What changes in some views while something is written.
+
+    `told` are the names of those whose triggers tell it; the others are read `whole`, before and after.
+    """
 
     def __init__(
         self,
         conn: Connection,
         schema: str,
         views: Sequence[Kept],
-        told: Sequence[str],
+        told: Collection[str],
         whole: Callable[[Kept], ZSet[Any]],
     ) -> None:
-        self._conn, self._schema, self._whole = conn, schema, whole
+        self._conn, self._whole = conn, whole
         self._views = [kept for kept in dict.fromkeys(views) if kept.name in told]
         self._untold = [kept for kept in dict.fromkeys(views) if kept.name not in told]
-        self.changed: dict[str, ZSetPython[Any]] = {}
+        self._settings = [setting(schema, kept.name) for kept in self._views]
+        names = [quote_text(name) for name in self._settings]
+        begin, end = (", ".join(f"set_config({n}, '{text}', true)" for n in names) for text in ("[", ""))
+        read = ", ".join(f"current_setting({n})" for n in names)
+        self._begin, self._end = f"SELECT {begin}", f"SELECT {end}"
+        self._take = f"""WITH t AS MATERIALIZED (SELECT {read}), e AS MATERIALIZED (SELECT {end} FROM t)
+                         SELECT t.* FROM t, e"""
 
-    @contextmanager
-    def during(self) -> Iterator[None]:
-        """Gather what is changed inside; in autocommit the whole of it is one transaction."""
-        if not self._views and not self._untold:
-            yield
-            return
-        with savepoint(self._conn) if self._conn.autocommit else nullcontext():
+    def by_insert(self, writer: Writer, rows: Sequence[Any]) -> dict[Kept, ZSetPython[Any]]:
+        """Insert rows, and tell what that changes in each view: one statement, if triggers tell it."""
+        return self._changes(lambda: writer.insert(rows, self._settings), several=bool(self._untold))
+
+    def by(self, writes: Callable[[], object]) -> dict[Kept, ZSetPython[Any]]:
+        """Do what `writes` does, and tell what that changes in each view."""
+        return self._changes(lambda: self._written(writes), several=bool(self._views or self._untold))
+
+    def _changes(self, write: Callable[[], Sequence[str]], *, several: bool) -> dict[Kept, ZSetPython[Any]]:
+        """If it is several statements, these are one transaction in autocommit, too."""
+        with savepoint(self._conn) if several and self._conn.autocommit else nullcontext():
             before = {kept: self._whole(kept).to_python() for kept in self._untold}
-            if self._views:
-                self._set("[")
-            try:
-                yield
-            except BaseException:
-                with suppress(psycopg.Error):  # a rollback empties it, too
-                    self._stop()
-                raise
-            for kept in self._views:
-                self.changed[kept.name] = self._taken(kept)
-            for kept, rows in before.items():
-                self.changed[kept.name] = self._whole(kept).to_python() - rows
+            told = zip(self._views, write(), strict=True)
+            changed = {kept: self._whole(kept).to_python() - rows for kept, rows in before.items()}
+            return changed | {kept: ZSetLater(partial(_rows, kept, text)) for kept, text in told}
 
-    def _stop(self) -> None:
-        if self._views:
-            self._set("")
+    def _written(self, writes: Callable[[], object]) -> Sequence[str]:
+        """Write; what the settings of the views have gathered meanwhile."""
+        if not self._views:
+            writes()
+            return ()
+        run(self._conn, self._begin)
+        try:
+            writes()
+        except BaseException:
+            with suppress(psycopg.Error):  # a rollback empties them, too
+                run(self._conn, self._end)
+            raise
+        [texts] = run(self._conn, self._take)
+        return texts
 
-    def _set(self, value: str) -> None:
-        listed = ", ".join(f"set_config(%s, '{value}', true)" for _ in self._views)
-        run(self._conn, f"SELECT {listed}", [setting(self._schema, k.name) for k in self._views])
 
-    def _taken(self, kept: Kept) -> ZSetPython[Any]:
-        """What was gathered of a view; its setting is empty again."""
-        name = setting(self._schema, kept.name)
-        columns = ", ".join(f"p.{quote_name(n)}" for n, _ in named_leaves(kept.operator.row))
-        signed = kept.operator.signed
-        weight = f" * p.{quote_name(weight_name(kept.operator))}" if signed else ""
-        view = f"{quote_name(self._schema)}.{quote_name(kept.name)}".replace("%", "%%")
-        rows = run(
-            self._conn,
-            f"""WITH t AS MATERIALIZED (SELECT concat(rtrim(current_setting(%s), ','), ']')::json AS changes),
-                     e AS MATERIALIZED (SELECT set_config(%s, '', true) FROM t)
-                SELECT {columns}, (c ->> 'count')::bigint{weight}
-                FROM t, e, json_array_elements(t.changes) AS c,
-                     LATERAL json_populate_record(NULL::{view}, c -> 'row') AS p""",
-            [name, name],
-        )
-        read: Callable[[Sequence[Any]], Any] = reader(kept.operator.row)
-        return ZSetPython((read(values), count) for *values, count in rows)
+def _rows(kept: Kept, text: str) -> Iterator[tuple[Any, int]]:
+    """The rows in a setting, with their counts."""
+    row, signed = kept.operator.row, kept.operator.signed
+    read: Callable[[Sequence[Any]], Any] = reader(row)
+    kinds = [kind.sql for _, kind in stored_columns(row)]
+    for count, values in gathered(text, [*kinds, "bigint"] if signed else kinds):
+        yield (read(values[:-1]), count * values[-1]) if signed else (read(values), count)

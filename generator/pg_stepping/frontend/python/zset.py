@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -129,3 +129,18 @@ class ZSetPython(ZSet[T]):
             cells = [getattr(row, name, row if name == "value" else "") for name in names]
             lines.append("<tr>" + "".join(f"<td>{escape(str(c))}</td>" for c in (count, *cells)) + "</tr>")
         return f"<table>{''.join(lines)}</table>"
+
+
+class ZSetLater(ZSetPython[T]):
+    """The same, of rows that are made when they are first asked for: nobody may."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: Callable[[], Iterable[tuple[T, int]]]) -> None:
+        self._rows = rows
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "_counts":
+            raise AttributeError(name)
+        self._counts: dict[T, int] = ZSetPython(self._rows())._counts
+        return self._counts

@@ -30,6 +30,7 @@ from pg_stepping.frontend.python.data import Data, Empty, Pair
 from pg_stepping.frontend.python.functions.origin import is_users, origin
 from pg_stepping.frontend.python.functions.purity import HINT, check_pure, forbidden, path_of
 from pg_stepping.frontend.python.functions.source import NoSource, Source, names_of, source_of
+from pg_stepping.frontend.python.zset import ZSetPython
 
 RESERVED = {"plpy", "SD", "GD", "TD", "args", "call", "load"}
 
@@ -47,6 +48,36 @@ _EMPTY = """\
 @_dataclasses.dataclass(frozen=True)
 class Empty:
     pass"""
+_ZSET = """\
+class ZSetPython:
+    def __init__(self, data=None, indexes=()):
+        counts = {}
+        for row, count in data.items() if isinstance(data, dict) else data or ():
+            counts[row] = counts.get(row, 0) + count
+        self._counts = {row: count for row, count in counts.items() if count}
+    def __class_getitem__(cls, item):
+        return cls
+    def iter(self):
+        return iter(self._counts.items())
+    def get_count(self, row):
+        return self._counts.get(row, 0)
+    def empty(self):
+        return not self._counts
+    def __len__(self):
+        return len(self._counts)
+    def __eq__(self, other):
+        return isinstance(other, ZSetPython) and self._counts == other._counts
+    def __hash__(self):
+        return hash(frozenset(self._counts.items()))
+    def __mul__(self, times):
+        return ZSetPython({row: count * times for row, count in self._counts.items()})
+    def __neg__(self):
+        return self * -1
+    def __add__(self, other):
+        return ZSetPython([*self._counts.items(), *other._counts.items()])
+    def __sub__(self, other):
+        return self + -other"""
+_OURS = {Data: _DATA, Pair: _PAIR, Empty: _EMPTY, ZSetPython: _ZSET}
 
 
 class Program:
@@ -57,6 +88,9 @@ class Program:
         self.imports: set[str] = set()
         self.requires: set[str] = set()
         self.lines: list[str] = []
+        self.crossings: dict[
+            tuple[str, Any], str
+        ] = {}  # functions of crossing.py, by what they read and write
         self._bound: dict[str, Any] = {}
 
     @property
@@ -99,10 +133,11 @@ class Program:
     def _module(self, name: str, module: types.ModuleType, where: str) -> None:
         kind = origin(module.__name__)
         if kind == "ours":
-            for part in (Data, Pair, Empty):
-                self._ours(part.__name__, part)
+            for part in _OURS:
+                self._ours(part)
             self.imports.add("import types as _types")
-            self.lines.append(f"{name} = _types.SimpleNamespace(Data=Data, Pair=Pair, Empty=Empty)")
+            parts = ", ".join(f"{part.__name__}={part.__name__}" for part in _OURS)
+            self.lines.append(f"{name} = _types.SimpleNamespace({parts})")
         elif kind == "user":  # needs() binds what is read from it
             self.imports.add("import types as _types")
             self.lines.append(f"{name} = _types.SimpleNamespace()")
@@ -111,20 +146,19 @@ class Program:
             plain = name == module.__name__
             self.imports.add(f"import {name}" if plain else f"import {module.__name__} as {name}")
 
-    def _ours(self, name: str, value: Any) -> None:
+    def _ours(self, value: Any) -> None:
         self.imports.add("import dataclasses as _dataclasses")
-        text = {"Data": _DATA, "Pair": _PAIR, "Empty": _EMPTY}[name]
-        if text not in self.lines:
-            self.lines.append(text)
-            self._bound.setdefault(name, value)
+        if _OURS[value] not in self.lines:
+            self.lines.append(_OURS[value])
+            self._bound.setdefault(value.__name__, value)
 
     def _requires(self, module: str, kind: str) -> None:
         if kind == "installed":
             self.requires.add(module.partition(".")[0])
 
     def _callable(self, name: str, value: Any, where: str) -> None:
-        if value in (Data, Pair, Empty):
-            self._ours(value.__name__, value)
+        if value in _OURS:
+            self._ours(value)
             if name != value.__name__:
                 self.lines.append(f"{name} = {value.__name__}")
             return

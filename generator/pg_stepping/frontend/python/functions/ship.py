@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
 from functools import cache
 from textwrap import indent
 from typing import Any
@@ -23,12 +24,13 @@ from sqlglot import exp
 
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.database_functions import Shipped, register
+from pg_stepping.frontend.python.functions.crossing import Crossing
 from pg_stepping.frontend.python.functions.program import Program, identifier
 from pg_stepping.frontend.python.functions.source import NoSource, bound, source_of
 from pg_stepping.frontend.python.functions.templates import sql
 from pg_stepping.frontend.python.rows import PRESENT, Maybe, leaves, parts
 from pg_stepping.frontend.python.scalar import Scalar
-from pg_stepping.frontend.python.types import FieldType
+from pg_stepping.frontend.python.types import FieldType, is_enum, stored_by_value
 from pg_stepping.ir.types import fresh
 from pg_stepping.shipped import values_py
 
@@ -65,15 +67,15 @@ class Shipping:
         """The call that gives the leaf at `path` of what the function returns."""
         picked = "result" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in path)
         program = self.program
-        out = f"bool({picked})" if as_truth else _out(picked, kind, self._named(path), program)
+        out = f"bool({picked})" if as_truth else into_sql(picked, kind, self._named(path), program)
         lines = [*([f"result = {self.call}"]), f"return {out}"]
         if path:
             lines = self._keeping(lines)
         listed = ", ".join(name for name, _, _ in self.arguments)
-        defs = f"{program.text}\n{self._converters(kind)}".strip("\n")
-        defs += f"\n\ndef call({listed}):\n" + indent("\n".join(lines), "    ")
+        call = f"def call({listed}):\n" + indent("\n".join(lines), "    ")
+        defs = f"{program.text}\n{converters(program.text + call)}".strip("\n") + f"\n\n{call}"
         body = (
-            f"# {self.name} of {_file(self.place)}{', its ' + '.'.join(path) if path else ''}\n"
+            f"# {self.name} of {in_file(self.place)}{', its ' + '.'.join(path) if path else ''}\n"
             'call = SD.get("call")\nif call is None:\n    def load():\n'
             + indent(f"{defs}\nreturn call", "        ")
             + f'\n    call = SD["call"] = load()\nreturn call({listed})'
@@ -84,7 +86,7 @@ class Shipping:
         name = f"{label}_{hashlib.sha256(told.encode()).hexdigest()[:12]}"
         says = f"pg_stepping: {self.name} runs as Python, since {self.why}"
         shipped = Shipped(
-            name, arguments, kind.sql, body, says, _file(self.place), tuple(sorted(program.requires))
+            name, arguments, kind.sql, body, says, in_file(self.place), tuple(sorted(program.requires))
         )
         register(shipped)
         given = {f"a{i}": e for i, (_, _, e) in enumerate(self.arguments)}
@@ -107,12 +109,6 @@ class Shipping:
             "result = kept[1]",
             *lines[1:],
         ]
-
-    def _converters(self, kind: FieldType) -> str:
-        kinds = [(k, "in") for _, k, _ in self.arguments] + [(kind, "out")]
-        wanted = {f"_{c}_{way}" for k, way in kinds for c in [_converter(k)] if c}
-        wanted |= {"_text_out"} if kind.python is str else set()
-        return converters(wanted | {"_checked"})
 
 
 def shipping(function: Callable[..., object], rows: Sequence[Any], why: str) -> Shipping:
@@ -187,7 +183,7 @@ def _row(
 ) -> str:
     """The row as Python over the arguments; without what the function does not read."""
     if type(row) is Scalar:
-        return _in(*named[path], program, where) if path in named else ""
+        return from_sql(*named[path], program, where) if path in named else ""
     made = {n: _row(p, (*path, n) if n else path, named, program, where) for n, p in parts(row)}
     made = {name: text for name, text in made.items() if text}
     if not made:
@@ -206,59 +202,56 @@ def _row(
     return f"_made({cls}, {given})"
 
 
-def _in(name: str, kind: FieldType, program: Program, where: str) -> str:
+def from_sql(name: str, kind: FieldType, program: Program, where: str) -> str:
     """The Python value of an argument."""
-    converter = _converter(kind)
+    converter, element = _converter(kind), kind.element
     if kind.python in _NATIVE:
         return name
-    if isinstance(kind.python, type) and issubclass(kind.python, Enum):
+    if is_enum(kind.python):
         cls = program.bind(kind.python.__name__, kind.python, where)
-        by_value = all(isinstance(m.value, str) for m in kind.python) or kind.sql == "bigint"
-        text = f"{cls}({name})" if by_value else f"{cls}[{name}]"
+        text = f"{cls}({name})" if stored_by_value(kind.python) else f"{cls}[{name}]"
     elif converter:
         text = f"_{converter}_in({name})"
+    elif element is not None:
+        listed = f"[{from_sql('item', element, program, where)} for item in {name}]"
+        container = typing.get_origin(kind.python).__name__
+        text = listed if container == "list" else f"{container}({listed})"
     else:
-        raise UnsupportedQuery(f"a function that runs as Python with an argument of type {kind} ({where})",
-                               hint="pass it parts of plain types")  # fmt: skip
+        text = Crossing(program, where).read(kind.python, f"_json.loads({name})")
     return f"(None if {name} is None else {text})" if kind.nullable else text
 
 
-def _out(value: str, kind: FieldType, what: str, program: Program) -> str:
+def into_sql(value: str, kind: FieldType, what: str, program: Program) -> str:
     """The value as Postgres takes it; its type is checked."""
     says = repr(f"{what} is {kind}")
-    converter = _converter(kind)
+    converter, element = _converter(kind), kind.element
     if kind.python is float:
         text = f"float(_checked({value}, (float, int), bool, {says}))"
     elif kind.python in (int, bool, Decimal, bytes):
         name = "_decimal.Decimal" if kind.python is Decimal else kind.python.__name__
-        if kind.python is Decimal:
-            program.imports.add("import decimal as _decimal")
         text = f"_checked({value}, {name}, {'bool' if kind.python is int else '()'}, {says})"
     elif kind.python is str:
         text = f"_text_out(_checked({value}, str, (), {says}))"
-    elif isinstance(kind.python, type) and issubclass(kind.python, Enum):
+    elif is_enum(kind.python):
         cls = program.bind(kind.python.__name__, kind.python, what)
-        by_value = all(isinstance(m.value, str) for m in kind.python) or kind.sql == "bigint"
-        text = f"_checked({value}, {cls}, (), {says}).{'value' if by_value else 'name'}"
+        part = "value" if stored_by_value(kind.python) else "name"
+        text = f"_checked({value}, {cls}, (), {says}).{part}"
+    elif converter == "uuid":
+        text = f"str(_checked({value}, _uuid.UUID, (), {says}))"
     elif converter:
-        classes = {
-            "date": "date",
-            "datetime": "datetime",
-            "instant": "datetime",
-            "time": "time",
-            "timedelta": "timedelta",
-        }
-        cls = f"_datetime.{classes[converter]}" if converter in classes else "_uuid.UUID"
+        cls = f"_datetime.{'datetime' if converter == 'instant' else converter}"
         but = "_datetime.datetime" if converter == "date" else "()"
-        text = (
-            f"_{converter}_out(_checked({value}, {cls}, {but}, {says}))"
-            if converter != "uuid"
-            else f"str(_checked({value}, {cls}, (), {says}))"
-        )
-        program.imports.add("import uuid as _uuid" if converter == "uuid" else "import datetime as _datetime")
+        text = f"_{converter}_out(_checked({value}, {cls}, {but}, {says}))"
+    elif element is not None:
+        container = typing.get_origin(kind.python).__name__
+        items = f"_checked({value}, {container}, (), {says})"
+        if container not in ("list", "tuple"):
+            key = Crossing(program, what).write(element.python, "item", f"{what} has {element}")
+            items = f"sorted({items}, key=lambda item: _canonical({key}))"
+        text = f"[{into_sql('item', element, what, program)} for item in {items}]"
     else:
-        construct = f"{what}, of type {kind}, which a function that runs as Python cannot make"
-        raise UnsupportedQuery(construct, hint="make it of plain types")
+        written = Crossing(program, what).write(kind.python, value, f"{what} is {kind}")
+        text = f"_json.dumps({written}, ensure_ascii=False)"
     return f"(None if {value} is None else {text})" if kind.nullable else text
 
 
@@ -290,16 +283,16 @@ def _converter_sources() -> dict[str, tuple[str, frozenset[str]]]:
     return found
 
 
-def converters(wanted: set[str]) -> str:
-    """The text of these functions with all that they use."""
+def converters(text: str) -> str:
+    """The functions that a program's text calls, with all that they use."""
     sources = _converter_sources()
-    need = {name for name in wanted if name in sources}
+    need = set(re.findall(r"\b_[a-z_]+\b", text)) & set(sources)
     while more := {n for name in need for n in sources[name][1] if n in sources} - need:
         need |= more
     ordered = [name for name in sources if name in need]
     return "\n".join(sources[name][0] for name in ordered)
 
 
-def _file(place: str) -> str:
+def in_file(place: str) -> str:
     path, _, line = place.rpartition(":")
     return f"{path.rpartition('/')[2]}, line {line}"
