@@ -32,6 +32,22 @@ BEGIN
             SELECT array_agg(e.enumlabel ORDER BY e.oid)::text FROM pg_enum AS e WHERE e.enumtypid = to_regtype(object)
         )
         WHEN 'table' THEN to_regclass(object)::text
+        -- of the table and columns {table,column,...}: a key, and a column without NULLs
+        WHEN 'key' THEN (
+            SELECT 'unique' FROM pg_index AS i
+            WHERE i.indrelid = to_regclass((object::text[])[1]) AND i.indisunique AND i.indimmediate AND i.indisvalid
+                AND i.indpred IS NULL AND (object::text[])[2:] = ARRAY(
+                    SELECT a.attname::text
+                    FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, place)
+                    LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
+                    WHERE k.place <= i.indnkeyatts ORDER BY 1
+                )
+            LIMIT 1
+        )
+        WHEN 'not null' THEN (
+            SELECT 'not null' FROM pg_attribute AS a
+            WHERE a.attrelid = to_regclass((object::text[])[1]) AND a.attname = (object::text[])[2] AND a.attnotnull
+        )
     END;
 EXCEPTION WHEN OTHERS THEN
     RETURN NULL;
@@ -75,6 +91,32 @@ BEGIN
         JOIN pg_trigger AS t ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
         JOIN pg_class AS c ON c.oid = t.tgrelid AND c.relnamespace <> 'stepping'::regnamespace
         WHERE NOT EXISTS (SELECT FROM stepping.followers(t.tgrelid) WHERE role = 'part')
+        UNION  -- what the plan may rely on: the keys whose columns it reads, and which of these are never NULL
+        SELECT fact.kind, array_prepend(r.source, fact.columns)::text
+        FROM (
+            SELECT t.tgrelid, t.tgrelid::regclass::text AS source, array_agg(DISTINCT c.attname::text) AS columns
+            FROM unnest(NEW.stages) AS stage
+            JOIN pg_trigger AS t ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
+            JOIN pg_class AS s ON s.oid = t.tgrelid AND s.relkind = 'r' AND s.relnamespace <> 'stepping'::regnamespace
+            JOIN pg_class AS a ON a.relnamespace = 'stepping'::regnamespace
+                AND (starts_with(a.relname, stage || '__aside_') OR starts_with(a.relname, stage || '__log_'))
+            JOIN pg_attribute AS u ON u.attrelid = a.oid AND u.attnum > 0
+            JOIN pg_attribute AS c ON c.attrelid = t.tgrelid AND c.attname = u.attname
+            GROUP BY t.tgrelid
+        ) AS r
+        CROSS JOIN LATERAL (
+            SELECT 'key', k.columns
+            FROM pg_index AS i
+            CROSS JOIN LATERAL (
+                SELECT array_agg(a.attname::text ORDER BY a.attname::text) AS columns
+                FROM pg_attribute AS a
+                WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])
+            ) AS k
+            WHERE i.indrelid = r.tgrelid AND i.indisunique AND k.columns <@ r.columns
+            UNION ALL
+            SELECT 'not null', ARRAY[a.attname::text]
+            FROM pg_attribute AS a WHERE a.attrelid = r.tgrelid AND a.attname = ANY (r.columns) AND a.attnotnull
+        ) AS fact (kind, columns)
     ) AS found (kind, object)
     CROSS JOIN LATERAL stepping.definition(found.kind, found.object) AS d (definition)
     WHERE d.definition IS NOT NULL AND NOT EXISTS (
@@ -188,7 +230,13 @@ BEGIN
     IF found IS NOT NULL THEN
         RETURN found;
     END IF;
-    SELECT concat(u.kind, ' ', u.object, ' is not as it was when the view was made') INTO found
+    SELECT concat(
+        CASE WHEN u.kind IN ('key', 'not null') THEN concat(
+            CASE u.kind WHEN 'key' THEN 'the unique key (' ELSE 'NOT NULL of (' END,
+            array_to_string((u.object::text[])[2:], ', '), ') of ', (u.object::text[])[1]
+        ) ELSE concat(u.kind, ' ', u.object) END,
+        ' is not as it was when the view was made'
+    ) INTO found
     FROM stepping.used AS u CROSS JOIN LATERAL stepping.definition(u.kind, u.object) AS now (definition)
     WHERE (u.schema_name, u.view_name) = (of.schema_name, of.view_name) AND u.kind <> 'table' AND CASE u.kind
         WHEN 'enum' THEN NOT u.definition::text[] <@ coalesce(now.definition::text[], '{}')
@@ -365,6 +413,11 @@ BEGIN
             JOIN pg_proc AS p ON p.oid = t.tgfoid
             JOIN stepping.maintained_view AS v ON left(p.proname, -length('__maintain')) = ANY (v.stages)
             WHERE d.object_type = 'table column'
+            UNION
+            SELECT d.object_identity, concat(u.schema_name, '.', u.view_name)
+            FROM pg_event_trigger_dropped_objects() AS d
+            JOIN stepping.used AS u ON u.kind = 'key' AND stepping.definition(u.kind, u.object) IS NULL
+            WHERE d.object_type = 'index' AND d.original
             ORDER BY 1, 2 LIMIT 1
         LOOP
             RAISE EXCEPTION USING

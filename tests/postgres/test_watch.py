@@ -20,7 +20,8 @@ CREATE TYPE mood AS ENUM ('good', 'bad');
 CREATE FUNCTION place(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1 / 10';
 CREATE FUNCTION added(integer, integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2';
 CREATE OPERATOR @+ (LEFTARG = integer, RIGHTARG = integer, FUNCTION = added);
-CREATE TABLE meters (id integer PRIMARY KEY, owner varchar(10), spare text);
+CREATE TABLE meters (id integer PRIMARY KEY, owner varchar(10), spare text NOT NULL UNIQUE DEFAULT gen_random_uuid());
+CREATE UNIQUE INDEX id_again ON meters (id);
 CREATE TABLE reads (meter_id integer, value numeric(10, 2), mood mood, spare integer);
 INSERT INTO meters SELECT i, 'owner ' || i % 3 FROM generate_series(1, 30) AS i;
 INSERT INTO reads SELECT 1 + i % 30, i, 'good' FROM generate_series(1, 90) AS i;
@@ -60,6 +61,9 @@ def stands(conn: Connection) -> tuple[Any, ...]:
         ("CREATE OR REPLACE FUNCTION added(integer, integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 0'", r"function public.added"),
         ("DROP FUNCTION place(integer)", r"cannot drop public.place\(integer\)"),
         ("ALTER TYPE mood RENAME VALUE 'good' TO 'fine'", r"enum public.mood is not as it was"),
+        ("DROP INDEX id_again; ALTER TABLE meters DROP CONSTRAINT meters_pkey", r"the unique key \(id\) of public.meters is not as it was"),
+        ("ALTER TABLE meters DROP CONSTRAINT meters_pkey; DROP INDEX id_again", r"cannot drop public.id_again"),
+        ("ALTER TABLE meters DROP CONSTRAINT meters_pkey, ALTER COLUMN id DROP NOT NULL", r"NOT NULL of \(id\) of public.meters is not as it was"),
     ],
 )  # fmt: skip
 def test_ddl_that_would_make_it_wrong_is_refused(usage: Connection, statement: str, message: str) -> None:
@@ -80,6 +84,8 @@ def test_ddl_that_would_make_it_wrong_is_refused(usage: Connection, statement: s
         "ALTER TABLE reads DROP COLUMN spare; ALTER TABLE meters DROP COLUMN spare",
         "ALTER TABLE reads RENAME COLUMN spare TO other",
         "ALTER TABLE reads ALTER COLUMN spare TYPE bigint",
+        "ALTER TABLE meters DROP CONSTRAINT meters_spare_key, ALTER COLUMN spare DROP NOT NULL",
+        "ALTER TABLE meters DROP CONSTRAINT meters_pkey, ADD CONSTRAINT id_key PRIMARY KEY USING INDEX id_again",
         "ALTER TABLE reads ADD CHECK (value < 1000000); CREATE INDEX ON reads (value)",
         "CREATE OR REPLACE FUNCTION place(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT $1 / 10'",
         "ALTER TYPE mood ADD VALUE 'so so' BEFORE 'bad'",
