@@ -6,21 +6,26 @@ VENV := .venv/bin
 
 VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" sql/pg_stepping.control)
 EXTENSION := sql/pg_stepping--$(VERSION).sql
+UPGRADES := $(patsubst %,sql/pg_stepping--%--$(VERSION).sql,$(shell sed '/^\#/d' sql/upgrades/released))
 SHAREDIR ?= $(shell $(PG_CONFIG) --sharedir)
 
 .DELETE_ON_ERROR:
 .PHONY: all demo test lint docs bench workloads fuzz install clean
 
-all: $(EXTENSION)
+all: $(EXTENSION) $(UPGRADES)
 
 $(EXTENSION): $(filter-out sql/30_%,$(sort $(wildcard sql/[0-9]*.sql))) plpython/maintain.py sql/pg_stepping.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION pg_stepping" to load this file. \quit' > $@
-	cat $(filter %.sql,$^) | sed -e '/^-- plpython\/maintain.py$$/{r plpython/maintain.py' -e 'd}' >> $@
+	cat $(filter %.sql,$^) | sed -e '/^-- plpython\/maintain.py$$/{r plpython/maintain.py' -e 'd}' \
+	    -e 's/@version@/$(VERSION)/' -e 's/@suffix@/$(subst .,_,$(VERSION))/' >> $@
+
+$(UPGRADES): $(EXTENSION)
+	sed '1s/.*/\\echo Use "ALTER EXTENSION pg_stepping UPDATE" to load this file. \\quit/' $< > $@
 
 # The server reads these files: run it as the user who may write to its folder, often root.
-install: $(EXTENSION)
+install: $(EXTENSION) $(UPGRADES)
 	install -d "$(SHAREDIR)/extension"
-	install -m 644 sql/pg_stepping.control $(EXTENSION) $(wildcard sql/upgrades/*.sql) "$(SHAREDIR)/extension"
+	install -m 644 sql/pg_stepping.control $(EXTENSION) $(UPGRADES) "$(SHAREDIR)/extension"
 
 demo:
 	@$(PYTHON) .ci/setup.py demo

@@ -19,6 +19,11 @@ CREATE TABLE IF NOT EXISTS stepping.maintained_view (
     PRIMARY KEY (schema_name, view_name)
 );
 
+-- The version of pg_stepping that made the rest of this schema.
+CREATE OR REPLACE FUNCTION stepping.version() RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN '@version@';
+
 COMMENT ON TABLE stepping.maintained_view IS
 'One row for each view that pg_stepping maintains.';
 COMMENT ON COLUMN stepping.maintained_view.query IS
@@ -86,16 +91,15 @@ BEGIN
         ) FROM stepping.family(sources[place]) AS member;
         PERFORM stepping.follow_part(member) FROM stepping.family(sources[place]) AS member WHERE keys[place] = ANY (parted);
     END LOOP;
-    IF aside IS NULL THEN
-        RETURN;  -- in deferred mode nothing is set aside
+    IF aside IS NOT NULL THEN  -- in deferred mode nothing is set aside
+        EXECUTE concat(  -- fired by settle()
+            'CREATE TRIGGER ', stepping.trigger_name(number, 'update', stage), ' AFTER UPDATE ON ', aside,
+            ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.', quote_ident(stage || '__maintain'), '('''', ', number, ')'
+        );
+        EXECUTE concat('GRANT UPDATE ON ', aside, ' TO ', (
+            SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'stepping'
+        ));
     END IF;
-    EXECUTE concat(  -- fired by settle()
-        'CREATE TRIGGER ', stepping.trigger_name(number, 'update', stage), ' AFTER UPDATE ON ', aside,
-        ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.', quote_ident(stage || '__maintain'), '('''', ', number, ')'
-    );
-    EXECUTE concat('GRANT UPDATE ON ', aside, ' TO ', (
-        SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'stepping'
-    ));
     PERFORM stepping.follow_replica(member) FROM unnest(sources) AS source CROSS JOIN LATERAL stepping.family(source) AS member;
 END
 $body$;
@@ -167,11 +171,11 @@ BEGIN
             SELECT FROM pg_rewrite WHERE ev_class = t.tgrelid AND rulename = 'stepping_no_merge'
         ) AND t.tgname = 'stepping_part' AS has_rule
         FROM pg_trigger AS t
-        WHERE t.tgname IN ('stepping_open', 'stepping_close', 'stepping_part', 'stepping_replica')
+        WHERE t.tgname IN ('stepping_open', 'stepping_close', 'stepping_part', 'stepping_replica', 'stepping_replica_truncate')
           AND NOT EXISTS (
               SELECT FROM pg_trigger AS f JOIN pg_proc AS p ON p.oid = f.tgfoid
               WHERE f.tgrelid = t.tgrelid AND f.tgname ~ '^stepping_[0-9]{6}_'
-                AND (t.tgname = 'stepping_part' OR NOT stepping.has_logs(left(p.proname, -length('__maintain'))))
+                AND (t.tgname NOT IN ('stepping_open', 'stepping_close') OR NOT stepping.has_logs(left(p.proname, -length('__maintain'))))
           )
     LOOP
         EXECUTE concat('DROP TRIGGER ', ours.tgname, ' ON ', ours.source);
@@ -385,6 +389,12 @@ BEGIN
             'DROP VIEW IF EXISTS ', quote_ident(drop_view.schema_name), '.', quote_ident(drop_view.view_name || '_as_applied')
         );
     END IF;
+    FOR belonging IN
+        SELECT c.relname FROM pg_class AS c JOIN unnest(stages) AS stage ON c.relname ~ concat('^', stage, '__before_[0-9]+$')
+        WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'v'
+    LOOP
+        EXECUTE concat('DROP VIEW stepping.', quote_ident(belonging));
+    END LOOP;
     FOREACH stage IN ARRAY stages LOOP
         FOR follower IN
             SELECT t.tgname, t.tgrelid::regclass AS source FROM pg_trigger AS t

@@ -105,6 +105,42 @@ BEGIN
 END
 $body$;
 
+-- Rows are put into a table of the view's owner, by an event trigger with the rights of a superuser: it must have nothing
+-- that would run with these.
+CREATE OR REPLACE FUNCTION stepping.check_aside(aside regclass, part regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    columns smallint := (SELECT max(attnum) FROM pg_attribute WHERE attrelid = aside);
+    found text;
+BEGIN
+    SELECT CASE
+        WHEN c.relkind <> 'r' OR c.relhassubclass THEN 'is no table'
+        WHEN c.relhasrules THEN 'has a rule'
+        WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = aside AND tgtype & 4 <> 0) THEN 'has a trigger'
+        WHEN EXISTS (SELECT FROM pg_constraint WHERE conrelid = aside AND contype <> 'n') THEN 'has a constraint'
+        WHEN EXISTS (SELECT FROM pg_index WHERE indrelid = aside) THEN 'has an index'
+    END INTO found
+    FROM pg_class AS c WHERE c.oid = aside;
+    IF found IS NULL THEN
+        SELECT concat('has another column ', a.attname) INTO found
+        FROM pg_attribute AS a
+        LEFT JOIN pg_attribute AS p ON p.attrelid = part AND p.attname = a.attname AND p.atttypid = a.atttypid
+        WHERE a.attrelid = aside AND a.attnum > 0 AND (a.attisdropped OR a.attgenerated <> '' OR CASE columns - a.attnum
+            WHEN 0 THEN a.atttypid NOT IN ('bpchar'::regtype, 'timestamptz'::regtype)
+            WHEN 1 THEN a.atttypid <> 'integer'::regtype
+            ELSE p.attnum IS NULL
+        END) LIMIT 1;
+    END IF;
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = concat(aside, ' ', found, ': that would run with the rights of ', current_user),
+            HINT = 'Drop the view, and make it again; nothing of your own belongs on its tables.';
+    END IF;
+END
+$body$;
+
 -- Sets all rows of one table of a family aside as changes for the stages that follow it: it is truncated, joined the
 -- family or left it. The columns of the table for that are those that the stage reads, the weight, and one that is not
 -- to be given.
@@ -116,8 +152,10 @@ DECLARE
     aside regclass;
     names text[];
     found integer;
+    has_logs boolean;
 BEGIN
     FOR follower IN SELECT * FROM stepping.followers(part) LOOP
+        has_logs := stepping.has_logs(follower.stage);
         IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
             RAISE EXCEPTION USING
                 ERRCODE = 'feature_not_supported',
@@ -128,15 +166,18 @@ BEGIN
                 HINT = 'Do it at READ COMMITTED.';
         END IF;
         aside := concat('stepping.', quote_ident(concat(
-            follower.stage, CASE WHEN stepping.has_logs(follower.stage) THEN '__log_' ELSE '__aside_' END, follower.place
+            follower.stage, CASE WHEN has_logs THEN '__log_' ELSE '__aside_' END, follower.place
         )))::regclass;
+        EXECUTE concat('LOCK TABLE ', aside, ' IN ROW EXCLUSIVE MODE');
+        PERFORM stepping.check_aside(aside, part);
         names := ARRAY(SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = aside AND attnum > 0 ORDER BY attnum);
         EXECUTE concat(
-            'INSERT INTO ', aside, ' (', array_to_string(trim_array(names, 1), ', '), ')',
-            ' SELECT ', array_to_string(trim_array(names, 2) || weight::text, ', '), ' FROM ONLY ', part
+            'INSERT INTO ', aside, ' (', array_to_string(names, ', '), ') SELECT ',
+            array_to_string(trim_array(names, 2) || weight::text || CASE WHEN has_logs THEN 'now()' ELSE 'NULL' END, ', '),
+            ' FROM ONLY ', part
         );
         GET DIAGNOSTICS found = ROW_COUNT;
-        IF found > 0 AND NOT stepping.has_logs(follower.stage) THEN
+        IF found > 0 AND NOT has_logs THEN
             PERFORM stepping.wait(follower.stage, follower.number);
         END IF;
     END LOOP;

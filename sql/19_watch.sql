@@ -127,7 +127,7 @@ BEGIN
 END
 $body$;
 
--- A row of a source table was written where only replica triggers fire: by logical replication, or by hand.
+-- A source table was written where only replica triggers fire: by logical replication, or by hand.
 CREATE OR REPLACE FUNCTION stepping.note_replica() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -151,7 +151,13 @@ BEGIN
             'CREATE TRIGGER stepping_replica AFTER INSERT OR UPDATE OR DELETE ON ', followed,
             ' FOR EACH ROW EXECUTE FUNCTION stepping.note_replica()'
         );
-        EXECUTE concat('ALTER TABLE ', followed, ' ENABLE REPLICA TRIGGER stepping_replica');
+        EXECUTE concat(
+            'CREATE TRIGGER stepping_replica_truncate AFTER TRUNCATE ON ', followed,
+            ' FOR EACH STATEMENT EXECUTE FUNCTION stepping.note_replica()'
+        );
+        EXECUTE concat(
+            'ALTER TABLE ', followed, ' ENABLE REPLICA TRIGGER stepping_replica, ENABLE REPLICA TRIGGER stepping_replica_truncate'
+        );
     END IF;
 END
 $body$;
@@ -166,7 +172,10 @@ AS $body$
         SELECT FROM pg_trigger AS t JOIN unnest(v.stages) AS stage
             ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
         WHERE t.tgrelid = source
-    ) AND NOT EXISTS (SELECT FROM stepping.suspect AS s WHERE (s.schema_name, s.view_name) = (v.schema_name, v.view_name))
+    ) AND NOT EXISTS (
+        SELECT FROM stepping.suspect AS s
+        WHERE (s.schema_name, s.view_name) = (v.schema_name, v.view_name) AND s.reason <> 'is being filled online'
+    )
 $body$;
 
 -- Why a view is not, or may not be, what its query gives; NULL if nothing speaks against it.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from pg_stepping.errors import InsufficientPrivilege, InvalidQuery, ViewNotFound
+from pg_stepping.errors import InsufficientPrivilege, InvalidQuery, SteppingError, ViewNotFound
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded
-from pg_stepping.shipped import catalog_sql, plpython_sql, python_sql, superuser_sql
+from pg_stepping.shipped import catalog_sql, plpython_sql, python_sql, suffix, superuser_sql, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,9 @@ def prelude(conn: Connection, language: str) -> str:
     """What a view in `language` needs and the database lacks: the catalog, its PL/Python part, or nothing."""
     if not has_catalog(conn):
         return "-- The catalog of pg_stepping, which this database does not have yet.\n" + _init_script(conn)
-    sql = """SELECT to_regprocedure('stepping.load_maintainer()') IS NULL,
-                    to_regprocedure('stepping.ordered(numeric)') IS NULL"""
-    row = execute(conn, sql).fetchone()
+    _check_version(conn)
+    sql = """SELECT to_regprocedure(%s) IS NULL, to_regprocedure('stepping.ordered(numeric)') IS NULL"""
+    row = execute(conn, sql, [f"stepping.load_maintainer_{suffix()}()"]).fetchone()
     assert row is not None
     return "\n".join(
         [
@@ -118,6 +118,20 @@ def prelude(conn: Connection, language: str) -> str:
             *([python_sql()] if row[1] else []),
         ]
     )
+
+
+def _check_version(conn: Connection) -> None:
+    """Raises SteppingError if the catalog was made by another version, without what this one needs."""
+    row = execute(conn, "SELECT to_regprocedure('stepping.version()') IS NOT NULL").fetchone()
+    made_by = execute(conn, "SELECT stepping.version()").fetchone() if row == (True,) else None
+    if made_by != (version(),):
+        says = f"version {made_by[0]}" if made_by else "an earlier version"
+        raise SteppingError(
+            f"the catalog in this database was made by {says} of pg_stepping, this is {version()}",
+            hint="run pg-stepping init, or ALTER EXTENSION pg_stepping UPDATE, as the role that made it;"
+            " the views go on",
+            sqlstate="55000",
+        )
 
 
 def target(conn: Connection, name: str, schema: str | None) -> Table:

@@ -13,7 +13,7 @@ from pg_stepping import catalog, operate
 from pg_stepping.backend.script import LANGUAGES
 from pg_stepping.catalog import init_script
 from pg_stepping.compiler import MODES
-from pg_stepping.console import connected, table
+from pg_stepping.console import Steps, connected, table
 from pg_stepping.explain import FORMATS, explain
 from pg_stepping.migrate.commands import diff, generate
 from pg_stepping.worker import pending_of, worker
@@ -50,6 +50,10 @@ def main(ctx: click.Context, dsn: str) -> None:
 
 def _indexes(values: tuple[str, ...]) -> list[list[str]]:
     return [[column.strip() for column in value.split(",")] for value in values]
+
+
+def _tell_rows(rows: int) -> None:
+    click.echo(f"about {rows} rows to read", err=True)
 
 
 def _view_options(command: Any) -> Any:
@@ -119,7 +123,8 @@ def create(
                 language=language,
                 indexes=_indexes(indexes),
                 mode=mode,
-                progress=lambda step, share: click.echo("done" if share == 1 else f"{step} ...", err=True),
+                progress=Steps(),
+                estimated=_tell_rows,
             )
         click.echo(f"view {name} is maintained from now on", err=True)
         return
@@ -142,6 +147,7 @@ def create(
 @_view_options
 @click.option("--plan", is_flag=True, help="Show what it takes, and do nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--online", is_flag=True, help="Make a new version while the tables are written.")
 @click.pass_context
 def change(
     ctx: click.Context,
@@ -152,22 +158,35 @@ def change(
     indexes: tuple[str, ...],
     plan: bool,
     yes: bool,
+    online: bool,
 ) -> None:
     """Give view NAME the SELECT in file QUERY (- for stdin); what reads it, grants and comments stay.
 
     What it takes is shown first: the steps, the rows to be read and the locks. Indexes stay as they are
-    unless some are given.
+    unless some are given. With --online writers go on meanwhile: run it again if it was interrupted.
     """
     text = query.read()
     chosen = _indexes(indexes) if indexes else None
     with connected(ctx, autocommit=True) as conn:
-        change = pg_stepping.plan_change(conn, name, text, schema=schema, language=language, indexes=chosen)
+        change = pg_stepping.plan_change(
+            conn, name, text, schema=schema, language=language, indexes=chosen, online=online
+        )
         click.echo(str(change))
         if plan or change.kind == "nothing":
             return
         if not yes:
             click.confirm("Do it?", abort=True, err=True)
-        pg_stepping.change_view(conn, name, text, schema=schema, language=language, indexes=chosen)
+        pg_stepping.change_view(
+            conn,
+            name,
+            text,
+            schema=schema,
+            language=language,
+            indexes=chosen,
+            online=online,
+            progress=Steps(),
+            estimated=_tell_rows,
+        )
     click.echo(f"view {name} has its new query", err=True)
 
 

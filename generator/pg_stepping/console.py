@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +36,33 @@ def shown(conn: Connection, query: str) -> list[dict[str, Any]]:
     """The rows of a query, for `table`."""
     cursor = conn.cursor(row_factory=dict_row)
     return cursor.execute(query).fetchall()
+
+
+class Steps:
+    """Shows the steps of what takes long, on stderr: how far each is, and how long it will still take.
+
+    On a terminal as a bar, else as a line for each tenth.
+    """
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._bar: Any = None
+        self._began = 0.0
+        self._told = 0.0
+
+    def __call__(self, step: str, share: float) -> None:
+        if step != self._step:
+            self._step, self._began, self._told = step, time.monotonic(), 0
+            self._bar = click.progressbar(length=1000, label=step, file=sys.stderr, show_eta=True)
+            self._bar.render_progress()
+        self._bar.update(round(share * 1000) - self._bar.pos)
+        if sys.stderr.isatty():
+            if share == 1:
+                self._bar.render_finish()
+        elif share >= min(self._told + 0.1, 1):
+            self._told = share
+            left = (time.monotonic() - self._began) * (1 - share) / share
+            click.echo(f"{step} {share:.0%}, about {left:.0f} s left", err=True)
 
 
 class KeyType(click.ParamType[Mapping[str, Any]]):

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
-from psycopg import errors as pg
+from psycopg.pq import TransactionStatus
 
 from pg_stepping.backend.deferred import apply_lock
 from pg_stepping.backend.script import Definition, all_settings
 from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.compiler import compile_installed
-from pg_stepping.delta import StageProgram
+from pg_stepping.delta import Deferred, StageProgram
 from pg_stepping.delta.correction import correction, differing_rows
 from pg_stepping.delta.terms import quote_table
-from pg_stepping.errors import ConnectionUnusable
-from pg_stepping.frontend.postgres import Connection, execute
+from pg_stepping.errors import ConnectionUnusable, SteppingError
+from pg_stepping.frontend.postgres import Connection, execute, run_script
+from pg_stepping.online.before import before, before_view, divided_by, never_had, programs_before
+from pg_stepping.online.patience import lock, patiently
 from pg_stepping.session import guarded
 
-_PATIENCE = 60.0
+_FIRST = 8  # keys; how many the next time are follows from how long these took
+_HOLD = 0.03
 
 
 def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int = 500) -> int:
     """Put right the rows of a view's state that differ from its query; returns how many were changed.
 
     The differing keys are found in one snapshot, without a lock. They are computed anew from the tables as
-    they are, `batch` keys at a time, each under a lock that keeps writers out. Under autocommit each is a
-    transaction of its own, and waits for its lock for no more than 50 ms at a time, so that writers never
-    queue behind it for longer; in a transaction of the caller's the locks are held until that ends. A stage
-    without a key is computed anew as a whole. In deferred mode writers wait until all is done, and what waits
-    in the logs is part of it. Raises ViewNotFound, and ConnectionUnusable at REPEATABLE READ
-    or SERIALIZABLE.
+    they are, at most `batch` keys at a time, under a lock that keeps writers out. Under autocommit each time
+    is a transaction of its own, of as many keys as take 30 ms or of one, and waits for its lock for no more
+    than 40 ms, so that writers never queue behind it for longer; in a transaction of the caller's the locks
+    are held until that ends. A stage
+    without a key is computed anew as a whole. In deferred mode no writer waits, but for a view of which a log
+    has rows that its table never had: then all wait until it is done, and the logs are emptied.
+    Raises ViewNotFound, and ConnectionUnusable at REPEATABLE READ or SERIALIZABLE.
     """
     with guarded(conn):
         view = found(conn, name, schema)
@@ -42,25 +47,53 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
                 hint="it would miss rows committed since it began: use READ COMMITTED",
                 sqlstate="25000",
             )
+        sql = "SELECT FROM stepping.filling WHERE schema_name = %s AND view_name = %s"
+        if execute(conn, sql, [view.schema, view.name]).fetchone() is not None:
+            hint = "run the command that makes it again: it goes on; or drop the view"
+            raise SteppingError(f"{view.table} is being filled online", hint=hint, sqlstate="55000")
         definition = _definition(conn, view)
     if definition.deferred is None:
-        return _repair(conn, definition, batch)
+        return _repair(conn, definition, definition.programs, batch)
+    return _repair_deferred(conn, definition, definition.deferred, batch)
+
+
+def _repair_deferred(conn: Connection, definition: Definition, deferred: Deferred, batch: int) -> int:
+    """Compare the state with the query over the tables without their logs, which may grow meanwhile."""
     with guarded(conn):
-        for program in definition.programs:
-            _lock(conn, program, patient=True)
-        execute(conn, "SELECT pg_advisory_xact_lock(%s)", [apply_lock(definition.deferred.name)])
-        for log in definition.deferred.logs:
-            execute(conn, f"DELETE FROM {quote_table(log.table)}")
-        return _repair(conn, definition, batch)
+        divided = [(log, divided_by(conn, log)) for log in deferred.logs]
+        for log, by in divided:
+            run_script(conn, before_view(log, by))
+        sane = all(execute(conn, never_had(log, by)).fetchone() is None for log, by in divided)
+    try:
+        if sane:
+            return _repair(conn, definition, programs_before(definition), batch)
+        with guarded(conn):
+            _lock(conn, definition.programs)
+            execute(conn, "SELECT pg_advisory_xact_lock(%s)", [apply_lock(deferred.name)])
+            for log in deferred.logs:
+                execute(conn, f"DELETE FROM {quote_table(log.table)}")
+            return _repair(conn, definition, definition.programs, batch)
+    finally:
+        if not conn.closed and conn.info.transaction_status != TransactionStatus.INERROR:
+            with guarded(conn):
+                for log in deferred.logs:
+                    execute(conn, f"DROP VIEW IF EXISTS {quote_table(before(log))}")
 
 
-def _repair(conn: Connection, definition: Definition, batch: int) -> int:
+def _repair(conn: Connection, definition: Definition, programs: Sequence[StageProgram], batch: int) -> int:
     changed = 0
-    for program in definition.programs:  # each after those that it reads
+    alone = conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE
+    for program in programs:  # each after those that it reads
         with guarded(conn), _computing(conn, definition):
             rows = [str(row[0]) for row in execute(conn, differing_rows(program))]
-        for start in range(0, len(rows), batch):
-            changed += _correct(conn, definition, program, rows[start : start + batch])
+        start, size = 0, min(batch, _FIRST) if alone else batch
+        while start < len(rows):
+            of = partial(_correct, conn, definition, program, rows[start : start + size], alone)
+            count, took = patiently(conn, of) if alone else of()
+            changed += count
+            start += size
+            if alone:
+                size = max(1, min(batch, 2 * size, int(size * _HOLD / took)))
     with guarded(conn):
         sql = "DELETE FROM stepping.suspect WHERE schema_name = %s AND view_name = %s"
         execute(conn, sql, [definition.view.schema, definition.view.name])
@@ -85,27 +118,27 @@ def _computing(conn: Connection, definition: Definition) -> Iterator[None]:
         execute(conn, "SELECT set_config(%s, %s, true)", [name, row[0] if row else ""])
 
 
-def _correct(conn: Connection, definition: Definition, program: StageProgram, rows: list[str]) -> int:
-    began = time.monotonic()
-    while True:
-        try:
-            with guarded(conn):
-                _lock(conn, program)
-                with _alone(conn, definition, program), _computing(conn, definition):
-                    statement = correction(program).replace("%", "%%").replace("$1", "%(rows)s")
-                    found = execute(conn, statement, {"rows": rows}).fetchone()
-                return int(found[0]) if found else 0
-        except pg.LockNotAvailable:
-            if not conn.autocommit or time.monotonic() - began > _PATIENCE:
-                raise
-            time.sleep(0.1)
+def _correct(
+    conn: Connection, definition: Definition, program: StageProgram, rows: list[str], alone: bool
+) -> tuple[int, float]:
+    """Compute some rows anew; returns how many changed, and how long others had to wait for it (seconds)."""
+    with guarded(conn):
+        if definition.deferred is not None:
+            execute(conn, "SELECT pg_advisory_xact_lock(%s)", [apply_lock(definition.deferred.name)])
+        elif alone:
+            lock(conn, list(dict.fromkeys(s.table for s in program.sources)), "SHARE ROW EXCLUSIVE")
+        else:
+            _lock(conn, [program])
+        began = time.monotonic()
+        with _alone(conn, definition, program), _computing(conn, definition):
+            statement = correction(program).replace("%", "%%").replace("$1", "%(rows)s")
+            found = execute(conn, statement, {"rows": rows}).fetchone()
+    return int(found[0]) if found else 0, time.monotonic() - began
 
 
-def _lock(conn: Connection, program: StageProgram, *, patient: bool = False) -> None:
-    """Keep writers out of all that the stage reads."""
-    tables = ", ".join(dict.fromkeys(quote_table(s.table) for s in program.sources))
-    if conn.autocommit and not patient:
-        execute(conn, "SET LOCAL lock_timeout = '50ms'")
+def _lock(conn: Connection, programs: Sequence[StageProgram]) -> None:
+    """Keep writers out of all that some stages read."""
+    tables = ", ".join(dict.fromkeys(quote_table(s.table) for p in programs for s in p.sources))
     execute(conn, f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
 
 

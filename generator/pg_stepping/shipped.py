@@ -24,10 +24,19 @@ def version() -> str:
     return found[1]
 
 
+def _versioned(script: str) -> str:
+    return script.replace("@version@", version()).replace("@suffix@", suffix())
+
+
+def suffix() -> str:
+    """The version as a part of a name."""
+    return version().replace(".", "_")
+
+
 @cache
 def catalog_sql() -> str:
     """The script that makes the catalog; running it twice changes nothing."""
-    return "\n".join(part.read_text() for part in sorted(_folder("sql").glob("1*.sql")))
+    return _versioned("\n".join(part.read_text() for part in sorted(_folder("sql").glob("1*.sql"))))
 
 
 @cache
@@ -40,7 +49,9 @@ def superuser_sql() -> str:
 def plpython_sql() -> str:
     """The script that makes what all PL/Python trigger functions share, if the database has the language."""
     script = (_folder("sql") / "20_plpython.sql").read_text()
-    return script.replace("-- plpython/maintain.py\n", (_folder("plpython") / "maintain.py").read_text())
+    return _versioned(
+        script.replace("-- plpython/maintain.py\n", (_folder("plpython") / "maintain.py").read_text())
+    )
 
 
 @cache

@@ -92,18 +92,23 @@ def create_view(
         definition = compile_query(
             conn, view, query, language=language, indexes=indexes, strict=strict, mode=mode
         )
-        check_language(conn, definition.language)
-        if definition.deferred is not None:
-            _check_name_is_free(conn, applied_name(view))
-        try:
-            with savepoint(conn):
-                run_script(conn, prelude(conn, definition.language) + write_script(definition).up)
-        except pg.UndefinedObject as error:
-            raise UnsupportedQuery(
-                f"a type that has no ordering ({error.diag.message_primary})",
-                hint="group by a form of it that has one, such as its text",
-            ) from error
-        _check_types(conn, definition)
+        make(conn, definition)
+
+
+def make(conn: Connection, definition: Definition) -> None:
+    """Make the view of a definition, and fill it; its name must be free."""
+    check_language(conn, definition.language)
+    if definition.deferred is not None:
+        _check_name_is_free(conn, applied_name(definition.view))
+    try:
+        with savepoint(conn):
+            run_script(conn, prelude(conn, definition.language) + write_script(definition).up)
+    except pg.UndefinedObject as error:
+        raise UnsupportedQuery(
+            f"a type that has no ordering ({error.diag.message_primary})",
+            hint="group by a form of it that has one, such as its text",
+        ) from error
+    _check_types(conn, definition)
 
 
 def apply(conn: Connection, name: str, *, schema: str | None = None) -> int:

@@ -146,12 +146,99 @@ def test_what_cannot_do_without_a_column_is_named(usage: Connection) -> None:
         with pytest.raises(pg_stepping.SteppingError, match=message):
             pg_stepping.change_view(usage, "usage", query)
         assert tables(usage) == before
-    pg_stepping.create_view(usage, "reader", "SELECT owner, count(*) AS n FROM usage GROUP BY owner")
-    with pytest.raises(pg_stepping.SteppingError, match=r"maintained view public.reader reads public.usage"):
-        pg_stepping.change_view(usage, "usage", QUERY + " HAVING count(*) > 1")
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+@pytest.mark.parametrize("online", [False, True], ids=["at once", "online"])
+def test_oracle_maintained_views_that_read_it_are_made_anew(
+    usage: Connection, language: str, online: bool
+) -> None:
+    pg_stepping.create_view(usage, "reader", "SELECT owner, count(day) AS n FROM usage GROUP BY owner")
+    pg_stepping.create_view(usage, "later", "SELECT sum(value) AS v FROM usage", mode="deferred")
+    pg_stepping.create_view(
+        usage,
+        "top",
+        "SELECT r.n, count(*) AS c, max(u.value) AS most FROM reader r"
+        " JOIN usage u USING (owner) GROUP BY r.n",
+    )
+    usage.execute("CREATE VIEW around AS SELECT * FROM top; COMMENT ON VIEW reader IS 'How many'")
+    usage.commit()
+    usage.autocommit = True
+
+    def check() -> None:
+        for name in ("usage", "reader", "later", "top"):
+            assert pg_stepping.verify(usage, name) == [], name
+        assert len(pg_stepping.list_views(usage)) == 4
+        assert usage.execute("SELECT count(*) > 0 FROM around").fetchone() == (True,)
+        assert usage.execute("SELECT obj_description('reader'::regclass)").fetchone() == ("How many",)
+
+    with pytest.raises(
+        pg_stepping.SteppingError, match=r"maintained view public.reader reads public.usage, and needs"
+    ):
+        pg_stepping.change_view(
+            usage, "usage", QUERY.replace("r.day, ", "").replace(", r.day", ""), indexes=[]
+        )
+    check()
+    changed = QUERY.replace("sum(r.value) AS", "max(r.meter_id) AS m, sum(r.value) AS")
+    for query in (QUERY + " HAVING sum(r.value) > 700", changed)[online:]:
+        plan = pg_stepping.plan_change(usage, "usage", query, online=online)
+        assert {s for s in plan.steps if "anew" in s} == {
+            f"make maintained view public.{n}, which reads it, anew" for n in ("reader", "later", "top")
+        }
+        assert pg_stepping.change_view(usage, "usage", query, online=online).kind == "new version"
+        check()
+        follows(usage)
+        check()
     assert pg_stepping.change_view(usage, "usage", QUERY, indexes=[]).kind == "in place"
+    check()
+
+
+def test_oracle_a_stage_that_did_not_change_is_not_filled_anew(usage: Connection) -> None:
+    per_meter = "(SELECT meter_id, count(*) AS n, sum(value) AS value FROM reads GROUP BY meter_id) AS m"
+    pg_stepping.create_view(usage, "sizes", f"SELECT n, count(*) AS meters FROM {per_meter} GROUP BY n")
+    query = f"SELECT n, count(*) AS meters, sum(value) AS value FROM {per_meter} GROUP BY n"
+    usage.execute("ANALYZE reads")
+    assert pg_stepping.change_view(usage, "sizes", query).reads == (("public.reads", 200),)
+    query = query.replace("sum(value) AS value FROM (", "max(value) AS most FROM (")
+    plan = pg_stepping.plan_change(usage, "sizes", query)
+    assert (plan.kind, plan.reads) == ("new version", ())
+    assert any(step.startswith("keep what is in") for step in plan.steps)
+    scans = "SELECT seq_scan + coalesce(idx_scan, 0) FROM pg_stat_xact_user_tables WHERE relname = 'reads'"
+    before = usage.execute(scans).fetchone()
+    assert pg_stepping.change_view(usage, "sizes", query) == plan
+    assert usage.execute(scans).fetchone() == before
+    assert pg_stepping.verify(usage, "sizes") == []
     follows(usage)
-    assert pg_stepping.verify(usage, "reader") == []
+    assert pg_stepping.verify(usage, "sizes") == []
+    assert usage.execute("SELECT count(*) > 1 FROM sizes").fetchone() == (True,)
+
+
+def test_oracle_a_change_online_is_interrupted_and_goes_on(usage: Connection, language: str) -> None:
+    usage.commit()
+    usage.autocommit = True
+    other = QUERY.replace("sum(r.value)", "max(r.value)")
+    begun: list[str] = []
+    for query, stop in (
+        (other, "fill"),
+        (QUERY + " HAVING sum(r.value) > 9 OR min(r.value) > 0", "publish"),
+        (other, "exchange"),
+        (other, ""),
+    ):
+
+        def progress(step: str, share: float, stop: str = stop) -> None:
+            if step == stop:
+                raise KeyboardInterrupt
+
+        try:
+            pg_stepping.change_view(usage, "usage", query, online=True, progress=progress)
+        except KeyboardInterrupt:
+            begun += [v.name for v in pg_stepping.list_views(usage) if v.name != "usage"]
+            assert len(pg_stepping.list_views(usage)) == 2
+            usage.execute("INSERT INTO reads VALUES (2, '2024-01-02', 5); DELETE FROM reads WHERE value = 9")
+    assert len(set(begun)) == 2
+    assert [v.name for v in pg_stepping.list_views(usage)] == ["usage"]
+    assert "max" in pg_stepping.list_views(usage)[0].query
+    follows(usage)
 
 
 def test_a_change_rolls_back_whole(usage: Connection) -> None:

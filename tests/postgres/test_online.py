@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import psycopg
 import pytest
 
 import pg_stepping
-from pg_stepping.online import create_view_online
+from pg_stepping.online import create_view_online, pieces
 
 SCHEMA = """
 CREATE TABLE meters (id integer PRIMARY KEY, owner text);
@@ -105,3 +106,82 @@ def test_oracle_it_is_interrupted_and_goes_on_or_is_undone(dsn: str, language: s
         pg_stepping.drop_view(conn, "usage")
         pg_stepping.create_view(conn, "usage", QUERIES[0], language=language)
         assert pg_stepping.verify(conn, "usage") == []
+
+
+IN_PIECES = {
+    "join": QUERIES[0],
+    "of_groups": QUERIES[1],
+    "bag": "SELECT r.meter_id, r.value, m.owner FROM reads r LEFT JOIN meters m ON m.id = r.meter_id WHERE r.value > 900",
+    "total": "SELECT count(*) AS n, sum(value) AS value, max(meter_id) AS last FROM reads WHERE value < 5",
+    "nothing": "SELECT count(*) AS n FROM reads WHERE value > 5000",
+    "no_column": "SELECT count(*) AS n FROM reads",
+    "whole": "SELECT DISTINCT ON (meter_id) meter_id, value FROM reads ORDER BY meter_id, value DESC",
+    "twice": "SELECT a.meter_id, count(*) AS n FROM reads a JOIN reads b USING (meter_id) WHERE a.value < 9 AND b.value < 9 GROUP BY 1",
+}
+WRITES = (
+    "UPDATE reads SET value = value + 1 WHERE meter_id = 7 AND value < 500",
+    "DELETE FROM reads WHERE meter_id BETWEEN 10 AND 14",
+    "INSERT INTO reads SELECT 3, i FROM generate_series(1, 9) AS i; INSERT INTO reads VALUES (NULL, 950), (NULL, 3)",
+    "DELETE FROM meters WHERE id = 20; UPDATE meters SET owner = 'nobody' WHERE id % 50 = 1",
+    "DELETE FROM reads WHERE ctid IN (SELECT ctid FROM reads WHERE meter_id IS NULL AND value = 950 LIMIT 1)",
+    "UPDATE reads SET meter_id = meter_id + 100 WHERE value BETWEEN 901 AND 903",
+)
+
+
+@pytest.mark.parametrize("query", IN_PIECES.values(), ids=IN_PIECES)
+def test_oracle_the_pieces_of_a_fill_fit_together(
+    database: Callable[..., str], monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """After each piece the tables change, in rows that are filled and in rows that are not; then it is interrupted."""
+    monkeypatch.setattr(pieces, "ROWS", 2000)
+    with psycopg.connect(database("plpgsql"), autocommit=True) as conn:
+        conn.execute(SCHEMA.replace("60000", "12000"))  # type: ignore[call-overload]
+        conn.execute("INSERT INTO reads VALUES (NULL, 950), (NULL, 950), (NULL, 1); ANALYZE")
+        writes = iter([*WRITES, "TRUNCATE meters; INSERT INTO meters VALUES (3, 'new')"])
+        shares: list[float] = []
+
+        def progress(step: str, share: float) -> None:
+            if step == "fill" and share > 0:
+                shares.append(share)
+                conn.execute(next(writes, "INSERT INTO reads VALUES (4, 901)"))
+                if len(shares) % 2:
+                    raise KeyboardInterrupt
+
+        for _ in range(20):
+            try:
+                create_view_online(conn, "usage", query, progress=progress)
+                break
+            except KeyboardInterrupt:
+                assert pg_stepping.list_views(conn)[0].mode == "deferred"
+        assert shares == sorted(shares)
+        assert len(shares) >= (
+            1 if query in (IN_PIECES["whole"], IN_PIECES["twice"], IN_PIECES["no_column"]) else 6
+        )
+        assert pg_stepping.verify(conn, "usage") == []
+        assert conn.execute("SELECT count(*) > 0 FROM usage").fetchone() == (True,)
+        conn.execute("INSERT INTO reads VALUES (5, 2), (NULL, 999); DELETE FROM reads WHERE meter_id = 9")
+        assert pg_stepping.verify(conn, "usage") == []
+        pg_stepping.drop_view(conn, "usage")
+        left = "SELECT relname FROM pg_class WHERE relnamespace = 'stepping'::regnamespace AND relname ~ '^usage'"
+        assert conn.execute(left).fetchall() == []
+        assert conn.execute("SELECT count(*) FROM stepping.filling").fetchone() == (0,)
+
+
+def test_a_fill_that_is_given_up_leaves_nothing(database: Callable[..., str]) -> None:
+    with psycopg.connect(database("plpgsql"), autocommit=True) as conn:
+        conn.execute(SCHEMA)  # type: ignore[call-overload]
+
+        def progress(step: str, share: float) -> None:
+            if step == "fill":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            create_view_online(conn, "usage", QUERIES[0], progress=progress)
+        assert conn.execute("SELECT problem FROM stepping.views").fetchone() is not None
+        pg_stepping.drop_view(conn, "usage")
+        for sql in (
+            "SELECT relname FROM pg_class WHERE relnamespace = 'stepping'::regnamespace AND relname ~ '^usage'",
+            "SELECT proname FROM pg_proc WHERE pronamespace = 'stepping'::regnamespace AND proname ~ '^usage'",
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'reads'::regclass AND NOT tgisinternal",
+        ):
+            assert conn.execute(sql).fetchall() == []  # type: ignore[call-overload]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -156,3 +157,49 @@ def test_oracle_owners_come_and_go(usage: Connection) -> None:
         usage.execute("DROP ROLE stepping_heir")
     usage.rollback()
     right(usage)
+
+
+TRAPS = {
+    "trigger": "CREATE TRIGGER trap BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION public.trap_trigger()",
+    "rule": "CREATE RULE trap AS ON INSERT TO {} DO ALSO SELECT public.trap()",
+    "check": "ALTER TABLE {} ADD CHECK (public.trap())",
+    "index": "CREATE INDEX ON {} ((public.trap()))",
+    "domain": "ALTER TABLE {} ALTER value TYPE public.trap_domain",
+    "generated": "ALTER TABLE {} DROP value, ADD value integer GENERATED ALWAYS AS (public.trap()::integer) STORED",
+    "view": "ALTER TABLE {} RENAME TO elsewhere; CREATE VIEW {} AS SELECT * FROM stepping.elsewhere",
+}
+
+
+@pytest.mark.parametrize("mode", ["immediate", "deferred"])
+def test_what_an_owner_hangs_on_his_tables_does_not_run_as_a_superuser(conn: Connection, mode: str) -> None:
+    """An event trigger, a superuser's, puts the rows of a new partition into a table of the view's owner."""
+    conn.execute("""CREATE ROLE stepping_mallory; GRANT CREATE, USAGE ON SCHEMA public, stepping TO stepping_mallory;
+        GRANT ALL ON ALL TABLES IN SCHEMA stepping TO stepping_mallory;
+        CREATE TABLE ran (who text); GRANT ALL ON ran TO PUBLIC; SET ROLE stepping_mallory;
+        CREATE TABLE sales (day integer, value integer) PARTITION BY LIST (day);
+        CREATE TABLE first PARTITION OF sales FOR VALUES IN (1); CREATE TABLE more (day integer, value integer);
+        INSERT INTO sales VALUES (1, 5); INSERT INTO more VALUES (2, 7);
+        CREATE FUNCTION note() RETURNS void LANGUAGE plpgsql
+            AS 'BEGIN INSERT INTO public.ran SELECT current_user; END';
+        CREATE FUNCTION trap() RETURNS boolean IMMUTABLE LANGUAGE plpgsql
+            AS 'BEGIN PERFORM public.note(); RETURN true; END';
+        CREATE FUNCTION trap_trigger() RETURNS trigger LANGUAGE plpgsql
+            AS 'BEGIN INSERT INTO public.ran SELECT current_user; RETURN NEW; END';
+        CREATE DOMAIN trap_domain AS integer CHECK (public.trap())""")
+    pg_stepping.create_view(
+        conn, "sold", "SELECT day, sum(value) AS value FROM sales GROUP BY day", language="plpgsql", mode=mode
+    )
+    table = "stepping.sold__aside_1" if mode == "immediate" else "stepping.sold__log_1"
+    for trap in TRAPS.values():
+        with suppress(errors.DependentObjectsStillExist), conn.transaction(force_rollback=True):
+            conn.execute(trap.replace("{}", table))  # type: ignore[call-overload]
+            conn.execute("DELETE FROM ran")
+            with pytest.raises(errors.InsufficientPrivilege), conn.transaction():
+                conn.execute("ALTER TABLE sales ATTACH PARTITION more FOR VALUES IN (2)")
+            assert conn.execute("SELECT * FROM ran WHERE who <> 'stepping_mallory'").fetchall() == []
+    column = "padding" if mode == "immediate" else "logged_at"
+    conn.execute(f"ALTER TABLE {table} ALTER {column} SET DEFAULT public.trap()::text::timestamptz")  # type: ignore[call-overload]
+    conn.execute("ALTER TABLE sales ATTACH PARTITION more FOR VALUES IN (2)")
+    assert conn.execute("SELECT * FROM ran").fetchall() == []
+    assert sorted(conn.execute("SELECT * FROM sold").fetchall()) == [(1, 5), (2, 7)]
+    conn.rollback()

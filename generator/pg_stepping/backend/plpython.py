@@ -10,6 +10,7 @@ from pg_stepping.backend.triggers import function_name
 from pg_stepping.delta import Lock, SourceProgram, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import is_placeholder
+from pg_stepping.shipped import suffix, version
 
 INDENT = "    "
 
@@ -19,10 +20,10 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     body = "\n".join(
         [
             'if "maintain" not in SD:',
-            '    if "stepping" not in GD:',
-            '        plpy.execute("SELECT stepping.load_maintainer()")',
+            f'    if "stepping {version()}" not in GD:',
+            f'        plpy.execute("SELECT stepping.load_maintainer_{suffix()}()")',
             indent(_view(program), "    "),
-            '    SD["maintain"] = GD["stepping"](plpy, view)',
+            f'    SD["maintain"] = GD["stepping {version()}"](plpy, view)',
             'SD["maintain"](TD)',
         ]
     )

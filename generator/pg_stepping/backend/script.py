@@ -86,37 +86,41 @@ def write_skeleton(definition: Definition) -> str:
 
 
 def _up(definition: Definition) -> str:
-    parts = [_heading(definition), *(function.sql for function in definition.functions)]
-    return "\n\n".join([*parts, *_following(definition), *published(definition), register(definition)]) + "\n"
+    following = _fill_and_follow(definition, all_settings(definition))
+    parts = [
+        _heading(definition),
+        *stored(definition),
+        following,
+        *published(definition),
+        register(definition),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
-def write_capture(definition: Definition) -> str:
-    """A view in deferred mode that is not published, with an empty state: its changes are in its logs."""
-    parts = [*(function.sql for function in definition.functions), *_following(definition, fill=False)]
-    return "\n\n".join([*parts, register(definition)])
-
-
-def write_adoption(definition: Definition) -> str:
-    """A view in immediate mode over state tables that are there, and right."""
-    parts = [*_following(definition, fill=False, state=False), *published(definition), register(definition)]
-    return "\n\n".join(parts)
-
-
-def _following(definition: Definition, *, fill: bool = True, state: bool = True) -> list[str]:
-    """The state, what keeps it, and the triggers that call that."""
+def stored(definition: Definition) -> list[str]:
+    """All that a view has below what is published, without rows and without triggers on its sources."""
     name, settings = str(definition.view), all_settings(definition)
-    parts = []
+    parts = [function.sql for function in definition.functions]
     for program in definition.programs:
         what = f"State of the maintained view {name}, {_kind(program)}. Only its triggers write here."
-        if state:
-            parts.append(state_table(program.stage, what))
+        parts.append(state_table(program.stage, what))
         if definition.deferred is None:
-            parts += [aside_tables(program), _maintain_function(definition, program, settings)]
+            parts += _maintaining(definition, program, settings)
     if definition.deferred is not None:
         parts += _logged(definition, definition.deferred, settings)
-    if state:
-        parts += [index(definition.published, columns) for columns in definition.indexes]
-    return [*parts, _fill_and_follow(definition, settings, fill=fill)]
+    return parts + [index(definition.published, columns) for columns in definition.indexes]
+
+
+def maintaining(definition: Definition) -> list[str]:
+    """What a view in immediate mode has besides its state tables, but for the triggers on its sources."""
+    settings = all_settings(definition)
+    return [part for p in definition.programs for part in _maintaining(definition, p, settings)]
+
+
+def follow(definition: Definition) -> str:
+    """Create the triggers of a view for which all else is there, and enter it in the catalog."""
+    triggers = _fill_and_follow(definition, all_settings(definition), fill=False)
+    return f"{triggers}\n{register(definition)}"
 
 
 def published(definition: Definition) -> list[str]:
@@ -133,12 +137,13 @@ def published(definition: Definition) -> list[str]:
     return parts
 
 
-def _maintain_function(
+def _maintaining(
     definition: Definition, program: StageProgram, settings: tuple[tuple[str, str], ...]
-) -> str:
+) -> list[str]:
     language = plpython if definition.language == "plpython3u" else plpgsql
     says = f"Keeps {program.stage.table} right when a table that it reads changes."
-    return _hidden(language.function(program, settings), function_name(program), says)
+    function = _hidden(language.function(program, settings), function_name(program), says)
+    return [aside_tables(program), function]
 
 
 def _hidden(created: str, function: str, says: str) -> str:

@@ -1,33 +1,34 @@
 """Another query for a view that is there: what that takes, shown before it is done.
 
 The same fingerprint: nothing. The same state: the published view and its indexes change in place. Else a new
-version is made beside the old one, a maintained view of its own for a moment, and takes its place.
+version is made beside the old one, a maintained view of its own for a while, and takes its place; maintained
+views that read it are made anew with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 from pg_stepping.backend import plpgsql, publish
 from pg_stepping.backend.script import Definition, all_settings, fingerprint_of, register
 from pg_stepping.backend.tables import aside_tables, state_table
-from pg_stepping.catalog import Installed, found, use_settings
+from pg_stepping.catalog import Installed, found, installed, list_views, use_settings
+from pg_stepping.change.version import check_readers, drop, kept_of, make_version, name_beside, take_place
 from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.dependents import put_in_place, readers
-from pg_stepping.errors import SteppingError, ViewInUse
+from pg_stepping.errors import ConnectionUnusable, SteppingError
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
+from pg_stepping.online import Progress, create_view_online
+from pg_stepping.online.patience import lock, patiently
 from pg_stepping.session import guarded
-from pg_stepping.views import create_view
 
-_RENAME = """
-INSERT INTO stepping.maintained_view
-SELECT (jsonb_populate_record(v, jsonb_build_object('view_name', %(to)s::text))).*
-FROM stepping.maintained_view AS v WHERE schema_name = %(schema)s AND view_name = %(name)s"""
 _FORGET = "DELETE FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s"
 
 
@@ -56,6 +57,7 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class _Compared:
     view: Installed
+    old: Definition
     new: Definition
     change: Change
 
@@ -69,10 +71,11 @@ def plan_change(
     language: str | None = None,
     indexes: Sequence[Sequence[str]] | None = None,
     strict: bool = False,
+    online: bool = False,
 ) -> Change:
     """What `change_view` would do; nothing in the database changes. Raises as it does."""
     with guarded(conn, undo=True):
-        return _compared(conn, name, query, schema, language, indexes, strict).change
+        return _compared(conn, name, query, schema, language, indexes, strict, online).change
 
 
 def change_view(
@@ -84,48 +87,108 @@ def change_view(
     language: str | None = None,
     indexes: Sequence[Sequence[str]] | None = None,
     strict: bool = False,
+    online: bool = False,
+    progress: Progress = lambda step, share: None,
+    estimated: Callable[[int], None] = lambda rows: None,
 ) -> Change:
-    """Give the maintained view `name` the SELECT in `query`; views that read it, grants and comments stay.
+    """Give the maintained view `name` the SELECT in `query`; what reads it, grants and comments stay.
 
     `language` and `indexes` stay as they are unless they are given. In the caller's transaction it happens as
     a whole, or not at all; under autocommit a new version is made and filled in one transaction, and takes
-    the old one's place in another, short one. Returns what was done. Raises ViewNotFound, ViewInUse if
-    something that reads the view cannot do without what it had, and whatever `create_view` raises.
+    the old one's place in another, short one. With `online`, which needs autocommit, the new version is made
+    as `create_view_online` does: writers go on meanwhile, and a change that was interrupted goes on when it
+    is called again with the same query; called with another one, it drops what was begun. Returns what was
+    done. Raises ViewNotFound, ViewInUse if something that reads the view cannot do without what it had, and
+    whatever `create_view` raises.
     """
+    if online and not conn.autocommit:
+        raise ConnectionUnusable(
+            "a view is changed online in several transactions", hint="use a connection with autocommit=True"
+        )
     with guarded(conn):
         with guarded(conn, undo=True):
-            compared = _compared(conn, name, query, schema, language, indexes, strict)
-        if compared.change.kind != "new version":
-            if compared.change.kind == "in place":
-                _change_in_place(conn, compared)
-            return compared.change
-    with nullcontext() if conn.autocommit else guarded(conn):
-        _replace(conn, compared, query, strict)
+            compared = _compared(conn, name, query, schema, language, indexes, strict, online)
+        if compared.change.kind == "in place":
+            _change_in_place(conn, compared)
+    if compared.change.kind == "new version":
+        if online:
+            _replace_online(conn, compared, progress, estimated)
+        else:
+            with nullcontext() if conn.autocommit else guarded(conn):
+                _replace(conn, compared)
     return compared.change
 
 
-def _replace(conn: Connection, compared: _Compared, query: str, strict: bool) -> None:
+def _replace(conn: Connection, compared: _Compared) -> None:
     """Make a new version, and put it in place of the view; under autocommit these are two transactions."""
-    view, new = compared.view, compared.new
-    version = Table(view.schema, _free_name(view.name))
-    with guarded(conn):
-        create_view(
-            conn,
-            version.name,
-            query,
-            schema=version.schema,
-            language=new.language,
-            indexes=new.indexes,
-            strict=strict,
-        )
+    view, mark = compared.view, uuid4().hex[:8]
+    version = name_beside(view.table, mark)
+    make_version(conn, view, compared.old, compared.new, version)
     try:
         with guarded(conn):
-            _take_place(conn, view, version)
+            drop(conn, take_place(conn, view, version, mark))
     except BaseException:
         if conn.autocommit and not conn.closed:
             with guarded(conn):
                 execute(conn, "SELECT stepping.drop_view(%s, %s)", [version.schema, version.name])
         raise
+
+
+def _replace_online(
+    conn: Connection, compared: _Compared, progress: Progress, estimated: Callable[[int], None]
+) -> None:
+    """The same while the tables are written; what an interrupted change has done is found by its name."""
+    view, new = compared.view, compared.new
+    told = repr((str(view.table), view.fingerprint, fingerprint_of(new), new.language))
+    mark = hashlib.sha256(told.encode()).hexdigest()[:8]
+    version = name_beside(view.table, mark)
+    _drop_others(conn, view.table, version)
+    if installed(conn, version.name, schema=version.schema) is None or not _is_published(conn, version):
+        create_view_online(
+            conn,
+            version.name,
+            new.query.text,
+            schema=version.schema,
+            language=new.language,
+            indexes=new.indexes,
+            mode=new.mode,
+            progress=progress,
+            estimated=estimated,
+            version_of=view.table,
+        )
+    progress("exchange", 0)
+    patiently(conn, lambda: _exchange(conn, view, version, mark))
+    _drop_others(conn, view.table, version)
+    progress("exchange", 1)
+
+
+def _exchange(conn: Connection, view: Installed, version: Table, mark: str) -> None:
+    execute(conn, "SET LOCAL lock_timeout = '40ms'")
+    take_place(conn, view, version, mark)
+
+
+def _drop_others(conn: Connection, view: Table, version: Table) -> None:
+    """Drop the versions of a view, and of what reads it, that are old, or were begun and given up."""
+    sql = "SELECT schema_name, view_name FROM stepping.version_of WHERE changed = %s ORDER BY number DESC"
+    with guarded(conn):
+        others = [Table(*row) for row in execute(conn, sql, [str(view)])]
+    there = {v.table: v for v in list_views(conn)}
+    for other in others:
+        if other != version:
+            with guarded(conn, undo=True):
+                use_settings(conn, there[other])
+                sources = sorted(_sources(compile_installed(conn, there[other])))
+            patiently(conn, partial(_drop, conn, other, sources))
+
+
+def _drop(conn: Connection, other: Table, sources: Sequence[Table]) -> None:
+    lock(conn, sources, "ACCESS EXCLUSIVE")
+    drop(conn, [other])
+
+
+def _is_published(conn: Connection, view: Table) -> bool:
+    row = execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [quote_table(view)]).fetchone()
+    return row == (True,)
 
 
 def _compared(
@@ -136,6 +199,7 @@ def _compared(
     language: str | None,
     indexes: Sequence[Sequence[str]] | None,
     strict: bool,
+    online: bool,
 ) -> _Compared:
     view = found(conn, name, schema)
     if view.mode == "deferred":
@@ -155,14 +219,18 @@ def _compared(
     )
     kind = "new version"
     if fingerprint_of(new) == view.fingerprint and new.language == view.language:
-        return _Compared(view, new, Change(str(view.table), "nothing", (), (), ()))
+        return _Compared(view, new, new, Change(str(view.table), "nothing", (), (), ()))
     with guarded(conn, undo=True):
         use_settings(conn, view)
         old = compile_installed(conn, view)
     if _stored(old) == _stored(new) and old.language == new.language:
         kind = "in place"
-    _check_maintained_readers(conn, view, old, new, kind)
-    return _Compared(view, new, _change(conn, view, old, new, kind))
+    anew: list[Installed] = []
+    if kind == "new version" or _published(old) != _published(new):
+        anew = check_readers(conn, view, new, uuid4().hex[:8])
+    if kind == "in place" and anew:  # they were made from its published columns
+        kind = "new version"
+    return _Compared(view, old, new, _change(conn, view, old, new, kind, anew, online))
 
 
 def _stored(definition: Definition) -> object:
@@ -178,26 +246,20 @@ def _published(definition: Definition) -> str:
     return publish.view(definition.published, definition.view, "")
 
 
-def _check_maintained_readers(
-    conn: Connection, view: Installed, old: Definition, new: Definition, kind: str
-) -> None:
-    """A maintained view that reads this one was made from its state, and its published columns."""
-    if kind == "in place" and _published(old) == _published(new):
-        return
-    sql = """SELECT concat(schema_name, '.', view_name) FROM stepping.maintained_view
-             WHERE %s = ANY (reads) ORDER BY 1 LIMIT 1"""
-    row = execute(conn, sql, [str(view.table)]).fetchone()
-    if row is not None:
-        hint = "drop that view, change this one, and make it again"
-        raise ViewInUse(f"maintained view {row[0]} reads {view.table}", hint=hint)
-
-
-def _change(conn: Connection, view: Installed, old: Definition, new: Definition, kind: str) -> Change:
+def _change(
+    conn: Connection,
+    view: Installed,
+    old: Definition,
+    new: Definition,
+    kind: str,
+    anew: Sequence[Installed],
+    online: bool,
+) -> Change:
     read_by = [str(reader) for reader in readers(conn, view.table)]
-    kept = [f"keep {', '.join(read_by)}, which read it"] if read_by else []
+    kept_readers = [f"keep {', '.join(read_by)}, which read it"] if read_by else []
     shown = f"ACCESS EXCLUSIVE on {view.table}, at the end, until commit: readers wait"
     if kind == "in place":
-        steps = [] if _published(old) == _published(new) else ["replace the published view", *kept]
+        steps = [] if _published(old) == _published(new) else ["replace the published view", *kept_readers]
         locks = [shown] if steps else []
         steps += [f"drop the index on ({', '.join(i)})" for i in old.indexes if i not in new.indexes]
         made = [i for i in new.indexes if i not in old.indexes]
@@ -205,7 +267,8 @@ def _change(conn: Connection, view: Installed, old: Definition, new: Definition,
         if made or len(old.indexes) != len(new.indexes):
             locks.append(f"SHARE on stepping.{view.stages[-1]}: writers wait while an index is made")
         return Change(str(view.table), kind, tuple(steps), (), tuple(locks))
-    sources = {t for p in new.programs for t in (s.table for s in p.sources)}
+    kept = {} if online else kept_of(conn, view, old, new)
+    sources = {s.table for p in new.programs if p.stage.name not in kept for s in p.sources}
     sources -= {p.stage.table for p in new.programs}
     rows = execute(
         conn,
@@ -215,14 +278,20 @@ def _change(conn: Connection, view: Installed, old: Definition, new: Definition,
         [[quote_table(t) for t in sorted(sources)]],
     ).fetchall()
     reads = tuple((str(t), int(r[1] or 0)) for t, r in zip(sorted(sources), rows, strict=True))
-    listed = ", ".join(table for table, _ in reads)
-    steps = ["make and fill a new version beside the old one", "put it in place of the old one", *kept]
+    steps = ["make and fill a new version beside the old one"]
+    if kept:
+        steps.append(f"keep what is in {', '.join(kept.values())}: it is copied, and no table is read for it")
+    steps += ["put it in place of the old one", *kept_readers]
+    steps += [f"make maintained view {reader.table}, which reads it, anew" for reader in anew]
     steps.append(f"drop the old version ({', '.join(view.stages)})")
+    followed = ", ".join(map(str, sorted(_sources(new))))
     locks = [
-        f"SHARE ROW EXCLUSIVE on {listed}, while it is filled: writers wait, readers do not",
+        f"SHARE ROW EXCLUSIVE on {followed}, while it is filled: writers wait, readers do not",
         shown,
         f"ACCESS EXCLUSIVE on {', '.join(map(str, sorted(_sources(old))))}, at the end, until commit",
     ]
+    if online:
+        locks[0] = f"SHARE ROW EXCLUSIVE, then ACCESS EXCLUSIVE on {followed}, each for a moment"
     return Change(str(view.table), kind, tuple(steps), reads, tuple(locks))
 
 
@@ -231,14 +300,9 @@ def _sources(definition: Definition) -> set[Table]:
     return {s.table for p in definition.programs for s in p.sources} - own
 
 
-def _free_name(name: str) -> str:
-    """The name of a new version: it is there only until that is in place."""
-    return f"{name.encode()[:40].decode(errors='ignore')}__{uuid4().hex[:8]}"
-
-
 def _change_in_place(conn: Connection, compared: _Compared) -> None:
     view, new = compared.view, compared.new
-    other = Table(view.schema, _free_name(view.name))
+    other = name_beside(view.table, uuid4().hex)
     with guarded(conn, undo=True):
         use_settings(conn, view)
         old = compile_installed(conn, view)
@@ -276,14 +340,3 @@ def _drop_index(conn: Connection, old: Definition, columns: tuple[str, ...]) -> 
     ).fetchall()
     for (name,) in rows:
         execute(conn, f"DROP INDEX {name}")
-
-
-def _take_place(conn: Connection, view: Installed, version: Table) -> None:
-    """Put a new version in place of a view, and drop what that was made of."""
-    put_in_place(conn, view.table, version)
-    old = _free_name(view.name)
-    for name, to in ((view.name, old), (version.name, view.name)):
-        execute(conn, _RENAME, {"schema": view.schema, "name": name, "to": to})
-        execute(conn, _FORGET, [view.schema, name])
-    execute(conn, "SET LOCAL client_min_messages = warning")
-    execute(conn, "SELECT stepping.drop_view(%s, %s)", [view.schema, old])

@@ -1,0 +1,142 @@
+"""Making a view while its tables are written.
+
+First its changes are captured, in logs, as in deferred mode. Then its state is filled, piece by piece, from
+the tables without what their logs hold (before.py). The logs are applied until few changes are left; the last
+are in the short transaction in which the view becomes what it is to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pg_stepping.backend.deferred import maintain_function
+from pg_stepping.backend.script import (
+    Definition,
+    fingerprint_of,
+    follow,
+    maintaining,
+    published,
+    stored,
+)
+from pg_stepping.catalog import installed, prelude, target
+from pg_stepping.compiler import compile_query
+from pg_stepping.delta.deferred import pending_function
+from pg_stepping.delta.terms import quote_table
+from pg_stepping.errors import ConnectionUnusable, NameTaken
+from pg_stepping.frontend.dialect import quote_name
+from pg_stepping.frontend.postgres import Connection, execute, run_script
+from pg_stepping.ir import Table
+from pg_stepping.online.before import before, before_view, divided_by
+from pg_stepping.online.patience import lock, patiently
+from pg_stepping.online.pieces import MARK, fill, rows_to_read
+from pg_stepping.session import guarded
+
+Progress = Callable[[str, float], None]
+FEW = 100
+_VERSION_OF = "SELECT changed FROM stepping.version_of WHERE schema_name = %s AND view_name = %s"
+_MARK_VERSION = "INSERT INTO stepping.version_of (schema_name, view_name, changed) VALUES (%s, %s, %s)"
+
+
+def create_view_online(
+    conn: Connection,
+    name: str,
+    query: str,
+    *,
+    schema: str | None = None,
+    language: str | None = None,
+    indexes: Sequence[Sequence[str]] = (),
+    mode: str = "immediate",
+    progress: Progress = lambda step, share: None,
+    estimated: Callable[[int], None] = lambda rows: None,
+    version_of: Table | None = None,
+) -> None:
+    """Make the maintained view `name` as `create_view` does, without keeping writers out while it is filled.
+
+    Needs a connection under autocommit: each step, and each piece of the fill, is a transaction of its own.
+    Interrupted, it goes on where it was when it is called again with the same query; `drop_view` undoes it.
+    `progress` is told each step (capture, fill, catch up, publish) with the share of it that is done, and
+    `estimated` how many rows are to be read; `version_of` is a view that this one is to replace. Writers wait
+    for two short transactions, the first and the last; for their locks these wait no longer than 40 ms at a
+    time.
+    Raises what `create_view` raises, and ConnectionUnusable in a transaction.
+    """
+    if not conn.autocommit:
+        raise ConnectionUnusable(
+            "a view is made online in several transactions", hint="use a connection with autocommit=True"
+        )
+    with guarded(conn):
+        view = target(conn, name, schema)
+        with guarded(conn, undo=True):
+            captured = compile_query(conn, view, query, language=language, indexes=indexes, mode="deferred")
+            final = captured
+            if mode != "deferred":
+                final = compile_query(conn, view, query, language=language, indexes=indexes, mode=mode)
+        there = installed(conn, view.name, schema=view.schema)
+        taken = execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [quote_table(view)]).fetchone() == (True,)
+    if taken or (there is not None and there.fingerprint != fingerprint_of(captured)):
+        raise NameTaken(f"the name {view} is taken", hint="choose another, or drop what has it")
+    if there is None:
+        progress("capture", 0)
+        patiently(conn, lambda: _capture(conn, captured, version_of))
+    estimated(rows_to_read(conn, captured))
+    progress("fill", 0)
+    fill(conn, captured, lambda share: progress("fill", share))
+    progress("catch up", 0)
+    _catch_up(conn, captured)
+    progress("publish", 0)
+    patiently(conn, lambda: _publish(conn, captured, final), before=lambda: _catch_up(conn, captured))
+    progress("publish", 1)
+
+
+def _capture(conn: Connection, captured: Definition, version_of: Table | None) -> None:
+    assert captured.deferred is not None
+    views = [before_view(log, divided_by(conn, log)) for log in captured.deferred.logs]
+    run_script(conn, "\n".join([prelude(conn, captured.language), *stored(captured), *views]))
+    lock(conn, [log.source for log in captured.deferred.logs], "SHARE ROW EXCLUSIVE")
+    run_script(conn, follow(captured))
+    row = [captured.view.schema, captured.view.name]
+    sql = "INSERT INTO stepping.suspect (schema_name, view_name, reason) VALUES (%s, %s, %s)"
+    execute(conn, sql, [*row, MARK])
+    execute(conn, "INSERT INTO stepping.filling (schema_name, view_name) VALUES (%s, %s)", row)
+    if version_of is not None:
+        execute(conn, _MARK_VERSION, [*row, str(version_of)])
+
+
+def _catch_up(conn: Connection, captured: Definition) -> None:
+    """Apply the logs until that leaves few changes behind."""
+    for _ in range(100):
+        with guarded(conn):
+            row = execute(conn, f"SELECT {_apply_function(captured)}()").fetchone()
+        if row is None or row[0] < FEW:
+            return
+
+
+def _apply_function(captured: Definition) -> str:
+    assert captured.deferred is not None
+    return f"stepping.{quote_name(captured.deferred.name + '__apply')}"
+
+
+def _publish(conn: Connection, captured: Definition, final: Definition) -> None:
+    """Make the captured view what it is to be; what needs no lock on its tables comes first."""
+    deferred = captured.deferred
+    assert deferred is not None
+    gone = [f"DROP VIEW {quote_table(before(log))};" for log in deferred.logs]
+    if final.deferred is not None:
+        run_script(conn, "\n".join([*gone, *published(final)]))
+        return
+    capture = f"{deferred.name}__capture"
+    function = maintain_function(deferred)
+    gone += [f"ALTER FUNCTION {function}() RENAME TO {quote_name(capture)};"]
+    run_script(conn, "\n".join([*gone, *maintaining(final), *published(final)]))
+    lock(conn, [log.source for log in deferred.logs], "ACCESS EXCLUSIVE")
+    execute(conn, f"SELECT {_apply_function(captured)}()")
+    lines = [f"DROP FUNCTION stepping.{quote_name(capture)}(), {_apply_function(captured)}() CASCADE;"]
+    lines += [f"DROP FUNCTION {pending_function(c.stage)}();" for c in deferred.changes]
+    lines += [f"DROP TABLE {', '.join(quote_table(log.table) for log in deferred.logs)};"]
+    run_script(conn, "\n".join(lines))
+    row = [captured.view.schema, captured.view.name]
+    changed = execute(conn, _VERSION_OF, row).fetchone()
+    execute(conn, "DELETE FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s", row)
+    run_script(conn, follow(final))
+    if changed is not None:
+        execute(conn, _MARK_VERSION, [*row, *changed])
