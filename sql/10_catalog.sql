@@ -113,11 +113,13 @@ AS $body$
     ))
 $body$;
 
--- Whether what is called like a stage is a view in deferred mode, with logs.
+-- Whether what is called like a stage is a view in deferred mode, whose changes go to logs. (While a view is brought back
+-- to immediate mode it has both.)
 CREATE OR REPLACE FUNCTION stepping.has_logs(stage text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
     SELECT to_regclass(concat('stepping.', quote_ident(stage || '__log_1'))) IS NOT NULL
+        AND to_regclass(concat('stepping.', quote_ident(stage || '__aside_1'))) IS NULL
 $body$;
 
 -- Creates the triggers of one stage on one table, and those that all stages share. `family` is given if the table is
@@ -352,6 +354,66 @@ BEGIN
 END
 $body$;
 
+-- Takes away what brings changes to some stages: triggers, their functions, and the tables where changes are set aside.
+CREATE OR REPLACE FUNCTION stepping.stop_following(stages text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    follower record;
+    aside text;
+BEGIN
+    FOR follower IN
+        SELECT t.tgname, t.tgrelid::regclass AS source FROM unnest(stages) AS stage
+        JOIN pg_trigger AS t ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
+        WHERE NOT t.tgisinternal
+    LOOP
+        EXECUTE concat('DROP TRIGGER ', quote_ident(follower.tgname), ' ON ', follower.source);
+    END LOOP;
+    PERFORM stepping.drop_functions(stages, '^__maintain$');
+    FOR aside IN
+        SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, '__aside_[0-9]+$')
+        WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
+    LOOP
+        EXECUTE concat('DROP TABLE stepping.', quote_ident(aside));
+    END LOOP;
+    PERFORM stepping.unfollow_tables();
+END
+$body$;
+
+-- Takes the logs of a view away, and what reads and applies them.
+CREATE OR REPLACE FUNCTION stepping.drop_logs(stages text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    log text;
+BEGIN
+    PERFORM stepping.drop_functions(stages, '^__(pending|apply|step)$');
+    FOR log IN
+        SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, '__log_[0-9]+$')
+        WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
+    LOOP
+        EXECUTE concat('DROP TABLE stepping.', quote_ident(log));
+    END LOOP;
+END
+$body$;
+
+-- Drops the functions of some stages, by what their names end in.
+CREATE OR REPLACE FUNCTION stepping.drop_functions(stages text[], endings text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOR function IN
+        SELECT p.oid FROM unnest(stages) AS stage
+        JOIN pg_proc AS p ON starts_with(p.proname, stage) AND substr(p.proname, length(stage) + 1) ~ endings
+        WHERE p.pronamespace = 'stepping'::regnamespace
+    LOOP
+        EXECUTE concat('DROP FUNCTION ', function);
+    END LOOP;
+END
+$body$;
+
 -- Drops a maintained view with all that belongs to it; refuses while another maintained view reads it.
 CREATE OR REPLACE FUNCTION stepping.drop_view(schema_name text, view_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -361,8 +423,6 @@ DECLARE
     reader text;
     stages text[];
     mode text;
-    stage text;
-    follower record;
     belonging text;
 BEGIN
     SELECT concat(v.schema_name, '.', v.view_name) INTO reader
@@ -395,30 +455,15 @@ BEGIN
     LOOP
         EXECUTE concat('DROP VIEW stepping.', quote_ident(belonging));
     END LOOP;
-    FOREACH stage IN ARRAY stages LOOP
-        FOR follower IN
-            SELECT t.tgname, t.tgrelid::regclass AS source FROM pg_trigger AS t
-            WHERE NOT t.tgisinternal
-              AND t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
-        LOOP
-            EXECUTE concat('DROP TRIGGER ', quote_ident(follower.tgname), ' ON ', follower.source);
-        END LOOP;
-        FOR belonging IN
-            SELECT p.proname FROM pg_proc AS p
-            WHERE p.pronamespace = 'stepping'::regnamespace AND p.pronargs = 0
-              AND p.proname IN (concat(stage, '__maintain'), concat(stage, '__pending'), concat(stage, '__apply'))
-        LOOP
-            EXECUTE concat('DROP FUNCTION stepping.', quote_ident(belonging), '()');
-        END LOOP;
-        FOR belonging IN
-            SELECT c.relname FROM pg_class AS c
-            WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
-              AND (c.relname = stage OR c.relname ~ concat('^', stage, '__((aside|log)_[0-9]+|changes)$'))
-        LOOP
-            EXECUTE concat('DROP TABLE stepping.', quote_ident(belonging));
-        END LOOP;
+    PERFORM stepping.stop_following(stages);
+    PERFORM stepping.drop_logs(stages);
+    FOR belonging IN
+        SELECT c.relname FROM unnest(stages) AS stage
+        JOIN pg_class AS c ON c.relname IN (stage, concat(stage, '__changes'))
+        WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
+    LOOP
+        EXECUTE concat('DROP TABLE stepping.', quote_ident(belonging));
     END LOOP;
-    PERFORM stepping.unfollow_tables();
     PERFORM stepping.drop_uncalled();
 END
 $body$;

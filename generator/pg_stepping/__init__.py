@@ -62,6 +62,7 @@ from pg_stepping.lineage import SourceRow, why
 from pg_stepping.online import create_view_online
 from pg_stepping.repair import repair
 from pg_stepping.shipped import version as _version
+from pg_stepping.switch import switch_view
 from pg_stepping.views import (
     Difference,
     Installed,
@@ -150,6 +151,7 @@ __all__ = [
     "plan_change",
     "reduce",
     "repair",
+    "switch_view",
     "transitive_closure",
     "verify",
     "why",

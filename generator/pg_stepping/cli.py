@@ -203,6 +203,18 @@ def apply(ctx: click.Context, name: str, schema: str | None) -> None:
 
 @main.command()
 @click.argument("name")
+@click.option("--mode", type=click.Choice(MODES), required=True, help=_MODE_HELP)
+@click.option("--schema", help="Schema of the view.")
+@click.pass_context
+def switch(ctx: click.Context, name: str, mode: str, schema: str | None) -> None:
+    """Bring view NAME to the other mode without computing it anew, while its tables are written."""
+    with connected(ctx, autocommit=True) as conn:
+        pg_stepping.switch_view(conn, name, mode=mode, schema=schema)
+    click.echo(f"view {name} is in {mode} mode", err=True)
+
+
+@main.command()
+@click.argument("name")
 @click.option("--schema", help="Schema of the view.")
 @click.pass_context
 def drop(ctx: click.Context, name: str, schema: str | None) -> None:

@@ -88,7 +88,7 @@ def create_view(
     """
     with guarded(conn):
         view = target(conn, name, schema)
-        _check_name_is_free(conn, view)
+        check_name_is_free(conn, view)
         definition = compile_query(
             conn, view, query, language=language, indexes=indexes, strict=strict, mode=mode
         )
@@ -99,7 +99,7 @@ def make(conn: Connection, definition: Definition) -> None:
     """Make the view of a definition, and fill it; its name must be free."""
     check_language(conn, definition.language)
     if definition.deferred is not None:
-        _check_name_is_free(conn, applied_name(definition.view))
+        check_name_is_free(conn, applied_name(definition.view))
     try:
         with savepoint(conn):
             run_script(conn, prelude(conn, definition.language) + write_script(definition).up)
@@ -148,7 +148,8 @@ def fingerprint(
         return fingerprint_of(compile_query(conn, target(conn, name, schema), query, indexes=indexes))
 
 
-def _check_name_is_free(conn: Connection, view: Table) -> None:
+def check_name_is_free(conn: Connection, view: Table) -> None:
+    """Raises NameTaken where a relation or a type has the name."""
     taken = execute(
         conn,
         """SELECT FROM pg_namespace AS n

@@ -12,15 +12,23 @@ from pg_stepping.ir import Table
 
 def view(published: Published, name: Table, describe: str) -> str:
     """CREATE VIEW over the last state table, closed to writes."""
-    columns = ",\n    ".join(named(i.expression, i.name) for i in published.items)
-    lines = "\n".join(whole(published.core))
     quoted = quote_table(name)
     return (
-        f"CREATE VIEW {quoted} AS\nSELECT\n    {columns}\n{lines};\n"
+        f"CREATE VIEW {quoted} AS\n{_query(published)};\n"
         f"COMMENT ON VIEW {quoted} IS {quote_lines(describe)};\n"
         f"CREATE TRIGGER refuse_write INSTEAD OF INSERT OR UPDATE OR DELETE ON {quoted}\n"
         f"    FOR EACH ROW EXECUTE FUNCTION stepping.refuse_write();"
     )
+
+
+def replaced(published: Published, name: Table, options: str = "") -> str:
+    """The same for a view that is there, with these columns: what is said of it, granted and set stays."""
+    return f"CREATE OR REPLACE VIEW {quote_table(name)}{options} AS\n{_query(published)};"
+
+
+def _query(published: Published) -> str:
+    columns = ",\n    ".join(named(i.expression, i.name) for i in published.items)
+    return f"SELECT\n    {columns}\n" + "\n".join(whole(published.core))
 
 
 def index(published: Published, columns: tuple[str, ...]) -> str:

@@ -123,18 +123,28 @@ def follow(definition: Definition) -> str:
     return f"{triggers}\n{register(definition)}"
 
 
+def write_following(definition: Definition) -> list[str]:
+    """What brings changes to state tables that are there, and right: functions, logs and triggers."""
+    settings = all_settings(definition)
+    deferred = definition.deferred
+    parts = maintaining(definition) if deferred is None else _logged(definition, deferred, settings)
+    return [*parts, _fill_and_follow(definition, settings, fill=False)]
+
+
 def published(definition: Definition) -> list[str]:
     """What readers see."""
-    name = str(definition.view)
     says = "Maintained by pg_stepping; its query stands in stepping.maintained_view."
     shown = definition.deferred.published if definition.deferred is not None else definition.published
     parts = [view(shown, definition.view, says)]
     if definition.deferred is not None:
-        applied = (
-            f"{name} as it was when its logs were applied last: reading it costs less, and it may be behind."
-        )
-        parts.append(view(definition.published, applied_name(definition.view), applied))
+        parts.append(published_as_applied(definition))
     return parts
+
+
+def published_as_applied(definition: Definition) -> str:
+    """The second view of one in deferred mode."""
+    says = f"{definition.view} as it was when its logs were applied last: it costs less, and may be behind."
+    return view(definition.published, applied_name(definition.view), says)
 
 
 def _maintaining(

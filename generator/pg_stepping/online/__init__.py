@@ -20,7 +20,6 @@ from pg_stepping.backend.script import (
 )
 from pg_stepping.catalog import installed, prelude, target
 from pg_stepping.compiler import compile_query
-from pg_stepping.delta.deferred import pending_function
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import ConnectionUnusable, NameTaken
 from pg_stepping.frontend.dialect import quote_name
@@ -130,10 +129,8 @@ def _publish(conn: Connection, captured: Definition, final: Definition) -> None:
     run_script(conn, "\n".join([*gone, *maintaining(final), *published(final)]))
     lock(conn, [log.source for log in deferred.logs], "ACCESS EXCLUSIVE")
     execute(conn, f"SELECT {_apply_function(captured)}()")
-    lines = [f"DROP FUNCTION stepping.{quote_name(capture)}(), {_apply_function(captured)}() CASCADE;"]
-    lines += [f"DROP FUNCTION {pending_function(c.stage)}();" for c in deferred.changes]
-    lines += [f"DROP TABLE {', '.join(quote_table(log.table) for log in deferred.logs)};"]
-    run_script(conn, "\n".join(lines))
+    run_script(conn, f"DROP FUNCTION stepping.{quote_name(capture)}() CASCADE")
+    execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
     row = [captured.view.schema, captured.view.name]
     changed = execute(conn, _VERSION_OF, row).fetchone()
     execute(conn, "DELETE FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s", row)
