@@ -72,37 +72,54 @@ CREATE OR REPLACE VIEW stepping.deferred_view AS SELECT * FROM stepping.pending(
 COMMENT ON VIEW stepping.deferred_view IS
 'Views in deferred mode: changes that wait in their logs, the age of the oldest, and how long applying took.';
 
--- Applies what is in the logs of a view, and returns how many changes that were. One session at a time does so: others
--- wait for it, and then see what it has done.
-CREATE OR REPLACE FUNCTION stepping.apply(view regclass) RETURNS bigint
+-- Applies what is in the logs of a view, and returns how many changes that were; with `max_rows` about so many, where the
+-- view allows it (else all). One session at a time does so: others wait for it, and then see what it has done.
+DROP FUNCTION IF EXISTS stepping.apply(regclass);
+CREATE OR REPLACE FUNCTION stepping.apply(view regclass, max_rows bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 #variable_conflict use_column
 DECLARE
-    function text;
+    name text;
     schema_name text;
     view_name text;
     taken bigint;
     began timestamptz := clock_timestamp();
 BEGIN
-    SELECT concat('stepping.', quote_ident(stage || '__apply')), v.schema_name, v.view_name
-    INTO function, schema_name, view_name
+    IF max_rows < 1 THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value', MESSAGE = concat('cannot apply ', max_rows, ' changes: one is the least');
+    END IF;
+    SELECT stage, v.schema_name, v.view_name INTO name, schema_name, view_name
     FROM stepping.maintained_view AS v
-    JOIN unnest(v.stages) AS stage ON stepping.has_logs(stage)
+    JOIN unnest(v.stages) AS stage ON to_regproc(concat('stepping.', quote_ident(stage || '__apply'))) IS NOT NULL
     JOIN pg_class AS c ON c.oid = view AND c.relname = v.view_name
     JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = v.schema_name
     WHERE v.mode = 'deferred';
-    IF function IS NULL THEN
+    IF name IS NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'wrong_object_type',
             MESSAGE = concat(view, ' is not a maintained view in deferred mode'),
             HINT = 'stepping.maintained_view has those that there are.';
     END IF;
-    EXECUTE concat('SELECT ', function, '()') INTO taken;
+    IF max_rows IS NULL OR to_regproc(concat('stepping.', quote_ident(name || '__step'))) IS NULL THEN
+        EXECUTE concat('SELECT stepping.', quote_ident(name || '__apply'), '()') INTO taken;
+    ELSE
+        EXECUTE concat('SELECT stepping.', quote_ident(name || '__step'), '($1)') INTO taken USING max_rows;
+    END IF;
     IF taken > 0 THEN
         PERFORM stepping.note_applied(schema_name, view_name, taken, began);
     END IF;
     RETURN taken;
+END
+$body$;
+
+-- A part of a log cannot be applied by itself (generator/pg_stepping/delta/step.py). A boolean, for a condition.
+CREATE OR REPLACE FUNCTION stepping.refuse_step() RETURNS boolean
+LANGUAGE plpgsql
+AS $body$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'S5001', MESSAGE = 'these changes can only be applied together with others';
 END
 $body$;
 

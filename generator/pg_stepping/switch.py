@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from psycopg.pq import TransactionStatus
 
-from pg_stepping.backend.deferred import apply_lock
+from pg_stepping.backend.apply import apply_lock
 from pg_stepping.backend.script import Definition, applied_name
 from pg_stepping.backend.switch import write_deferring, write_keeping, write_without_logs
 from pg_stepping.catalog import Installed, check_language, found, use_settings
@@ -29,6 +29,7 @@ from pg_stepping.online import FEW, patiently
 from pg_stepping.session import guarded
 from pg_stepping.views import apply, check_name_is_free
 
+_ROUNDS = 20  # at most, in which few changes are to be left: writers may be as fast as we
 _PATIENCE = 300.0  # seconds to wait for older transactions
 _FOLLOWERS = """
 SELECT left(p.proname, -length('__maintain')) FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
@@ -105,8 +106,9 @@ def _defer(conn: Connection, view: Installed, definition: Definition) -> None:
 def _keep(conn: Connection, view: Installed, definition: Definition, alone: bool, is_half_way: bool) -> None:
     """To immediate mode, in its two halves."""
     if not is_half_way:
-        while alone and apply(conn, view.name, schema=view.schema) >= FEW:
-            pass
+        for _ in range(_ROUNDS if alone else 0):
+            if apply(conn, view.name, schema=view.schema) < FEW:
+                break
         _once(conn, alone, lambda: _keep_by_triggers(conn, view, definition))
     if alone:
         _wait_for_older(conn)

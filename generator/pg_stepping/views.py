@@ -111,15 +111,18 @@ def make(conn: Connection, definition: Definition) -> None:
     _check_types(conn, definition)
 
 
-def apply(conn: Connection, name: str, *, schema: str | None = None) -> int:
+def apply(conn: Connection, name: str, *, limit: int | None = None, schema: str | None = None) -> int:
     """Bring the state of a view in deferred mode up to date with its logs; returns how many changes.
 
-    Runs in the caller's transaction, at READ COMMITTED; until it ends, others who apply this view wait.
-    Raises ViewNotFound, and NotDeferred for a view in immediate mode.
+    With `limit` about so many changes are applied, or all for a view of which no part can be applied alone
+    (docs/deferred.md); call it again until it returns 0. Runs in the caller's transaction, at READ COMMITTED;
+    until it ends, others who apply this view wait. Raises ViewNotFound, NotDeferred for a view in immediate
+    mode, and InvalidQuery for a limit below 1.
     """
     with guarded(conn):
         view = found(conn, name, schema)
-        row = execute(conn, "SELECT stepping.apply(%s::text::regclass)", [quote_table(view.table)]).fetchone()
+        sql = "SELECT stepping.apply(%s::text::regclass, %s)"
+        row = execute(conn, sql, [quote_table(view.table), limit]).fetchone()
     assert row is not None
     return int(row[0])
 

@@ -10,6 +10,7 @@ from textwrap import indent
 
 from pg_stepping.backend import deferred as logs
 from pg_stepping.backend import plpgsql, plpython
+from pg_stepping.backend.apply import apply, step
 from pg_stepping.backend.publish import index, view
 from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.backend.tables import aside_tables, state_table
@@ -172,7 +173,8 @@ def _logged(definition: Definition, deferred: Deferred, settings: tuple[tuple[st
         logs.log_tables(deferred, str(definition.view)),
         _hidden(function, logs.maintain_function(deferred), says),
         *(logs.pending(deferred, c, exact) for c in deferred.changes),
-        logs.apply(deferred, exact),
+        apply(deferred, exact),
+        *([step(deferred, deferred.step, exact)] if deferred.step is not None else []),
     ]
 
 

@@ -1,11 +1,13 @@
 """From a plan to what must be stored and what each change of a table does to it."""
 
-from pg_stepping.delta.deferred import Deferred, Log, deferred_of
+from pg_stepping.delta.deferred import Deferred, deferred_of
 from pg_stepping.delta.locks import Edge, Lock, equalities, join_tree
+from pg_stepping.delta.merge import Log, StageChange
 from pg_stepping.delta.program import SourceProgram, StageProgram, programs_of
 from pg_stepping.delta.stages import Published, Stage, cut_stages, object_name
 
 __all__ = [
-    "Deferred", "Edge", "Lock", "Log", "Published", "SourceProgram", "Stage", "StageProgram",
+    "Deferred", "Edge", "Lock", "Log", "Published", "SourceProgram", "Stage", "StageChange",
+    "StageProgram",
     "cut_stages", "deferred_of", "equalities", "join_tree", "object_name", "programs_of",
 ]  # fmt: skip

@@ -251,10 +251,14 @@ class Shape:
 
     @property
     def gather(self) -> tuple[str, str]:
+        return self.gathered()
+
+    def gathered(self, *more: str) -> tuple[str, str]:
+        """What is around terms to make one row for each key of them; `more` are further aggregates."""
         stage, weight = self.stage, quote_name(self.stage.weight)
         if stage.kind == "rows":
             return gather_bag(stage)
-        sums = [f"{c.weighted(weight, self.inner)} AS {c.sql_name}" for c in stage.state]
+        sums = [f"{c.weighted(weight, self.inner)} AS {c.sql_name}" for c in stage.state] + [*more]
         keys = ["true AS " + self.keys[0]] if stage.kind == "total" else self.keys
         listed = f",\n{INDENT}".join([", ".join(keys), *sums])
         return f"SELECT\n{INDENT}{listed}\nFROM (\n", "\n) AS term" + self._group_by()

@@ -130,6 +130,10 @@ class StateColumn(Stored):
 
     def change_test(self) -> str:
         """The condition that a delta of this column changes something."""
+        return self.is_something() + (f" OR scale({self.sql_name}) > 0" if self.stale == "scale" else "")
+
+    def is_something(self) -> str:
+        """The condition that a value is not that of no rows."""
         if not self.required:
             return f"{self.sql_name} IS NOT NULL"
         if self.type.base == "interval":  # '1 mon' = '30 days', but they are not the same
@@ -138,8 +142,7 @@ class StateColumn(Stored):
             return f"{self.sql_name} <> 0::money"
         if self.kind == "fold":
             return f"{self.sql_name} <> {_changes('NULL::jsonb')}"
-        test = f"{self.sql_name} <> 0"
-        return f"{test} OR scale({self.sql_name}) > 0" if self.stale == "scale" else test
+        return f"{self.sql_name} <> 0"
 
     def merged(self, old: Expression, new: Expression) -> Expression:
         """The stored value after a delta."""

@@ -50,11 +50,13 @@ class Changed:
 
     `tables` has the same changes, perhaps not netted, where an index or the planner's pages can find them.
     `beside` are tables whose changes are not in them yet: there the table as it is now is Old, not New.
+    `behind` names rows with weights that a table holds and that are to be left out of it.
     """
 
     rows: Mapping[Table, str] = field(default_factory=dict)
     tables: Mapping[Table, str] = field(default_factory=dict)
     beside: frozenset[Table] = frozenset()
+    behind: Mapping[Table, str] = field(default_factory=dict)
 
     def among(self, *, beside: bool) -> Changed:
         """Those changes that are beside their tables, or those that are in them."""
@@ -283,17 +285,22 @@ def _source(plan: Plan, role: str, changed: Changed, weight: str) -> tuple[str, 
     if role == "delta" and _is_changed(plan, changed):
         return _changes(plan, changed, weight), True, role
     beside = role == "new"
+    behind = changed.behind.get(plan.table) if isinstance(plan, Scan) else None
     changed = changed.among(beside=beside)
-    if not _is_changed(plan, changed):
+    is_changed = _is_changed(plan, changed)
+    if not is_changed and behind is None:
         return source_of(plan), False, "new"
     columns = ", ".join(names_of(plan.columns)) + (", " if plan.columns else "")
     w, sign = quote_name(weight), "" if beside else "-"
     now = f"SELECT {columns}1 AS {w} FROM {source_of(plan)}" + ("" if isinstance(plan, Scan) else " AS now")
-    if isinstance(plan, Scan):
+    selects = [now, *([f"SELECT {columns}-{w} FROM {behind}"] if behind is not None else [])]
+    if is_changed and isinstance(plan, Scan):
         changes = f"{changed.tables.get(plan.table, changed.rows[plan.table])}"
-    else:
+        selects.append(f"SELECT {columns}{sign}{w} FROM {changes}")
+    elif is_changed:
         changes = f"{_changes(plan, changed, weight)} AS {'came' if beside else 'gone'}"
-    return f"({now} UNION ALL\n{_INDENT}SELECT {columns}{sign}{w} FROM {changes})", True, role
+        selects.append(f"SELECT {columns}{sign}{w} FROM {changes}")
+    return f"({f' UNION ALL{chr(10)}{_INDENT}'.join(selects)})", True, role
 
 
 def source_of(plan: Plan) -> str:

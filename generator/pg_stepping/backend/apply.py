@@ -1,0 +1,134 @@
+"""Applying a view's logs: `__apply` all that is in them, `__step` a part (delta/step.py)."""
+
+from __future__ import annotations
+
+from textwrap import indent
+
+from pg_stepping.backend.deferred import Settings, pinned, some, stored_columns, with_relations
+from pg_stepping.backend.settings import dollar_tag
+from pg_stepping.delta import Deferred, Log, Stage
+from pg_stepping.delta.deferred import pending_function
+from pg_stepping.delta.locks import first_lock
+from pg_stepping.delta.merge import REPLACES
+from pg_stepping.delta.stages import SCHEMA
+from pg_stepping.delta.step import Step, taken
+from pg_stepping.delta.terms import quote_table
+from pg_stepping.frontend.dialect import quote_name, quote_text
+
+_INDENT = "    "
+
+
+def apply(deferred: Deferred, settings: Settings) -> str:
+    """The function that brings the state up to date: one statement, by whoever has the lock."""
+    name = f"{SCHEMA}.{quote_name(deferred.name + '__apply')}"
+    changes = [
+        (f"change_{i}", f"SELECT * FROM {pending_function(c.stage)}()")
+        for i, c in enumerate(deferred.changes, 1)
+    ]
+    writes = [w for i, c in enumerate(deferred.changes, 1) for w in _writes(c.stage, i)]
+    logs = [
+        (f"taken_{i}", f"DELETE FROM {quote_table(log.table)} RETURNING true")
+        for i, log in enumerate(deferred.logs, 1)
+    ]
+    taken = " + ".join(f"(SELECT count(*) FROM {n})" for n, _ in logs)
+    counts = [
+        f"(SELECT min({c.stage.count.sql_name}) FROM {name})"
+        for (name, _), c in zip(changes, deferred.changes, strict=True)
+    ]
+    least = f"least({', '.join(counts)})" if len(counts) > 1 else counts[0]
+    selected = f"SELECT\n    {taken},\n    {least}\nINTO taken, fewest;"
+    statement = with_relations([*changes, *writes, *logs], selected)
+    body = (
+        "DECLARE\n    taken bigint := 0;\n    fewest bigint;\nBEGIN\n"
+        f"    PERFORM {SCHEMA}.check_apply({quote_text(deferred.name)});\n"
+        f"    PERFORM pg_advisory_xact_lock({apply_lock(deferred.name)});\n"
+        f"    IF {some(deferred)} THEN\n{indent(statement, _INDENT * 2)}\n    END IF;\n"
+        "    IF fewest < 0 THEN\n"
+        f"        RAISE 'stepping.{deferred.name} is corrupt: a count fell below zero'\n"
+        "        USING ERRCODE = 'data_corrupted',\n"
+        "            HINT = 'verify shows the difference; repair it, or drop and create the view again';\n"
+        "    END IF;\n    RETURN taken;\nEND"
+    )
+    tag = dollar_tag("body", body)
+    return (
+        f"CREATE FUNCTION {name}() RETURNS bigint\nLANGUAGE plpgsql SECURITY DEFINER\n"
+        f"{pinned(settings)}AS {tag}\n#variable_conflict use_column\n{body}\n{tag};\n"
+        f"REVOKE ALL ON FUNCTION {name}() FROM PUBLIC;\n"
+        f"COMMENT ON FUNCTION {name}() IS 'Applies what is in the logs; returns how many changes.';"
+    )
+
+
+def step(deferred: Deferred, part: Step, settings: Settings) -> str:
+    """The function that applies at most so many changes of one log; a larger part where that is refused.
+
+    Its statement is planned each time, for the number of rows that it takes.
+    """
+    name = f"{SCHEMA}.{quote_name(deferred.name + '__step')}"
+    relations = [(taken(i), _taken(log, i)) for i, log in enumerate(deferred.logs, 1)]
+    relations += part.netted
+    for i, change in enumerate(part.changes, 1):
+        relations.append((f"change_{i}", with_relations(change.relations, change.query)))
+        relations += part.moved[i - 1 : i]
+    relations += [w for i, c in enumerate(part.changes, 1) for w in _writes(c.stage, i)]
+    counted = " + ".join(f"(SELECT count(*) FROM {taken(i)})" for i, _ in enumerate(deferred.logs, 1))
+    statement = with_relations(relations, f"SELECT {counted} INTO taken;")
+    body = (
+        "DECLARE\n    taken bigint;\nBEGIN\n"
+        f"    PERFORM {SCHEMA}.check_apply({quote_text(deferred.name)});\n"
+        f"    PERFORM pg_advisory_xact_lock({apply_lock(deferred.name)});\n"
+        f"    IF NOT ({some(deferred)}) THEN\n        RETURN 0;\n    END IF;\n"
+        "    FOR attempt IN 1 .. 2 LOOP\n        BEGIN\n"
+        f"{indent(statement, _INDENT * 3)}\n            RETURN taken;\n"
+        "        EXCEPTION WHEN SQLSTATE 'S5001' THEN  -- see refuse_step()\n"
+        "            most := most * 10;\n        END;\n    END LOOP;\n"
+        f"    RETURN {SCHEMA}.{quote_name(deferred.name + '__apply')}();\nEND"
+    )
+    tag = dollar_tag("body", body)
+    return (
+        f"CREATE FUNCTION {name}(most bigint) RETURNS bigint\nLANGUAGE plpgsql SECURITY DEFINER\n"
+        f"{pinned((*settings, ('plan_cache_mode', 'force_custom_plan')))}AS {tag}\n"
+        f"#variable_conflict use_column\n{body}\n{tag};\n"
+        f"REVOKE ALL ON FUNCTION {name}(bigint) FROM PUBLIC;\n"
+        f"COMMENT ON FUNCTION {name}(bigint) IS 'Applies some changes of a log; returns how many.';"
+    )
+
+
+def _taken(log: Log, number: int) -> str:
+    """Take some rows out of a log; of the first log that has any."""
+    table = quote_table(log.table)
+    columns = ", ".join(
+        f"log.{c}" for c in [*(quote_name(f.name) for f in log.change.fields), log.change.weight]
+    )
+    before = " AND ".join(f"NOT EXISTS (SELECT FROM {taken(i)})" for i in range(1, number))
+    where = f" WHERE {before}" if before else ""
+    return (
+        f"DELETE FROM {table} AS log\n"
+        f"USING (SELECT ctid AS place FROM {table}{where} LIMIT $1) AS part\n"
+        f"WHERE log.ctid = part.place\nRETURNING {columns}"
+    )
+
+
+def apply_lock(name: str) -> int:
+    """The number of the advisory lock that whoever applies a view's logs holds."""
+    return first_lock(f"{name} apply")
+
+
+def _writes(stage: Stage, number: int) -> list[tuple[str, str]]:
+    """The statements that write a stage's change to its state."""
+    table, n, change = quote_table(stage.table), stage.count.sql_name, f"change_{number}"
+    columns = [name for name, _ in stored_columns(stage)]
+    kept = [*(c.sql_name for c in stage.state), *(r.sql_name for r in stage.results)]
+    sets = f",\n{_INDENT}".join(f"{c} = changed.{c}" for c in kept)
+    at = f"{change} AS changed\nWHERE state.ctid = changed.{REPLACES}"
+    total = stage.kind == "total"
+    there = "" if total else f" AND changed.{n} <> 0"
+    update = f"UPDATE {table} AS state\nSET\n{_INDENT}{sets}\nFROM {at}{there}"
+    if total:
+        return [(f"kept_{number}", update)]
+    listed = ", ".join(columns)
+    insert = f"INSERT INTO {table} ({listed})\nSELECT {listed}\nFROM {change}\n"
+    return [
+        (f"kept_{number}", update),
+        (f"added_{number}", f"{insert}WHERE {REPLACES} IS NULL AND {n} <> 0"),
+        (f"emptied_{number}", f"DELETE FROM {table} AS state\nUSING {at} AND changed.{n} = 0"),
+    ]

@@ -1,0 +1,154 @@
+"""A delta of a stage and what it makes of the rows that are stored: as a query, which writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import indent
+
+from sqlglot import exp
+
+from pg_stepping.delta.change import Change
+from pg_stepping.delta.partition import INDENT
+from pg_stepping.delta.program import Shape, stored_names
+from pg_stepping.delta.refresh import STATE, afresh
+from pg_stepping.delta.stages import SCHEMA, Stage
+from pg_stepping.delta.terms import Changed, quote_table, terms
+from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.ir import Table
+from pg_stepping.ir.nodes import Expression
+from pg_stepping.ir.types import NO_ORDER, fresh, reference
+
+REPLACES = "replaces"
+Relations = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Where the changes of a source table wait until they are applied; `netted` is the relation of its rows
+    with their weights, in which what cancels has cancelled."""
+
+    key: str
+    source: Table
+    table: Table
+    change: Change
+    netted: str
+
+    @property
+    def net(self) -> str:
+        return self.change.netted(quote_table(self.table))
+
+
+@dataclass(frozen=True, slots=True)
+class StageChange:
+    """The rows that are to replace some of a stage's state, as a query: it begins with WITH and `relations`.
+
+    It has the columns of the state table after `replaces`, the place (ctid) of the row that goes; a row that
+    only goes has a count of zero.
+    """
+
+    stage: Stage
+    relations: tuple[tuple[str, str], ...]
+    query: str
+
+
+def moved_rows(stage: Stage, change: str, weight: str) -> str:
+    """The change of a stage as rows with weights."""
+    columns = [*stored_names(stage), *(r.sql_name for r in stage.results)]
+    old = ", ".join(f"{STATE}.{c}" for c in columns)
+    there = "" if stage.kind == "total" else f"\nWHERE {stage.count.sql_name} <> 0"
+    return (
+        f"SELECT {old}, -1 AS {quote_name(weight)}\nFROM {change} AS changed\n"
+        f"JOIN {quote_table(stage.table)} AS {STATE} ON {STATE}.ctid = changed.{REPLACES}\n"
+        f"UNION ALL\nSELECT {', '.join(columns)}, 1\nFROM {change}{there}"
+    )
+
+
+def joined(stage: Stage, changed: Changed) -> str:
+    """The terms of a stage's delta, as a query."""
+    found = map(Shape(stage).term, terms(stage.core, changed, stage.weight))
+    return indent("\nUNION ALL\n".join(found), INDENT)
+
+
+def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tuple[Relations, str]:
+    """The rows of the touched groups, with the delta added to what is stored of them.
+
+    Sums that are stale are computed afresh from `laid`, the stage with new rows laid over the state tables;
+    without it they are refused, and so is a group that would be lost (delta/step.py).
+    """
+    tests = [t for c in stage.state if (t := c.stale_test("merged"))]
+    shrinks = fresh("shrinks", {k.name for k in stage.keys} | {c.name for c in stage.state})
+    more = [f"bool_or({quote_name(stage.weight)} < 0) AS {shrinks}"] if tests else []
+    head, tail = Shape(stage).gathered(*more)
+    queries = "\n    UNION ALL\n".join(t for c in changed if (t := joined(stage, c)))
+    gathered = f"{indent(head, INDENT)}{indent(queries, INDENT)}{indent(tail, INDENT)}"
+    changes = " OR ".join(c.change_test() for c in stage.state)
+    delta = f"SELECT *\nFROM (\n{gathered}\n) AS gathered\nWHERE {changes}"
+    sums: dict[str, Expression] = {}
+    for c in stage.state:
+        if c.kind != "removed":
+            before = f"coalesce({STATE}.{c.sql_name}, {c.zero})" if c.required else f"{STATE}.{c.sql_name}"
+            sums[c.name] = c.merged(exp.Var(this=before), reference("delta", c.name))
+    for c in stage.state:
+        if c.kind == "removed":
+            sums[c.name] = c.reaching(reference("delta", c.name), sums[c.beside])
+    first = [quote_name(stage.row_key)] if stage.is_bag else []
+    keys = [*first, *(quote_name(k.name) for k in stage.keys)]
+    listed = [f"{STATE}.ctid AS {REPLACES}", *(f"delta.{k}" for k in keys)]
+    listed += [f"({to_sql(sums[c.name])})::{c.type.name} AS {c.sql_name}" for c in stage.state]
+    listed += [f"delta.{shrinks}"] if tests else []
+    merged = "\nUNION ALL\n".join(
+        f"SELECT {', '.join(listed)}\nFROM delta\nLEFT JOIN {quote_table(stage.table)} AS {STATE} ON {on}"
+        for on in _on_key(stage)
+    )
+    n = stage.count.sql_name
+    values: dict[str, Expression] = {c.name: reference("merged", c.name) for c in stage.state}
+    lines = "FROM merged"
+    stale = f"merged.{shrinks} AND ({' OR '.join(tests)})" if tests else ""
+    if laid is None:
+        lines += f"\nWHERE NOT ({' OR '.join(_refused(stage, stale))}) OR {SCHEMA}.refuse_step()"
+    elif stale:
+        stale += "" if stage.kind == "total" else f" AND merged.{n} <> 0"
+        for c in stage.state:
+            if c.stale != "never":
+                value = f"CASE WHEN {stale} THEN afresh.{c.sql_name} ELSE merged.{c.sql_name} END"
+                values[c.name] = exp.Var(this=value)
+        lines += f"\nCROSS JOIN LATERAL (\n{indent(afresh(laid, 'merged', stale), INDENT)}\n) AS afresh"
+    columns = [f"merged.{REPLACES}", *(f"merged.{k}" for k in keys)]
+    columns += [f"{to_sql(values[c.name])} AS {c.sql_name}" for c in stage.state]
+    columns += [f"({r.over(values)})::{r.type.name} AS {r.sql_name}" for r in stage.results]
+    return [("delta", delta), ("merged", merged)], f"SELECT {', '.join(columns)}\n{lines}"
+
+
+def _refused(stage: Stage, stale: str) -> list[str]:
+    """What a part of a log must not make of a row of the state: see delta/step.py."""
+    n = f"merged.{stage.count.sql_name}"
+    refused = [f"{n} < 0", *([stale] if stale else [])]
+    if stage.kind == "groups":
+        others = [c for c in stage.state if c.kind != "rows"]
+        known = all(c.required for c in others)
+        lost = " OR ".join(c.is_something() for c in others if c.required)
+        refused += [f"{n} = 0 AND ({lost})" if known else f"{n} = 0"] if others else []
+    return refused
+
+
+def _on_key(stage: Stage) -> list[str]:
+    """How a row of `delta` finds that of its key; by itself for keys that are NULL, which no hash finds."""
+    if stage.is_bag:
+        key = quote_name(stage.row_key)
+        return [f"{STATE}.{key} = delta.{key}"]
+    not_null = {(c.relation, c.name) for p in stage.core.parts for c in p.columns if c.not_null}
+    pairs, nullable = [], []
+    for k in stage.keys:
+        text = "::text" if k.type.base in NO_ORDER else ""
+        name = quote_name(k.name)
+        pairs.append((f"{STATE}.{name}{text}", f"delta.{name}{text}"))
+        sure = isinstance(k.expression, exp.Column) and (k.expression.table, k.expression.name) in not_null
+        if not sure and stage.kind != "total":
+            nullable.append(f"delta.{name}")
+    equal = " AND ".join(f"{a} = {b}" for a, b in pairs)
+    if not nullable:
+        return [equal]
+    same = " AND ".join(f"({a} = {b} OR ({a} IS NULL AND {b} IS NULL))" for a, b in pairs)
+    none = " AND ".join(f"{name} IS NOT NULL" for name in nullable)
+    return [f"{equal}\nWHERE {none}", f"{same}\nWHERE NOT ({none})"]

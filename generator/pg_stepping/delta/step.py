@@ -1,0 +1,80 @@
+"""Applying a part of the logs: a step whose time and memory do not grow with them.
+
+The state is the query over O_j, each table j without its log. If no stage needs the rows themselves (all is
+sums with weights), a part S of the log of table i changes it by
+    O_1 x .. x O_(i-1)  x  S  x  O_(i+1) x .. x O_n
+and leaves it the query over the same, with O_i + S in place of O_i: whichever part that is, so a step takes
+what it finds first. Only the rest of a log is behind then (a table read twice, and stages upon stages, by
+the law of terms.py, where what is taken is beside its table).
+
+A part may have the end of a row and not its begin, whose entry another session has put further down. Such a
+state is right for what is added to it later, but a row of it with a count of zero and other sums is none that
+can be left out. There, and where sums or extremes become stale, the step is refused: a larger part will do,
+at last all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pg_stepping.delta.merge import Log, StageChange, moved_rows, summed
+from pg_stepping.delta.stages import Stage
+from pg_stepping.delta.terms import Changed, quote_table
+from pg_stepping.ir import Rows, Scan, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a part of the logs makes of the state.
+
+    `netted` are the relations of what was taken where that must be netted first; each of `changes` has the
+    relations of its own alone, and each of `moved` is the relation of the rows of one, with weights.
+    """
+
+    netted: tuple[tuple[str, str], ...]
+    changes: tuple[StageChange, ...]
+    moved: tuple[tuple[str, str], ...]
+
+
+def step_of(stages: Sequence[Stage], logs: Sequence[Log], weight: str) -> Step | None:
+    """The step of a view; None if a stage of it reads rows, not only their weights."""
+    if not all(map(_is_linear, stages)):
+        return None
+    several = {log.source for log in logs if any(_places(s, log.source) > 1 for s in stages)}
+    numbered = list(enumerate(logs, 1))
+    netted = [(log.netted, log.change.netted(taken(i))) for i, log in numbered if log.source in several]
+    rows = {log.source: log.netted if log.source in several else taken(i) for i, log in numbered}
+    behind = {log.source: quote_table(log.table) for log in logs}
+    own: dict[Table, str] = {}
+    changes, moved = [], []
+    for number, stage in enumerate(stages, 1):
+        read = {s.table for s in stage.scans}
+        beside = frozenset([*behind, *own])
+        if read & own.keys():
+            each = [{t: r for t, r in {**rows, **own}.items() if t in read}]
+        else:  # of all parts one alone is not empty
+            each = [{t: r} for t, r in rows.items() if t in read]
+        changed = [Changed(e, {}, beside, behind) for e in each]
+        relations, query = summed(stage, changed, None)
+        changes.append(StageChange(stage, tuple(relations), query))
+        name = f"moved_{number}"
+        moved.append((name, moved_rows(stage, f"change_{number}", weight)))
+        own[stage.table] = name
+    return Step(tuple(netted), tuple(changes), tuple(moved[:-1]))
+
+
+def taken(number: int) -> str:
+    """The relation of what a step took of a log."""
+    return f"taken_{number}"
+
+
+def _is_linear(stage: Stage) -> bool:
+    parts = stage.core.parts
+    return (
+        stage.kind != "partition" and not stage.core.outers and all(isinstance(p, Scan | Rows) for p in parts)
+    )
+
+
+def _places(stage: Stage, table: Table) -> int:
+    return sum(s.table == table for s in stage.scans)
