@@ -25,7 +25,8 @@ from pg_stepping.dependents import readers
 from pg_stepping.errors import SteppingError, ViewInUse
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
-from pg_stepping.online import FEW, patiently
+from pg_stepping.online import FEW
+from pg_stepping.online.patience import lock, patiently
 from pg_stepping.session import guarded
 from pg_stepping.views import apply, check_name_is_free
 
@@ -54,7 +55,7 @@ def switch_view(conn: Connection, name: str, *, mode: str, schema: str | None = 
 
     What waits in the logs is applied; no other table is read. Writers wait while the triggers are exchanged.
     Under autocommit that is a transaction of its own, when few changes are left; it gives up a lock that it
-    does not get within 50 ms, and tries again. The logs go when transactions that began before have ended.
+    does not get within 40 ms, and tries again. The logs go when transactions that began before have ended.
     In a transaction of the caller's, at READ COMMITTED, all happens at once, and rolls back whole; to a
     transaction at REPEATABLE READ that began before, and reads the view only after, what waited is lost then.
     Raises ViewNotFound, InvalidQuery for another mode, and ViewInUse if another maintained view follows the
@@ -79,7 +80,7 @@ def switch_view(conn: Connection, name: str, *, mode: str, schema: str | None = 
                 is_half_way,
             )
         if mode == "deferred":
-            _once(conn, alone, lambda: _defer(conn, view, wanted))
+            _once(conn, alone, lambda: _defer(conn, view, wanted, alone))
 
 
 def _in_mode(conn: Connection, view: Installed, mode: str) -> Definition:
@@ -97,9 +98,9 @@ def _once(conn: Connection, alone: bool, step: Callable[[], None]) -> None:
             step()
 
 
-def _defer(conn: Connection, view: Installed, definition: Definition) -> None:
+def _defer(conn: Connection, view: Installed, definition: Definition, alone: bool) -> None:
     check_name_is_free(conn, applied_name(view.table))
-    _lock(conn, definition)
+    _lock(conn, definition, alone)
     run_script(conn, write_deferring(definition, _options(conn, view.table)))
 
 
@@ -109,25 +110,37 @@ def _keep(conn: Connection, view: Installed, definition: Definition, alone: bool
         for _ in range(_ROUNDS if alone else 0):
             if apply(conn, view.name, schema=view.schema) < FEW:
                 break
-        _once(conn, alone, lambda: _keep_by_triggers(conn, view, definition))
+        _once(conn, alone, lambda: _keep_by_triggers(conn, view, definition, alone))
     if alone:
         _wait_for_older(conn)
-    _once(conn, alone, lambda: run_script(conn, write_without_logs(definition, _options(conn, view.table))))
+    _once(conn, alone, lambda: _take_logs_away(conn, view, definition, alone))
 
 
-def _keep_by_triggers(conn: Connection, view: Installed, definition: Definition) -> None:
+def _keep_by_triggers(conn: Connection, view: Installed, definition: Definition, alone: bool) -> None:
     # Before the tables: who applies has this lock when he reads them.
     execute(conn, "SELECT pg_advisory_xact_lock(%s)", [apply_lock(view.stages[-1])])
-    _lock(conn, definition)
+    _lock(conn, definition, alone)
     apply(conn, view.name, schema=view.schema)
     run_script(conn, write_keeping(definition))
 
 
-def _lock(conn: Connection, definition: Definition) -> None:
+def _take_logs_away(conn: Connection, view: Installed, definition: Definition, alone: bool) -> None:
+    options = _options(conn, view.table)
+    if alone:
+        lock(conn, [view.table], "ACCESS EXCLUSIVE")
+    run_script(conn, write_without_logs(definition, options))
+
+
+def _lock(conn: Connection, definition: Definition, alone: bool) -> None:
     """Keep everybody off the tables: their triggers go, which takes such a lock anyway."""
     own = {p.stage.table for p in definition.programs}
-    tables = dict.fromkeys(s.table for p in definition.programs for s in p.sources if s.table not in own)
-    execute(conn, f"LOCK TABLE {', '.join(map(quote_table, tables))} IN ACCESS EXCLUSIVE MODE")
+    tables = list(
+        dict.fromkeys(s.table for p in definition.programs for s in p.sources if s.table not in own)
+    )
+    if alone:
+        lock(conn, tables, "ACCESS EXCLUSIVE")
+    else:
+        execute(conn, f"LOCK TABLE {', '.join(map(quote_table, tables))} IN ACCESS EXCLUSIVE MODE")
 
 
 def _check_readers(conn: Connection, view: Installed) -> None:
