@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import indent
 
@@ -26,13 +27,23 @@ from pg_stepping.shipped import version
 
 LANGUAGES = ("plpython3u", "plpgsql")
 AS_APPLIED = "_as_applied"
-_PLAIN_TEXT = ("smallint", "integer", "bigint", "uuid", "boolean", "text", "character", "numeric", "date")
-_FIXED_TEXT = (
-    ("DateStyle", "ISO, YMD"),
-    ("IntervalStyle", "postgres"),
-    ("TimeZone", "UTC"),
-    ("bytea_output", "hex"),
+# The settings that the text of a value depends on, by the beginning of its type's name; any other: all.
+_TEXT_BY: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("smallint", "integer", "bigint", "uuid", "boolean", "text", "character", "numeric", "json"), ()),
+    (("date", "timestamp without"), ("DateStyle",)),
+    (("timestamp",), ("DateStyle", "TimeZone")),
+    (("interval",), ("IntervalStyle",)),
+    (("bytea",), ("bytea_output",)),
+    (("real", "double"), ("extra_float_digits",)),
 )
+_FIXED_TEXT = {
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "extra_float_digits": "1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +214,18 @@ def _kind(program: StageProgram) -> str:
 
 def all_settings(definition: Definition) -> tuple[tuple[str, str], ...]:
     """The settings that the triggers run with, so that no session's own can change what they compute."""
-    pinned = dict(definition.query.settings)
     stages = [p.stage for p in definition.programs]
-    by_text = any(not k.type.base.startswith(_PLAIN_TEXT) for s in stages if s.is_bag for k in s.keys)
-    if by_text:
-        pinned = {**dict(_FIXED_TEXT), **pinned}
-    if by_text or any(c.kind == "fold" or "::text::numeric" in c.total() for s in stages for c in s.state):
-        pinned["extra_float_digits"] = "1"
+    by_text = {name for s in stages if s.is_bag for k in s.keys for name in _text_depends_on(k.type.base)}
+    if any(c.kind == "fold" or "::text::numeric" in c.total() for s in stages for c in s.state):
+        by_text.add("extra_float_digits")
+    fixed = {name: value for name, value in _FIXED_TEXT.items() if name in by_text}
+    pinned = {**fixed, **dict(definition.query.settings)}
     return tuple(pinned.items())
+
+
+def _text_depends_on(type_: str) -> Iterable[str]:
+    """The settings that the text of a value of this type depends on."""
+    return next((names for types, names in _TEXT_BY if type_.startswith(types)), _FIXED_TEXT)
 
 
 def _fill_and_follow(
@@ -233,7 +248,7 @@ def _fill_and_follow(
     declared = "DECLARE\n" + "".join(before) if before else ""
     return (
         "-- From here on the view follows its tables: writers wait until this is committed.\n"
-        f"DO {tag}\n{declared}BEGIN\n{inner}\nEND\n{tag};"
+        f"DO {tag}\n#variable_conflict use_column\n{declared}BEGIN\n{inner}\nEND\n{tag};"
     )
 
 

@@ -11,6 +11,7 @@ from textwrap import indent
 
 from pg_stepping.delta.program import StageProgram, stored_names
 from pg_stepping.delta.stages import Stage
+from pg_stepping.delta.state import compared
 from pg_stepping.delta.terms import named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Type
@@ -47,9 +48,9 @@ def correction(program: StageProgram) -> str:
         relations.append((f"delta ({', '.join(by)}) AS MATERIALIZED", of))
     relations.append((f"correct ({names}) AS MATERIALIZED", _restricted(program, by)))
     own = [quote_name(stage.row_key)] if stage.is_bag else [quote_name(k.name) for k in stage.keys]
-    there = f"NOT EXISTS (SELECT FROM correct WHERE {_match(own, 'correct', 'state')})"
+    there = f"NOT EXISTS (SELECT FROM correct WHERE {_match(stage, own, 'correct', 'state')})"
     using = "\nUSING delta" if by else ""
-    scope = f"{_match(by, 'state', 'delta')}\n{_INDENT}AND " if by else ""
+    scope = f"{_match(stage, by, 'state', 'delta')}\n{_INDENT}AND " if by else ""
     relations.append(
         ("gone AS", f"DELETE FROM {table} AS state{using}\nWHERE {scope}{there}\nRETURNING state.{own[0]}")
     )
@@ -79,14 +80,16 @@ def _restricted(program: StageProgram, by: list[str]) -> str:
     if stage.kind == "rows":
         listed = ", ".join(named(k.expression, k.name) for k in stage.keys)
         rows = f"SELECT {listed}, 1 AS {quote_name(stage.weight)}\n" + "\n".join(whole(stage.core))
-        gathered = program.delta(f"SELECT plain.* FROM delta {_lateral(rows, 'plain', by)}")
+        gathered = program.delta(f"SELECT plain.* FROM delta {_lateral(stage, rows, 'plain', by)}")
         return f"SELECT {', '.join(stored_names(stage))}\nFROM (\n{indent(gathered, _INDENT)}\n) AS gathered"
-    return f"SELECT filled.* FROM delta {_lateral(_filled(program), f'filled ({_names(stage)})', by)}"
+    return f"SELECT filled.* FROM delta {_lateral(stage, _filled(program), f'filled ({_names(stage)})', by)}"
 
 
-def _lateral(rows: str, alias: str, by: list[str]) -> str:
+def _lateral(stage: Stage, rows: str, alias: str, by: list[str]) -> str:
     name = alias.partition(" ")[0]
-    inner = f"SELECT * FROM (\n{indent(rows, _INDENT)}\n) AS {alias}\nWHERE {_match(by, name, 'delta')}"
+    inner = (
+        f"SELECT * FROM (\n{indent(rows, _INDENT)}\n) AS {alias}\nWHERE {_match(stage, by, name, 'delta')}"
+    )
     return f"CROSS JOIN LATERAL (\n{indent(inner, _INDENT)}\n) AS {name}"
 
 
@@ -99,9 +102,10 @@ def _matched(stage: Stage) -> list[str]:
     return [quote_name(k.name) for k in stage.keys if k.type.base not in NO_EQUALITY]
 
 
-def _match(names: list[str], a: str, b: str) -> str:
-    tests = (f"({a}.{n} = {b}.{n} OR ({a}.{n} IS NULL AND {b}.{n} IS NULL))" for n in names)
-    return " AND ".join(tests)
+def _match(stage: Stage, names: list[str], a: str, b: str) -> str:
+    types = dict(_columns(stage))
+    pairs = [tuple(compared(f"{side}.{n}", types[n]) for side in (a, b)) for n in names]
+    return " AND ".join(f"({x} = {y} OR ({x} IS NULL AND {y} IS NULL))" for x, y in pairs)
 
 
 def _differ(stage: Stage, a: str, b: str) -> str:

@@ -7,12 +7,13 @@ sees what all those have written who came before him.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from textwrap import indent
 
 from sqlglot import exp
 
 from pg_stepping.delta.stages import Stage
-from pg_stepping.delta.state import operand
+from pg_stepping.delta.state import compared, operand
 from pg_stepping.delta.terms import all_of, named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Item
@@ -26,9 +27,14 @@ def refilling(stage: Stage) -> tuple[str, ...]:
     return (f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE",)
 
 
-def hash_of(columns: str) -> str:
-    """What finds a row of a bag."""
-    return f"sha256(convert_to(ROW({columns})::text, 'UTF8'))"
+def hash_of(keys: Iterable[Item], relation: str = "") -> str:
+    """What finds a row of a bag: by its text, which for a name of an object is its number, as that stays."""
+    columns = []
+    for key in keys:
+        name, base = quote_name(key.name), key.type.base
+        cast = "" if not base.startswith("reg") else "::oid[]" if base.endswith("[]") else "::oid"
+        columns.append(f"{relation}.{name}{cast}" if relation else f"{name}{cast}")
+    return f"sha256(convert_to(ROW({', '.join(columns)})::text, 'UTF8'))"
 
 
 def gather_bag(stage: Stage) -> tuple[str, str]:
@@ -38,7 +44,7 @@ def gather_bag(stage: Stage) -> tuple[str, str]:
     return (
         f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {listed},"
         f" sum({weight}) OVER (PARTITION BY {key}) AS {n}\n"
-        f"FROM (SELECT *, {hash_of(listed)} AS {key} FROM (\n",
+        f"FROM (SELECT *, {hash_of(stage.keys)} AS {key} FROM (\n",
         f"\n) AS term) AS keyed\nORDER BY {key}",
     )
 
@@ -129,7 +135,7 @@ class Anew:
         return (
             f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {self.columns},"
             f" count(*) OVER (PARTITION BY {key}) AS {self.n}\n"
-            f"FROM (SELECT *, {hash_of(self.columns)} AS {key} FROM (\n"
+            f"FROM (SELECT *, {hash_of(self.stage.keys)} AS {key} FROM (\n"
             f"{indent(query, INDENT)}\n) AS computed) AS keyed\nORDER BY {key}"
         )
 
@@ -157,14 +163,15 @@ class Anew:
     def _of_key(self, relation: str) -> str:
         """The condition that a stored row has a key of `delta`."""
         tests = []
-        for name in map(quote_name, self.stage.by):
-            a, b = f"{relation}.{name}", f"delta.{name}"
+        for key in (k for k in self.stage.keys if k.name in self.stage.by):
+            a, b = (compared(f"{r}.{quote_name(key.name)}", key.type) for r in (relation, "delta"))
             tests.append(f"({a} = {b} OR ({a} IS NULL AND {b} IS NULL)) AND ")
         return "".join(tests)
 
 
 def _is_key(key: Item, not_null: set[tuple[str, str]]) -> str:
-    mine, touched = operand(key.expression), f"delta.{quote_name(key.name)}"
+    mine = compared(operand(key.expression), key.type)
+    touched = compared(f"delta.{quote_name(key.name)}", key.type)
     expression = key.expression
     if isinstance(expression, exp.Column) and (expression.table, expression.name) in not_null:
         return f"{mine} = {touched}"

@@ -105,6 +105,5 @@ class Recursion(Anew):
 
     def _is_new(self, relation: str) -> str:
         """The condition that a row is not stored."""
-        row = ", ".join(f"{relation}.{quote_name(k.name)}" for k in self.stage.keys)
-        key = f"{relation}.{self.row_key}" if relation == "delta" else hash_of(row)
+        key = f"{relation}.{self.row_key}" if relation == "delta" else hash_of(self.stage.keys, relation)
         return f"NOT EXISTS (SELECT FROM {self.table} AS state WHERE state.{self.row_key} = {key})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from textwrap import indent
 
 from pg_stepping.delta.stages import Stage
-from pg_stepping.delta.state import operand
+from pg_stepping.delta.state import compared, operand
 from pg_stepping.delta.terms import quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
 from pg_stepping.ir.types import reference
@@ -63,7 +63,10 @@ def _all_afresh(stage: Stage, relation: str) -> str:
 
 def _of_keys(stage: Stage, relation: str) -> list[str]:
     """The conditions that joined rows are of the group whose keys a relation has."""
-    pairs = [(operand(k.expression), f"{relation}.{quote_name(k.name)}") for k in stage.keys]
+    pairs = [
+        (compared(operand(k.expression), k.type), compared(f"{relation}.{quote_name(k.name)}", k.type))
+        for k in stage.keys
+    ]
     return [f"({mine} = {stored} OR ({mine} IS NULL AND {stored} IS NULL))" for mine, stored in pairs]
 
 

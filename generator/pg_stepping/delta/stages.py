@@ -15,7 +15,16 @@ from typing import cast
 
 from sqlglot import exp
 
-from pg_stepping.delta.state import BIGINT, SUMMABLE, ResultColumn, State, StateColumn, Stored, state_of
+from pg_stepping.delta.state import (
+    BIGINT,
+    SUMMABLE,
+    ResultColumn,
+    State,
+    StateColumn,
+    Stored,
+    state_of,
+    summed,
+)
 from pg_stepping.delta.terms import Core, core_of, named, recursion_of, whole
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.dialect import quote_name, to_sql
@@ -526,7 +535,7 @@ def _check_types(node: Aggregate) -> None:
     for call in node.calls:
         if call.function not in ("sum", "avg") or call.argument_type is None:
             continue
-        base = call.argument_type.base.split("(")[0]
+        base = summed(call.argument_type.base)
         if base not in SUMMABLE:
             raise UnsupportedQuery(
                 f"{call.function}({base})", hint=f"sum and avg are maintained over {', '.join(SUMMABLE)}"

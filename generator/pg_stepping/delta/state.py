@@ -13,7 +13,7 @@ from typing import cast
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import cast_to, operated, quote_name, to_sql
+from pg_stepping.frontend.dialect import cast_to, null_of, operated, quote_name, to_sql
 from pg_stepping.ir import Aggregate, Call, Column, Type
 from pg_stepping.ir.folds import NOTHING, Fold
 from pg_stepping.ir.nodes import EXTREMES, Expression
@@ -164,9 +164,7 @@ class StateColumn(Stored):
         if not EXTREMES[self.function].isalpha():
             return removed.copy()  # a bit of it may be one that no other row has
         beyond = exp.GT if EXTREMES[self.function] == "LEAST" else exp.LT
-        known = exp.If(
-            this=beyond(this=removed, expression=extreme), true=cast_to(exp.Null(), self.type.name)
-        )
+        known = exp.If(this=beyond(this=removed, expression=extreme), true=null_of(self.type))
         return exp.Case(ifs=[known], default=removed.copy())
 
     def stale_test(self, relation: str) -> str | None:
@@ -198,10 +196,20 @@ def _changes(rows: str) -> str:
     return f"jsonb_build_object('changes', coalesce({rows}, '[]'::jsonb))"
 
 
+def summed(base: str) -> str:
+    """The type of SUMMABLE that a type is, without its modifiers."""
+    return "interval" if base.startswith("interval") else base.split("(")[0]
+
+
 def operand(expression: Expression) -> str:
     """An expression as SQL, in parentheses unless it can stand before an operator or a cast as it is."""
     atomic = isinstance(expression, exp.Column | exp.Literal | exp.Anonymous | exp.Paren)
     return to_sql(expression) if atomic else f"({to_sql(expression)})"
+
+
+def compared(operand: str, type_: Type) -> str:
+    """What stands at a side of an equality: a domain over an enum or a range has none of its own."""
+    return operand if type_.name == type_.base else f"{operand}::{type_.base}"
 
 
 def _sum_of(
@@ -212,7 +220,7 @@ def _sum_of(
     assert argument is not None
     assert call.argument_type is not None
     base = call.argument_type.base
-    kind = base.split("(")[0]
+    kind = summed(base)
     stored, exactly, stale = Type.of("numeric"), "", "never"
     if kind in _INTEGERS:
         stored, exactly = BIGINT, "::bigint"
@@ -232,7 +240,7 @@ def _sum_of(
 def _sum_of_product(call: Call, columns: Iterable[Column], name: str, *factors: Expression) -> StateColumn:
     """The state column of a sum of products, exact too."""
     assert call.argument_type is not None
-    kind = call.argument_type.base.split("(")[0]
+    kind = summed(call.argument_type.base)
     exact = list(factors)
     if kind in _FLOATS:
         exact = [cast_to(cast_to(f, "double precision") if kind == "real" else f, "text") for f in factors]

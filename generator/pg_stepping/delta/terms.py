@@ -22,7 +22,7 @@ from textwrap import indent
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import cast_to, quote_name, to_sql
+from pg_stepping.frontend.dialect import null_of, quote_name, to_sql
 from pg_stepping.ir import (
     Column,
     Filter,
@@ -230,7 +230,7 @@ def _term(
             joined += _all(outer.conditions, missing)
         if way.kind in ("missing", "match"):
             columns = outer.input.columns
-            missing |= {(c.relation, c.name): cast_to(exp.Null(), c.type.name) for c in columns}
+            missing |= {(c.relation, c.name): null_of(c.type) for c in columns}
     if missing:
         inner = [(_over(plan, missing), role) for plan, role in inner]
     relations = [_Relation(plan, *_source(plan, role, changed, weight)) for plan, role in inner]

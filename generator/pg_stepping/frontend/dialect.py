@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlglot
 from sqlglot import exp
@@ -18,6 +18,9 @@ from sqlglot.dialects.postgres import Postgres
 from sqlglot.generators.postgres import PostgresGenerator
 from sqlglot.parsers.postgres import PostgresParser
 from sqlglot.tokenizer_core import Token, TokenType
+
+if TYPE_CHECKING:
+    from pg_stepping.ir import Type
 
 _OWN_GRAMMAR = ("CAST", "EXTRACT", "XMLELEMENT")
 _WORDED = ("NORMALIZE", "OVERLAY", "POSITION", "SUBSTRING", "TRIM")
@@ -279,6 +282,10 @@ def parse(text: str) -> exp.Expression:
     """The one statement in `text`."""
     parsed = sqlglot.parse_one(text, dialect=Canonical)
     assert isinstance(parsed, exp.Expression)
+    for collate in parsed.find_all(exp.Collate):
+        named = collate.expression
+        if isinstance(named, exp.Column):  # a name with its schema, which sqlglot takes for a column
+            collate.set("expression", exp.Dot.build([part.copy() for part in named.parts]))
     return parsed.transform(_filter_of_a_qualified_call, copy=False)
 
 
@@ -298,6 +305,14 @@ def cast_to(expression: exp.Expression, type_: str) -> exp.Cast:
     """`expression::type_`."""
     parsed = parse(f"SELECT NULL::{type_}").expressions[0]
     return exp.Cast(this=expression.copy(), to=parsed.to)
+
+
+def null_of(type_: Type) -> exp.Expression:
+    """NULL of a type; of a domain that of no row, as an outer join gives it: a cast would check NOT NULL."""
+    null = cast_to(exp.Null(), type_.name)
+    if type_.name == type_.base:
+        return null
+    return exp.Paren(this=exp.Var(this=f"SELECT {to_sql(null)} WHERE false"))
 
 
 def operated(left: exp.Expression, operator: str, right: exp.Expression) -> exp.Expression:

@@ -10,7 +10,7 @@ from typing import cast
 from sqlglot import exp
 
 from pg_stepping.frontend.database_functions import fold_of
-from pg_stepping.frontend.dialect import cast_to, to_sql
+from pg_stepping.frontend.dialect import null_of, to_sql
 from pg_stepping.frontend.recompute import determined
 from pg_stepping.frontend.trees import argument_of, arguments_of, bare, called, invoked, name_of, read_grouped
 from pg_stepping.ir import Aggregate, Call, Column, Filter, Item, Partition, Plan, Project, Type, Union
@@ -79,7 +79,7 @@ class Grouping:
             items = []
             for e in (*self.keys, *self.calls):
                 there = e in self.calls or e in kept
-                value = grouped.outputs[moved[e]] if there else cast_to(exp.Null(), self.types[e].name)
+                value = grouped.outputs[moved[e]] if there else null_of(self.types[e])
                 items.append(Item(names[e], value, self.types[e]))
             items += [Item(names[a], _grouping(a, kept), _INTEGER) for a in asked]
             parts.append(Project(grouped.plan, fresh("grouping", self.names), tuple(items)))
@@ -199,7 +199,7 @@ class Grouping:
 
 
 def _null(type_: Type) -> Expression:
-    return cast_to(exp.Null(), type_.name)
+    return null_of(type_)
 
 
 def _label(key: Expression, labels: dict[Expression, str]) -> str:

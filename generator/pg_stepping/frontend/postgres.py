@@ -16,6 +16,7 @@ from typing import Any, cast
 import psycopg
 from psycopg import errors as pg
 from psycopg.pq import PipelineStatus, TransactionStatus
+from sqlglot import exp
 
 from pg_stepping.errors import (
     ConnectionUnusable,
@@ -193,6 +194,12 @@ def begin(conn: Connection) -> None:
     if status == TransactionStatus.ACTIVE or conn.info.pipeline_status != PipelineStatus.OFF:
         hint = "leave its pipeline, COPY or stream first"
         raise ConnectionUnusable("the connection is busy", hint=hint, sqlstate="55006")
+    if conn.info.parameter_status("standard_conforming_strings") == "off":
+        raise ConnectionUnusable(
+            "the session takes a backslash in '...' for an escape",
+            hint="SET standard_conforming_strings = on",
+            sqlstate="55000",
+        )
     if conn.info.server_version < 150000:
         raise UnsupportedServer(
             f"the server is PostgreSQL {conn.info.server_version // 10000}, older than 15",
@@ -294,13 +301,22 @@ def _fields(conn: Connection, relation: str) -> tuple[Field, ...]:
     rows = execute(
         conn,
         """SELECT a.attname, format_type(a.atttypid, a.atttypmod),
-                  CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)
-                       ELSE format_type(a.atttypid, a.atttypmod) END,
-                  CASE WHEN a.attcollation <> t.typcollation
+                  coalesce(format_type(b.type, b.typmod), format_type(a.atttypid, a.atttypmod)),
+                  CASE WHEN a.attcollation <> coalesce(b.collation, t.typcollation)
                        THEN quote_ident(n.nspname) || '.' || quote_ident(c.collname) END,
                   a.attnotnull
            FROM pg_attribute AS a
            JOIN pg_type AS t ON t.oid = a.atttypid
+           LEFT JOIN LATERAL (  -- the type below a domain, also below one of a domain
+               WITH RECURSIVE below (type, typmod) AS (
+                   SELECT t.typbasetype, t.typtypmod WHERE t.typtype = 'd'
+                   UNION ALL
+                   SELECT d.typbasetype, d.typtypmod
+                   FROM below JOIN pg_type AS d ON d.oid = below.type AND d.typtype = 'd'
+               )
+               SELECT type, typmod, base.typcollation AS collation
+               FROM below JOIN pg_type AS base ON base.oid = below.type AND base.typtype <> 'd'
+           ) AS b ON true
            LEFT JOIN pg_collation AS c ON c.oid = a.attcollation
            LEFT JOIN pg_namespace AS n ON n.oid = c.collnamespace
            WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
@@ -486,6 +502,7 @@ def hashable(
     relations = _typed_nulls(columns)
     sides = ", ".join(to_sql(side) for pair in pairs for side in pair)
     collations = [c.type.collation for c in columns if c.type.collation]
+    collations += [to_sql(c.expression) for pair in pairs for e in pair for c in e.find_all(exp.Collate)]
     with qualified_names(conn):
         described = (
             execute(

@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from pg_stepping.errors import SteppingError
-from pg_stepping.frontend.dialect import WithOrdinality, cast_to, parse, quote_name, to_sql
+from pg_stepping.frontend.collations import with_one_collation
+from pg_stepping.frontend.dialect import WithOrdinality, cast_to, null_of, parse, quote_name, to_sql
 from pg_stepping.frontend.grouping import Grouping, Scope, grouping_sets, types_of
 from pg_stepping.frontend.postgres import (
     Connection,
@@ -41,7 +43,7 @@ from pg_stepping.frontend.postgres import (
 from pg_stepping.frontend.purity import PINNED_SETTINGS, check_functions
 from pg_stepping.frontend.recompute import determined, recomputed
 from pg_stepping.frontend.refuse import Source
-from pg_stepping.frontend.subqueries import Pending, Subquery, Unnester
+from pg_stepping.frontend.subqueries import Subquery, Unnester
 from pg_stepping.frontend.support import (
     check_clock_words,
     check_expression,
@@ -50,6 +52,7 @@ from pg_stepping.frontend.support import (
     check_set_operation,
 )
 from pg_stepping.frontend.trees import (
+    Pending,
     bare,
     called,
     calls_in,
@@ -86,7 +89,7 @@ from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
 from pg_stepping.ir.types import fresh, reference
 
 _TRUE = exp.Boolean(this=True)
-_SHORT_FRAME = re.compile(r"\b(ROWS|RANGE|GROUPS) UNBOUNDED PRECEDING")
+_SHORT_FRAME = re.compile(r"\b(ROWS|RANGE|GROUPS) (?!BETWEEN\b|FROM\b)([^()]+?) PRECEDING\b")
 _MERGED = ""  # in a scope: the columns that FULL JOIN ... USING makes of two, which no table has
 Side = tuple[exp.Select, Scope]  # of a join: the items in it, to be selected from, and their columns
 
@@ -210,7 +213,7 @@ def _squeeze(text: str) -> str:
     one_line = (
         " ".join(text.split()).replace("IS UNKNOWN", "IS NULL").replace("IS NOT UNKNOWN", "IS NOT NULL")
     )
-    return _SHORT_FRAME.sub(r"\1 BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW", one_line)
+    return _SHORT_FRAME.sub(r"\1 BETWEEN \2 PRECEDING AND CURRENT ROW", one_line)
 
 
 def _inline_ctes(ast: exp.Expression, source: Source) -> None:
@@ -278,7 +281,7 @@ class _Reader:
         self._pending: list[Subquery] = []
         self._found_so_far: dict[str, tuple[str, Project]] = {}
         self._functions = functions
-        self._unnest = Unnester(self._names, self._types, source)
+        self._unnest = Unnester(self._names, self._types, self._collated, source)
 
     @property
     def _aggregates(self) -> frozenset[str]:
@@ -361,8 +364,7 @@ class _Reader:
         named = [(c, fresh(c.name, taken)) for c in first.columns]
         both = tuple(Item(n, c.ref, c.type) for c, n in named)
         right_only = tuple(
-            Item(n, more.get((c.relation, c.name)) or cast_to(exp.Null(), c.type.name), c.type)
-            for c, n in named
+            Item(n, more.get((c.relation, c.name)) or null_of(c.type), c.type) for c, n in named
         )
         relation = fresh("full", self._names)
         parts = (Project(first, fresh("left", self._names), both),
@@ -943,7 +945,15 @@ class _Reader:
             subquery = self._subquery(node, scope)
             return node if subquery is None else self._put_off(subquery, to_sql(_unwrapped(node)))
 
-        return without_percent(without_parentheses(bare(expression.copy().transform(one))))
+        resolved = without_percent(without_parentheses(bare(expression.copy().transform(one))))
+        return self._collated(resolved, ())
+
+    def _collated(self, expression: exp.Expression, columns: Sequence[Column]) -> exp.Expression:
+        """The expression, over these columns and all that are known, with one collation for each equality."""
+        there = (*columns, *self._known.values())
+        if not expression.find(exp.Collate) and not any(c.type.collation for c in there):
+            return expression
+        return with_one_collation(expression, partial(self._types, columns))
 
     def _column(self, column: exp.Column, scope: Scope) -> exp.Expression:
         for scope_ in (scope, *reversed(self._outer)):

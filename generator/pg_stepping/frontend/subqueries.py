@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sqlglot import exp
 
 from pg_stepping.frontend.database_functions import over_no_rows
-from pg_stepping.frontend.dialect import cast_to, parse, to_sql
+from pg_stepping.frontend.dialect import cast_to, null_of, parse, to_sql
 from pg_stepping.frontend.refuse import Source
 from pg_stepping.frontend.trees import name_of
 from pg_stepping.ir import (
@@ -43,13 +43,8 @@ from pg_stepping.passes.inline_projections import inline_projections
 
 BOOLEAN = Type.of("boolean")
 _TRUE = exp.Boolean(this=True)
+Collated = Callable[[Expression, Sequence[Column]], Expression]
 TypeOf = Callable[[Sequence[Column], Sequence[Expression]], list[Type]]
-
-
-class Pending(exp.Expression):
-    """A subquery in an expression that is not yet joined: its place in a list, and its own text."""
-
-    arg_types = {"this": True, "text": True}  # noqa: RUF012
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +82,10 @@ class _CannotLift(Exception):
 class Unnester:
     """Joins subqueries to the plan of the query that they stand in."""
 
-    def __init__(self, names: set[str], type_of: TypeOf, source: Source) -> None:
+    def __init__(self, names: set[str], type_of: TypeOf, collated: Collated, source: Source) -> None:
         self.names = names
         self.type_of = type_of
+        self.collated = collated
         self.source = source
         self._compensated: set[str] = set()  # aggregates whose one row is made up for where there is no group
 
@@ -101,12 +97,12 @@ class Unnester:
             plan, value = self._of_one_row(plan, subquery)
             return Filter(plan, (exp.Not(this=exp.Paren(this=value)) if negated else value,))
         if not negated:
-            match, keys = self._match(plan, _compared(subquery))
+            match, keys = self._match(plan, self._compared(subquery))
             return Join((plan, match), _links(keys)) if keys else Join((plan, match), ())
         if subquery.kind == "in" and not self._is_sure(plan, subquery):
             plan, value = self.value(plan, subquery)
             return Filter(plan, (exp.Not(this=exp.Paren(this=value)),))
-        plan, found = self._found(plan, _compared(subquery))
+        plan, found = self._found(plan, self._compared(subquery))
         return Filter(plan, (exp.Not(this=found),))
 
     def value(self, plan: Plan, subquery: Subquery) -> tuple[Plan, Expression]:
@@ -222,7 +218,7 @@ class Unnester:
         """`left IN (subquery)`: NULL where it is not found, but might be if some NULL were known."""
         left, inner = subquery.left[0], subquery.plan
         found = inner.columns[0].ref
-        result, is_in = self._found(plan, _compared(subquery))
+        result, is_in = self._found(plan, self._compared(subquery))
         unknown: list[Expression] = []
         if not _is_not_null(left, plan.columns):
             result, some = self._found(result, self._copy(inner))
@@ -292,9 +288,7 @@ class Unnester:
         refused = exp.Dot(this=exp.to_identifier("stepping"), expression=checked)
         many = exp.GT(this=reference(relation, "n"), expression=exp.Literal.number(1))
         case = exp.Case(
-            ifs=[
-                exp.If(this=exp.And(this=many, expression=refused), true=cast_to(exp.Null(), value.type.name))
-            ],
+            ifs=[exp.If(this=exp.And(this=many, expression=refused), true=null_of(value.type))],
             default=reference(relation, "value"),
         )
         item = Item(value.name, exp.Paren(this=case), value.type)
@@ -488,17 +482,16 @@ class Unnester:
         del columns
         return domain, [reference(domain.relation, i.name) for i in items]
 
+    def _compared(self, subquery: Subquery) -> Plan:
+        """The rows of a subquery that are equal to what is compared with them."""
+        if not subquery.left:
+            return subquery.plan
+        pairs = zip(subquery.left, subquery.plan.columns, strict=True)
+        equal = (exp.EQ(this=left.copy(), expression=c.ref) for left, c in pairs)
+        return Filter(subquery.plan, tuple(self.collated(e, subquery.plan.columns) for e in equal))
+
     def _refused(self, what: str) -> Exception:
         return self.source.unsupported(what, "( select", "select", hint="write it as a join")
-
-
-def _compared(subquery: Subquery) -> Plan:
-    """The rows of a subquery that are equal to what is compared with them."""
-    if not subquery.left:
-        return subquery.plan
-    pairs = zip(subquery.left, subquery.plan.columns, strict=True)
-    equal = tuple(exp.EQ(this=left.copy(), expression=c.ref) for left, c in pairs)
-    return Filter(subquery.plan, equal)
 
 
 def _split(

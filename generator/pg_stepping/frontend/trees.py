@@ -12,6 +12,12 @@ from pg_stepping.ir.types import fresh
 _PARENTHESISED = (exp.Dot, exp.Bracket, exp.Any, exp.All)
 
 
+class Pending(exp.Expression):
+    """A subquery in an expression that is not yet joined: its place in a list, and its own text."""
+
+    arg_types = {"this": True, "text": True}  # noqa: RUF012
+
+
 def conjuncts(expression: exp.Expression) -> list[exp.Expression]:
     """The conditions that `expression` joins by AND, without outer parentheses."""
     inner = bare(expression)

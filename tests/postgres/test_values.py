@@ -1,0 +1,132 @@
+"""Values that play tricks: texts that settings change, domains, collations, names of objects.
+
+Each was a wrong answer, or a statement of the writer's that failed, when somebody from outside looked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from test_cases import assert_maintained
+
+import pg_stepping
+
+Connection = psycopg.Connection[Any]
+CI = "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+
+
+def maintained(conn: Connection, language: str, views: list[str], steps: list[str]) -> None:
+    assert_maintained(conn, [(f"v{i}", v) for i, v in enumerate(views)], [(s, s) for s in steps], language)
+
+
+def test_oracle_a_row_is_found_by_its_text_whatever_the_writers_settings(
+    conn: Connection, language: str
+) -> None:
+    conn.execute(
+        """CREATE TABLE t (id integer PRIMARY KEY, d date, r daterange, at timestamptz, f float8, m money);
+           INSERT INTO t SELECT g, day, daterange(day, day + g), day + time '10:00', g / 7.0, g
+           FROM generate_series(1, 6) AS g, date(date '2024-01-01' + g) AS day"""
+    )
+    views = ["SELECT id, d FROM t", "SELECT id, at FROM t", "SELECT id, f FROM t", "SELECT id, r FROM t"]
+    views += [
+        "SELECT id, m FROM t",
+        "SELECT d, row_number() OVER (PARTITION BY id > 3 ORDER BY id) AS n FROM t",
+    ]
+    steps = [
+        "SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'; SET extra_float_digits = -5; DELETE FROM t WHERE id = 1",
+        "UPDATE t SET d = d + 1, r = daterange(d, NULL), at = at + interval '1 h', f = f + 1, m = 7::money WHERE id < 4",
+        "SET DateStyle = 'SQL, DMY'; DELETE FROM t WHERE id = 2",
+        "RESET ALL; DELETE FROM t WHERE id < 5",
+    ]
+    maintained(conn, language, views, steps)
+
+
+def test_oracle_domains_over_domains_collations_and_enums(conn: Connection, language: str) -> None:
+    conn.execute(
+        f"""{CI} CREATE DOMAIN word AS text COLLATE ci; CREATE DOMAIN inner_price AS numeric(10, 2);
+        CREATE DOMAIN price AS inner_price CHECK (value < 1000); CREATE DOMAIN there AS integer NOT NULL;
+        CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE DOMAIN my_mood AS mood; CREATE DOMAIN span AS int4range;
+        CREATE TABLE t (id integer PRIMARY KEY, w word, p price, e my_mood, s span, n there);
+        CREATE TABLE u (w word, n there);
+        INSERT INTO t VALUES (1, 'Abc', 1.5, 'sad', '[1,3)', 1), (2, 'aBC', 2.5, 'glad', '[1,2]', 2);
+        INSERT INTO u VALUES ('ABC', 5)"""
+    )
+    views = [
+        "SELECT id, w FROM t",
+        'SELECT w COLLATE "C" AS w, count(*) AS n FROM t GROUP BY w COLLATE "C"',
+        "SELECT e, sum(p) AS total, avg(p) AS mean FROM t GROUP BY e",
+        "SELECT e, array_agg(id ORDER BY id) AS ids FROM t GROUP BY e",
+        "SELECT id, count(*) OVER (PARTITION BY s) AS n FROM t",
+        "SELECT t.id, u.n FROM t LEFT JOIN u ON u.w = t.w",
+        "SELECT n, id, count(*) AS k FROM t GROUP BY ROLLUP (n, id)",
+    ]
+    steps = [
+        "UPDATE t SET w = 'ABC' WHERE id = 1",
+        "INSERT INTO t VALUES (3, 'x', 9, 'sad', '[1,3)', 3), (4, NULL, NULL, NULL, NULL, 4)",
+        "UPDATE t SET e = 'glad', p = p + 1, s = '[5,6)' WHERE id = 3",
+        "WITH gone AS (DELETE FROM u) UPDATE t SET w = 'abc' WHERE id = 2",
+        "DELETE FROM t WHERE id = 1",
+    ]
+    maintained(conn, language, views, steps)
+
+
+def test_oracle_what_is_equal_is_for_the_collation_of_the_comparison_to_say(
+    conn: Connection, language: str
+) -> None:
+    conn.execute(
+        f"""{CI} CREATE TABLE a (id integer PRIMARY KEY, c text COLLATE ci);
+        CREATE TABLE b (c text PRIMARY KEY, x integer);
+        INSERT INTO a VALUES (1, 'Abc'), (2, 'Q'); INSERT INTO b VALUES ('abc', 1), ('ABC', 2), ('q', 3)"""
+    )
+    views = [
+        "SELECT a.id FROM a WHERE EXISTS (SELECT FROM b WHERE b.c = a.c)",
+        "SELECT a.id FROM a WHERE a.c IN (SELECT c FROM b)",
+        "SELECT a.id, b.x FROM a LEFT JOIN b ON b.c = a.c",
+        "SELECT a.id, (SELECT sum(x) FROM b WHERE b.c = a.c) AS s FROM a",
+        "SELECT o.x, (SELECT count(*) FROM b AS i WHERE i.c = o.c COLLATE ci) AS n FROM b AS o",
+        "SELECT c COLLATE ci AS c, count(*) AS n FROM b GROUP BY 1 HAVING count(*) > 1",
+    ]
+    steps = [
+        "INSERT INTO b VALUES ('aBc', 9), ('z', 4)",
+        "DELETE FROM b WHERE x < 3",
+        "UPDATE a SET c = 'nobody' WHERE id = 1",
+    ]
+    maintained(conn, language, views[:-1], steps)
+    pg_stepping.create_view(conn, "keys", views[-1], language=language)
+    for step in ("INSERT INTO b VALUES ('Q', 5)", "DELETE FROM b WHERE x = 3"):
+        conn.execute(step)  # type: ignore[call-overload]
+        assert pg_stepping.verify(conn, "keys") == []
+
+
+def test_oracle_the_name_of_an_object_may_change(conn: Connection, language: str) -> None:
+    conn.execute(
+        "CREATE TABLE x (a integer); CREATE TABLE t (id integer PRIMARY KEY, c regclass, cs regclass[])"
+    )
+    conn.execute("INSERT INTO t VALUES (1, 'x', '{x,t}'), (2, 't', NULL), (3, 'x', NULL)")
+    views = ["SELECT id, c, cs FROM t", "SELECT c, count(*) OVER (PARTITION BY c) AS n FROM t"]
+    steps = ["ALTER TABLE x RENAME TO y; DELETE FROM t WHERE id = 1", "UPDATE t SET id = 9 WHERE id = 3"]
+    maintained(conn, language, views, steps)
+
+
+def test_oracle_columns_named_like_variables_and_short_frames(conn: Connection, language: str) -> None:
+    conn.execute(
+        """CREATE TABLE t (found integer, least integer, stale integer, i interval day to second);
+           INSERT INTO t VALUES (1, 1, 1, '1 day'), (1, 2, 2, '2 h')"""
+    )
+    views = [
+        "SELECT maintain.found, (SELECT sum(s.stale) FROM t AS s WHERE s.found = maintain.found) AS s FROM t AS maintain",
+        "SELECT found, sum(i) AS total, avg(i) AS mean FROM t GROUP BY found",
+        "SELECT found, avg(least) OVER (PARTITION BY found ORDER BY least ROWS 1 PRECEDING) AS mean FROM t",
+    ]
+    maintained(
+        conn, language, views, ["INSERT INTO t VALUES (1, 3, 3, '1 s')", "DELETE FROM t WHERE least = 1"]
+    )
+
+
+def test_a_session_that_reads_backslashes_otherwise_is_refused(conn: Connection) -> None:
+    conn.execute("CREATE TABLE t (a integer)")
+    conn.execute("SET standard_conforming_strings = off")
+    with pytest.raises(pg_stepping.SteppingError, match="backslash"):
+        pg_stepping.create_view(conn, "v", "SELECT a FROM t")
