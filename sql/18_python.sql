@@ -71,6 +71,14 @@ CREATE OR REPLACE FUNCTION stepping.ordered(x numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x = 'NaN' THEN stepping.refuse_nan(x) ELSE x END;
 
+-- A JSON array as an array of its elements' texts.
+CREATE OR REPLACE FUNCTION stepping.texts_of(items jsonb) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (
+    SELECT coalesce(array_agg(e.item #>> '{}' ORDER BY e.place), '{}')
+    FROM jsonb_array_elements(items) WITH ORDINALITY AS e(item, place)
+);
+
 -- How the Python functions of a view's query run, for explain.
 CREATE TABLE IF NOT EXISTS stepping.view_function (
     schema_name text NOT NULL,

@@ -109,7 +109,7 @@ def prelude(conn: Connection, language: str) -> str:
     if not has_catalog(conn):
         return "-- The catalog of pg_stepping, which this database does not have yet.\n" + _init_script(conn)
     _check_version(conn)
-    sql = """SELECT to_regprocedure(%s) IS NULL, to_regprocedure('stepping.ordered(numeric)') IS NULL"""
+    sql = "SELECT to_regprocedure(%s) IS NULL, to_regprocedure('stepping.texts_of(jsonb)') IS NULL"
     row = execute(conn, sql, [f"stepping.load_maintainer_{suffix()}()"]).fetchone()
     assert row is not None
     return "\n".join(

@@ -111,7 +111,7 @@ def compile_installed(conn: Connection[object], view: Installed) -> Definition:
 def _catalog(conn: Connection[object]) -> str:
     """What makes the functions of schema stepping that the database lacks."""
     sql = """SELECT to_regclass('stepping.maintained_view') IS NULL,
-                    to_regprocedure('stepping.ordered(numeric)') IS NULL"""
+                    to_regprocedure('stepping.texts_of(jsonb)') IS NULL"""
     row = cast("tuple[bool, bool]", execute(conn, sql).fetchone())
     if row[0]:
         return f"CREATE SCHEMA IF NOT EXISTS stepping;\n{catalog_sql()}"

@@ -44,6 +44,12 @@ class UnsupportedQuery(SteppingError):
         self.line = line
         self.column = column
 
+    def locate(self, place: str) -> None:
+        """Say where it came about, too."""
+        before, hint, after = str(self).partition("\nHINT: ")
+        self.message = f"{self.message}{place}"
+        self.args = (f"{before}{place}{hint}{after}",)
+
 
 class InvalidQuery(SteppingError):
     """Postgres refuses the query; carries its message, its SQLSTATE and the place in the given text."""

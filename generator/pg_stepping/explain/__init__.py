@@ -5,13 +5,13 @@ from __future__ import annotations
 from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.compiler import compile_installed
 from pg_stepping.errors import SteppingError
-from pg_stepping.explain.diagram import dot, mermaid
-from pg_stepping.explain.functions import functions_text
+from pg_stepping.explain.diagram import drawing_of
+from pg_stepping.explain.functions import functions_text, python_functions
 from pg_stepping.explain.text import explain_text
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.session import guarded
 
-FORMATS = {"text": explain_text, "mermaid": mermaid, "dot": dot}
+FORMATS = ("text", "mermaid", "dot", "svg")
 
 
 def explain(conn: Connection, name: str, *, schema: str | None = None, format: str = "text") -> str:
@@ -20,7 +20,8 @@ def explain(conn: Connection, name: str, *, schema: str | None = None, format: s
     As `text`: the plan as an indented tree, and for each source table the statements that run on its change
     with the indexes they use; a missing index on a join key is named with the DDL that adds it; for each
     Python function whether it runs as SQL or as Python, and why. As `mermaid`: the dataflow as a Mermaid
-    flowchart; as `dot` for Graphviz. Raises ViewNotFound.
+    flowchart; as `dot` for Graphviz; as `svg`: a picture. In these, what runs as Python is named and has a
+    colour. Raises ViewNotFound.
     """
     if format not in FORMATS:
         raise SteppingError(f"no such format: {format!r}", hint=f"one of {', '.join(FORMATS)}")
@@ -28,10 +29,12 @@ def explain(conn: Connection, name: str, *, schema: str | None = None, format: s
         view = found(conn, name, schema)
         use_settings(conn, view)
         definition = compile_installed(conn, view)
-        text = FORMATS[format](definition)
-        if format == "text" and view.mode == "deferred":
-            text += _waiting(conn, view)
-        return text + functions_text(conn, view) if format == "text" else text
+        if format != "text":
+            drawing = drawing_of(definition, python_functions(conn, view))
+            drawn = {"mermaid": drawing.mermaid, "dot": drawing.dot, "svg": drawing.svg}
+            return drawn[format]()
+        waiting = _waiting(conn, view) if view.mode == "deferred" else ""
+        return explain_text(definition) + waiting + functions_text(conn, view)
 
 
 def _waiting(conn: Connection, view: Installed) -> str:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
 from pg_stepping.catalog import Installed
+from pg_stepping.frontend.database_functions import shipped_names
 from pg_stepping.frontend.postgres import Connection, execute
 
-_SHIPPED = re.compile(r"\bstepping\.\"?(\w+_[0-9a-f]{12})\b")
+
+def python_functions(conn: Connection, view: Installed) -> frozenset[str]:
+    """The functions that the view's query calls and that run as Python, aggregates that are folds too."""
+    rows = execute(
+        conn,
+        """SELECT proname FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+           WHERE pronamespace = to_regnamespace('stepping') AND proname = ANY (%s)
+             AND (lanname = 'plpython3u' OR prokind = 'a')""",
+        [shipped_names(view.query)],
+    ).fetchall()
+    return frozenset(name for (name,) in rows)
 
 
 def functions_text(conn: Connection, view: Installed) -> str:
@@ -24,7 +33,7 @@ def functions_text(conn: Connection, view: Installed) -> str:
                 [view.schema, view.name],
             )
         ]
-    called = sorted(set(_SHIPPED.findall(view.query)))
+    called = shipped_names(view.query)
     said = execute(
         conn,
         """SELECT proname, obj_description(oid, 'pg_proc') FROM pg_proc

@@ -22,6 +22,7 @@ from pg_stepping.frontend.postgres import Connection, execute, run_script, savep
 from pg_stepping.ir.folds import Fold
 
 _CALL = re.compile(r'\bstepping\s*\.\s*"?([A-Za-z_][A-Za-z0-9_]*)"?')
+_HASHED = re.compile(r"\bstepping\.\"?(\w+_[0-9a-f]{12})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,11 @@ def called_in(query: str) -> tuple[Shipped, ...]:
     """The functions that a query's text calls, by name."""
     found = {name for name in _CALL.findall(query) if name in REGISTRY}
     return tuple(REGISTRY[name] for name in sorted(found))
+
+
+def shipped_names(text: str) -> list[str]:
+    """The functions made with views, by their hashed names, that a text calls."""
+    return sorted(set(_HASHED.findall(text)))
 
 
 def calls_catalog(query: str) -> bool:

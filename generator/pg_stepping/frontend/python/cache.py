@@ -105,12 +105,8 @@ class ZSetPostgres(ZSet[T]):
         below: K | None = None,
         prefix: tuple[Any, ...] = (),
     ) -> Iterator[tuple[K, T, int]]:
-        """(key, row, count) in the order of the index, and of all columns where keys are equal.
-
-        `match_keys` leaves only rows with these keys, `prefix` those whose keys begin with these values,
-        `at_least` and `below` those within these bounds (keys as tuples are compared element by element).
-        Raises LookupError if the rows are not kept by this index, TypeError if a key is not of its type.
-        """
+        """The same; raises LookupError if the rows are not kept by this index, TypeError for a key of another
+        type."""
         if index not in self._kept.indexes:
             raise LookupError(f"the view {self._kept.name} is not indexed by {', '.join(index.names)}")
         names = {path: f"view.{quote_name(name)}" for path, name in self._kept.columns.items()}

@@ -105,5 +105,6 @@ def _feed(store: StorePostgres, kept: Kept) -> str:
     with savepoint(conn):
         for statement in statements:
             run(conn, statement)
-        conn.execute(trigger(state, "feed", "record_changes", [target, old, new]).encode())
+        rows = [f"SELECT {', '.join(columns)} FROM ({of}) AS v" for of in (old, new)]
+        conn.execute(trigger(state, "feed", "record_changes", [target, *rows]).encode())
     return feed

@@ -6,8 +6,9 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from sqlglot import exp
@@ -19,6 +20,7 @@ from pg_stepping.frontend.python.functions import Note, recording
 from pg_stepping.frontend.python.index import Index
 from pg_stepping.frontend.python.language import Integrated, QueryZSet
 from pg_stepping.frontend.python.operators import Operator, Source
+from pg_stepping.frontend.python.places import at_users_line
 from pg_stepping.frontend.python.render import select, weight_name
 from pg_stepping.frontend.python.rows import is_data, leaves, named_leaves, row_of
 from pg_stepping.frontend.python.zset import ZSet
@@ -80,17 +82,48 @@ class Output:
     delayed: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Graph(Generic[Actions_co]):
     """A compiled query: a source for each parameter, in order, what is kept, and the outputs, in order.
 
-    `functions` tells of each row function whether it runs as SQL or as Python, and why.
+    `functions` tells of each row function whether it runs as SQL or as Python, and why; `place` is where the
+    query is written.
     """
 
     sources: tuple[Source, ...]
     kept: tuple[Kept, ...]
     outputs: tuple[Output, ...]
     functions: tuple[Note, ...] = ()
+    place: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Graph of {self.place}: {', '.join(kept.name for kept in self.kept)}>"
+
+    def svg(self) -> str:
+        """The dataflow as a picture; what runs as Python in it is named and has a colour."""
+        from pg_stepping.frontend.python.picture import drawing
+
+        return drawing(self).svg()
+
+    def mermaid(self) -> str:
+        """The same in Mermaid's language."""
+        from pg_stepping.frontend.python.picture import drawing
+
+        return drawing(self).mermaid()
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def _repr_markdown_(self) -> str:
+        return f"```mermaid\n{self.mermaid()}```\n"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """For notebooks."""
+        return {
+            "image/svg+xml": self.svg(),
+            "text/markdown": self._repr_markdown_(),
+            "text/plain": repr(self),
+        }
 
     @property
     def sql(self) -> dict[str, str]:
@@ -171,7 +204,7 @@ def compile(query: Callable[..., object], tables: Tables = None) -> Graph[Any]:
     `schema.table`) that `tables` gives for it. An output that no cache keeps is kept too,
     as the view `<query>_output`. Raises UnsupportedQuery for what cannot be maintained.
     """
-    return _compiled(query, sys._getframe(1).f_locals, tables or {})
+    return _compiled(query, _callers(), tables or {})
 
 
 @overload
@@ -184,23 +217,33 @@ def compile_lazy(query: Callable[..., object]) -> Callable[[], Graph[Any]]: ...
 
 def compile_lazy(query: Callable[..., object]) -> Callable[[], Graph[Any]]:
     """A function that gives the query's graph, compiled when it is called first."""
-    frame = sys._getframe(1).f_locals
+    [nearest, *_] = _callers()
     compiled: list[Graph[Any]] = []
 
     def graph() -> Graph[Any]:
         if not compiled:
-            compiled.append(_compiled(query, frame, {}))
+            compiled.append(_compiled(query, [nearest, *_callers()], {}))
         return compiled[0]
 
     return graph
 
 
+def _callers() -> list[Mapping[str, Any]]:
+    """The local names of those who call us, the nearest first."""
+    found: list[Mapping[str, Any]] = []
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        found.append(frame.f_locals)
+        frame = frame.f_back
+    return found
+
+
 def _compiled(
-    query: Callable[..., object], frame: Mapping[str, Any], tables: Mapping[str, str]
+    query: Callable[..., object], callers: Sequence[Mapping[str, Any]], tables: Mapping[str, str]
 ) -> Graph[Any]:
-    sources = _sources(query, frame, tables)
+    sources = _sources(query, callers, tables)
     caught: list[tuple[object, Integrated[Any]]] = []
-    with recording() as functions:
+    with recording() as functions, at_users_line():
         returned = query(*(QueryZSet(source, caught) for source in sources))
     base = snake_case(re.sub(r"\W", "_", query.__name__)).strip("_")
     taken = {table_of(source)[1] for source in sources}
@@ -236,19 +279,22 @@ def _compiled(
             f"no cache: {query.__name__}() keeps nothing",
             hint="return a result, or keep it: cache[zset](lambda a: st.integrate_indexed(a, indexes=()))",
         )
-    return Graph(sources, tuple(kept), tuple(outputs), tuple(functions))
+    code = getattr(query, "__code__", None)
+    place = f"{query.__name__}() at {code.co_filename}:{code.co_firstlineno}" if code else query.__name__
+    return Graph(sources, tuple(kept), tuple(outputs), tuple(functions), place)
 
 
 def _sources(
-    query: Callable[..., object], frame: Mapping[str, Any], tables: Mapping[str, str]
+    query: Callable[..., object], callers: Sequence[Mapping[str, Any]], tables: Mapping[str, str]
 ) -> tuple[Source, ...]:
     parameters = inspect.signature(query).parameters
     unknown = set(tables) - set(parameters)
     if unknown:
         raise ValueError(f"{query.__name__}() has no parameter {', '.join(sorted(unknown))}")
-    known = {**frame, **inspect.getclosurevars(query).nonlocals}
-    annotations = {p.name: p.annotation for p in parameters.values()}
-    types = resolved(annotations, known, query.__module__)
+    own = inspect.getclosurevars(query).nonlocals
+    types = {p.name: p.annotation for p in parameters.values()}
+    for names in callers:  # a class that is local where the query is written, say
+        types = resolved(types, {**names, **own}, query.__module__)
     return tuple(
         Source(n, tables.get(n, n), _row_type(query, n, annotation)) for n, annotation in types.items()
     )

@@ -10,14 +10,16 @@ from sqlglot import exp
 
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.python.functions import compile_row_function
+from pg_stepping.frontend.python.places import at_users_line
 from pg_stepping.frontend.python.rows import is_row, leaves, row_of
 from pg_stepping.frontend.python.scalar import Scalar
+from pg_stepping.frontend.python.types import type_name
 
 T = TypeVar("T")
 K = TypeVar("K")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Index(Generic[T, K]):
     """A key K of a row T: `columns`, in order, each ascending or descending.
 
@@ -40,11 +42,12 @@ class Index(Generic[T, K]):
         run in the database, or what it picks has no order.
         """
         index = cls._made(row_type, f, ascending)
-        if not any(column.expression.find(exp.Column) for column in index.columns):
-            raise UnsupportedQuery(
-                f"an index of {row_type} that picks no field",
-                hint="pick a field, an expression over fields, or a tuple of them",
-            )
+        with at_users_line():
+            if not any(column.expression.find(exp.Column) for column in index.columns):
+                raise UnsupportedQuery(
+                    f"an index of {row_type} that picks no field",
+                    hint="pick a field, an expression over fields, or a tuple of them",
+                )
         return index
 
     @classmethod
@@ -74,6 +77,13 @@ class Index(Generic[T, K]):
 
     @classmethod
     def _made(cls, row_type: type[T], f: Callable[[T], K], ascending: bool | tuple[bool, ...]) -> Index[T, K]:
+        with at_users_line():
+            return cls._checked(row_type, f, ascending)
+
+    @classmethod
+    def _checked(
+        cls, row_type: type[T], f: Callable[[T], K], ascending: bool | tuple[bool, ...]
+    ) -> Index[T, K]:
         key = compile_row_function(f, row_of(row_type))
         picked = key if type(key) is tuple else (key,)
         if not picked or any(is_row(column) or type(column) is not Scalar for column in picked):
@@ -91,6 +101,11 @@ class Index(Generic[T, K]):
 
     def __hash__(self) -> int:
         return hash(self._told)
+
+    def __repr__(self) -> str:
+        columns = zip(self.columns, self.ascending, strict=True)
+        listed = ", ".join(f"{c.expression.sql()} {'ASC' if up else 'DESC'}" for c, up in columns)
+        return f"<Index of {type_name(self.row_type)} by {listed}>"
 
     @property
     def _told(self) -> tuple[object, ...]:
@@ -113,6 +128,17 @@ class Index(Generic[T, K]):
         if not isinstance(values, tuple) or len(values) != len(self.columns):
             raise TypeError(f"a key of this index is a tuple of {len(self.columns)}: {key!r}")
         return values
+
+    def compared(self, key: object, bound: object) -> int | None:
+        """-1, 0 or 1, whatever the index's directions; None if a value of them that decides is None."""
+        from pg_stepping.frontend.python.ordering import ordered
+
+        for value, other in zip(self.elements(key), self.elements(bound), strict=True):
+            if value is None or other is None:
+                return None
+            if ordered(value) != ordered(other):
+                return -1 if ordered(value) < ordered(other) else 1
+        return 0
 
     def order(self, key: object, row: object) -> tuple[object, ...]:
         """What to sort by in Python for the order that Postgres has: by the key, then by the whole row."""

@@ -144,7 +144,14 @@ def map_many(a: ZSet[T], *, f: Callable[[T], frozenset[U]]) -> ZSet[U]:
     """Every element of the set that `f` makes of a row."""
     zset = _zset(a, "map_many")
     depth, row = len(zset.groups), read(zset.operator.row)
-    elements = compile_row_function(f, nesting.inner(row, depth))
+    inside = nesting.inner(row, depth)
+    try:
+        elements = compile_row_function(f, inside)
+    except UnsupportedQuery:
+        kind = _element_type(f, inside)
+        if kind is None:
+            raise
+        elements = compile_row_function(f, inside, returns=frozenset[kind])  # type: ignore[valid-type]
     if type(elements) is not Scalar or not is_collection(elements.type.python):
         raise UnsupportedQuery(
             f"a map_many by {_name(f)}, which returns no set", hint="annotate it: -> frozenset[Row]"
@@ -153,10 +160,21 @@ def map_many(a: ZSet[T], *, f: Callable[[T], frozenset[U]]) -> ZSet[U]:
     output = nesting.within(row_of(element, (ELEMENT,)), nesting.keys(row, depth))
 
     def lifted(value: Any) -> list[Any]:
-        inside = f(nesting.inner(value, depth))
-        return [nesting.within(element, nesting.keys(value, depth)) for element in inside]
+        made = f(nesting.inner(value, depth))
+        return [nesting.within(element, nesting.keys(value, depth)) for element in made]
 
     return zset._with(MapMany(zset.operator, elements, element, output, lifted))
+
+
+def _element_type(function: Callable[..., Any], row: Any) -> Any:
+    """The one type of what a function that has no annotation puts into a set; None if that is not plain."""
+    try:
+        with collecting():
+            made = function(row)
+    except NotTraceable:
+        return None
+    kinds = {annotation_of(normal(e)) for e in made} if isinstance(made, set | frozenset | list) else set()
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def filter(a: ZSet[T], *, f: Callable[[T], bool]) -> ZSet[T]:

@@ -14,7 +14,7 @@ from typing import Any
 from pg_stepping.frontend.python import recomputed
 from pg_stepping.frontend.python.data import EMPTY, Pair
 from pg_stepping.frontend.python.index import Index
-from pg_stepping.frontend.python.rows import PRESENT, Maybe, checked, column, read, row_of
+from pg_stepping.frontend.python.rows import PRESENT, Maybe, checked, column, leaves, read, row_of
 from pg_stepping.frontend.python.scalar import Scalar
 from pg_stepping.frontend.python.types import FieldType
 from pg_stepping.frontend.python.zset import ZSetPython
@@ -23,9 +23,12 @@ Rows = ZSetPython[Any]
 Function = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Operator:
     """What all operators have: `inputs`, the `row` that they put out, and how they are computed."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(list(leaves(self.row)))} columns>"
 
     @property
     def inputs(self) -> tuple[Operator, ...]:
@@ -45,7 +48,7 @@ class Operator:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Source(Operator):
     """A source table, `table` or `schema.table`, and the query's parameter that stands for it."""
 
@@ -61,7 +64,7 @@ class Source(Operator):
 _row_of = cache(row_of)  # actions ask for it at every call
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Join(Operator):
     """Every pair of a left and a right row whose keys are equal.
 
@@ -90,7 +93,7 @@ class Join(Operator):
         return recomputed.join(left, right, self.key_left, self.key_right, self.outer)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Map(Operator):
     """One row for each row of the input; `output` are the stand-ins of what `f` makes of it."""
 
@@ -106,7 +109,7 @@ class Map(Operator):
         return recomputed.map_rows(inputs[0], lambda row: checked(self.output, self.f(row)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MapMany(Operator):
     """A row for each element of the set that `f` makes of a row.
 
@@ -128,7 +131,7 @@ class MapMany(Operator):
         return recomputed.map_many(inputs[0], self.f)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Filter(Operator):
     """The rows for which `f` is true."""
 
@@ -144,7 +147,7 @@ class Filter(Operator):
         return ZSetPython((row, count) for row, count in inputs[0].iter() if self.f(row))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Add(Operator):
     """The rows of both, counts added."""
 
@@ -159,7 +162,7 @@ class Add(Operator):
         return inputs[0] + inputs[1]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Neg(Operator):
     """The rows with their counts negated."""
 
@@ -177,7 +180,7 @@ class Neg(Operator):
         return -inputs[0]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Distinct(Operator):
     """Each row once that is there more than zero times."""
 
@@ -195,7 +198,7 @@ class Distinct(Operator):
         return ZSetPython((row, 1) for row, count in inputs[0].iter() if count > 0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Reduce(Operator):
     """For each key, the sum of `value` over the rows, or their count; one row if there are no keys.
 
@@ -224,7 +227,7 @@ class Reduce(Operator):
         return recomputed.reduce(inputs[0], self.key, self.pick_value, self.zero, self.made)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class FirstN(Operator):
     """The first `n` copies of rows by `index`, then by all columns; for each partition."""
 
@@ -248,7 +251,7 @@ class FirstN(Operator):
         return recomputed.first_n(inputs[0], self.index, self.n, self.in_partition, self.inner)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Closure(Operator):
     """All pairs of which the second can be reached from the first, over pairs that are there."""
 

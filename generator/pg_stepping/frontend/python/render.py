@@ -200,7 +200,7 @@ class _Renderer:
         row = row_of(operator.element, (ELEMENT,))
         if operator.elements.type.sql == "jsonb":
             function = "jsonb_array_elements"
-            found = {".".join(path): from_json(element, path[1:], leaf.type) for path, leaf in leaves(row)}
+            found = {leaf.expression.name: from_json(element, path, leaf.type) for path, leaf in leaves(row)}
         else:
             function, found = "unnest", {ELEMENT: element}
         call = exp.Anonymous(this=function, expressions=[elements])

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.rows import tuple_row
 
-from pg_stepping.errors import InvalidQuery, ViewDiffers
+from pg_stepping.errors import InvalidQuery, UnsupportedQuery, ViewDiffers
 from pg_stepping.frontend.postgres import Connection
 from pg_stepping.frontend.python.actions import outputs_of
 from pg_stepping.frontend.python.cache import Cache, ZSetPostgres
@@ -131,7 +131,11 @@ class StorePostgres:
                 if found.fingerprint != wanted:
                     yield f"view {self.schema}.{kept.name} is of another query, or indexed otherwise"
             elif create:
-                create_view(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexed)
+                try:
+                    create_view(self.conn, kept.name, query, schema=self.schema, indexes=kept.indexed)
+                except UnsupportedQuery as error:
+                    error.locate(f", in the view {kept.name} of {self.graph.place}")
+                    raise
                 keep_notes(self.conn, self.schema, kept.name, self.graph.functions)
                 if any(output.kept is kept for output in self.graph.outputs):
                     follow_changes(self.conn, self.schema, kept.name, kept.published)

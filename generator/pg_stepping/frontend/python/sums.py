@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import Canonical, parse, quote_name, quote_text
-from pg_stepping.frontend.python.rows import Maybe, parts
+from pg_stepping.frontend.python.rows import PRESENT, Maybe, parts
 from pg_stepping.frontend.python.scalar import Scalar
 from pg_stepping.frontend.python.types import FieldType, operand
 from pg_stepping.ir.types import fresh
@@ -64,16 +64,15 @@ def collected(
 def from_json(value: exp.Expression, path: tuple[str, ...], kind: FieldType) -> exp.Expression:
     """The leaf at `path` of a row in JSON, as a value of its type."""
     inner = value.sql(dialect=Canonical)
+    if path and path[-1] == PRESENT:
+        there = from_json(value, path[:-1], FieldType(dict)).sql(dialect=Canonical)
+        return expression(f"({there} IS NOT NULL)")
     for step in path:
         inner = f"({inner} -> {step if step.isdigit() else quote_text(step)})"
     if kind.sql == "jsonb":
         return expression(f"nullif({inner}, 'null'::jsonb)")
     if kind.element is not None:
-        items = f"SELECT array_agg((e.item #>> '{{}}')::{kind.element.sql} ORDER BY e.place)"
-        return expression(
-            f"coalesce(({items} FROM jsonb_array_elements({inner}) WITH ORDINALITY AS e(item, place)),"
-            f" '{{}}'::{kind.sql})"
-        )
+        return expression(f"stepping.texts_of(nullif({inner}, 'null'::jsonb))::{kind.sql}")
     return expression(f"({inner} #>> '{{}}')::{kind.sql}")
 
 

@@ -37,9 +37,20 @@ class ZSet(Generic[T]):
         raise NotImplementedError
 
     def iter_by_index(
-        self, index: Index[T, K], match_keys: frozenset[K] | MatchAll = MATCH_ALL
+        self,
+        index: Index[T, K],
+        match_keys: frozenset[K] | MatchAll = MATCH_ALL,
+        *,
+        at_least: K | None = None,
+        below: K | None = None,
+        prefix: tuple[Any, ...] = (),
     ) -> Iterator[tuple[K, T, int]]:
-        """(key, row, count) in the order of the index; `match_keys` leaves only rows with these keys."""
+        """(key, row, count) in the order of the index, and of all columns where keys are equal.
+
+        `match_keys` leaves only rows with these keys, `prefix` those whose keys begin with these values,
+        `at_least` and `below` those within these bounds: keys as tuples are compared element by element, and
+        what may be None is within no bounds.
+        """
         raise NotImplementedError
 
     def __neg__(self) -> ZSet[T]:
@@ -85,11 +96,23 @@ class ZSetPython(ZSet[T]):
         return ((row, self._counts[row]) for row in match if row in self._counts)
 
     def iter_by_index(
-        self, index: Index[T, K], match_keys: frozenset[K] | MatchAll = MATCH_ALL
+        self,
+        index: Index[T, K],
+        match_keys: frozenset[K] | MatchAll = MATCH_ALL,
+        *,
+        at_least: K | None = None,
+        below: K | None = None,
+        prefix: tuple[Any, ...] = (),
     ) -> Iterator[tuple[K, T, int]]:
         rows = [(index.f(row), row, count) for row, count in self._counts.items()]
         if not isinstance(match_keys, MatchAll):
             rows = [found for found in rows if found[0] in match_keys]
+        if prefix:
+            rows = [found for found in rows if index.elements(found[0])[: len(prefix)] == prefix]
+        if at_least is not None:
+            rows = [found for found in rows if index.compared(found[0], at_least) in (0, 1)]
+        if below is not None:
+            rows = [found for found in rows if index.compared(found[0], below) == -1]
         return iter(sorted(rows, key=lambda found: index.order(found[0], found[1])))
 
     def get_count(self, row: T) -> int:

@@ -1,0 +1,155 @@
+"""Reading caches, in ranges and several at once, and the feed of changes, with writers at the same time."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+
+import pg_stepping as st
+
+
+class Pet(st.Data):
+    owner: int
+    kind: str | None
+    weight: float
+
+
+class Owner(st.Data):
+    id: int
+    name: str
+
+
+by_kind = st.Index.pick(Pet, lambda p: (p.kind, p.weight), ascending=(False, True))
+by_owner = st.Index.pick(Pet, lambda p: p.owner)
+by_id = st.Index.pick(Owner, lambda o: o.id)
+kept = st.Cache[Pet](name="kept_pets")
+owned = st.Cache[st.Pair[Owner, Pet | st.Empty]](name="owned")
+sums = st.Cache[st.Pair[float, int]](name="sums")
+
+
+def query(owners: st.ZSet[Owner], pets: st.ZSet[Pet]) -> None:
+    _ = kept[pets](lambda z: st.integrate_indexed(z, indexes=(by_kind, by_owner)))
+    joined = st.outer_join(owners, pets, on_left=by_id, on_right=by_owner)
+    _ = owned[joined](lambda z: st.integrate(z))
+    summed = st.group_reduce_flatten(pets, by=by_owner, zero=float, pick_value=lambda p: p.weight)
+    _ = sums[summed](lambda z: st.integrate(z))
+
+
+@pytest.fixture
+def stores(conn: psycopg.Connection[Any]) -> tuple[st.StorePostgres, st.StorePython]:
+    graph = st.compile(query)
+    return st.StorePostgres.from_graph(conn, graph, create_tables=True), st.StorePython.from_graph(graph)
+
+
+def both(stores: tuple[Any, Any], place: int, what: str, *rows: Any) -> None:
+    for store in stores:
+        getattr(st.actions(store, store.graph)[place], what)(*rows)
+
+
+def test_differential_ranges_prefixes_and_exact_keys(stores: tuple[Any, Any]) -> None:
+    rng = random.Random(3)
+    kinds = ["a", "A", "ä", "", None]
+    weights = [-0.5, 0.0, 1.5, 2.0, float("nan"), float("inf")]
+    rows = [
+        Pet(owner=rng.randint(1, 3), kind=rng.choice(kinds), weight=rng.choice(weights)) for _ in range(60)
+    ]
+    both(stores, 1, "insert", *rows)
+    asked: list[dict[str, Any]] = [
+        {},
+        {"match_keys": frozenset([("a", 1.5), (None, 0.0), ("zz", 1.0)])},
+        {"prefix": ("a",)},
+        {"prefix": (None,)},
+        {"prefix": ("ä", 2.0)},
+        {"at_least": ("a", 1.5)},
+        {"below": ("a", 1.5)},
+        {"at_least": ("", 0.0), "below": ("b", 0.0)},
+        {"at_least": ("A", float("nan"))},
+    ]
+    found = 0
+    for how in asked:
+        postgres, memory = (list(kept.zset(s).iter_by_index(by_kind, **how)) for s in stores)
+        assert postgres == memory, how
+        found += len(postgres)
+    assert found > 60
+    one = list(kept.zset(stores[0]).iter_by_index(by_owner, at_least=2, below=3))
+    assert one == list(kept.zset(stores[1]).iter_by_index(by_owner, frozenset([2])))
+    assert len(one) > 5
+
+
+def test_several_cursors_stream_at_once(stores: tuple[Any, Any]) -> None:
+    both(stores, 1, "insert", *(Pet(owner=n, kind="x", weight=n / 2) for n in range(500)))
+    zset = kept.zset(stores[0])
+    ahead = zset.iter_by_index(by_owner, at_least=1)
+    pairs = [(a, b) for (a, _, _), (b, _, _) in zip(zset.iter_by_index(by_owner), ahead, strict=False)]
+    assert pairs == [(n, n + 1) for n in range(499)]
+    first = zset.iter()
+    row, count = next(first)
+    assert (type(row), count) == (Pet, 1)
+    conn = stores[0].conn
+    rows = conn.execute(f"SELECT count(*), sum(weight) FROM ({zset.to_sql()}) AS z").fetchone()
+    assert rows == (500, sum(n / 2 for n in range(500)))
+
+
+def test_the_feed_of_an_outer_join_has_its_columns_in_their_places(stores: tuple[Any, Any]) -> None:
+    st.changes(stores[0], owned)
+    both(stores, 0, "insert", Owner(id=1, name="ada"))
+    both(stores, 1, "insert", Pet(owner=1, kind="cat", weight=1.0))
+    told = [[(c.row, c.count) for c in st.changes(store, owned)] for store in stores]
+    assert sorted(map(repr, told[0])) == sorted(map(repr, told[1]))
+    assert len(told[0]) == 3
+
+
+def test_the_feed_loses_nothing_while_writers_write(
+    stores: tuple[Any, Any], dsn: str, conn: psycopg.Connection[Any]
+) -> None:
+    """A reader follows by position while transactions begin, wait and commit in another order."""
+    st.changes(stores[0], sums)
+    conn.commit()
+    done = threading.Event()
+    failed: list[BaseException] = []
+
+    def write(number: int) -> None:
+        rng = random.Random(number)
+        try:
+            with psycopg.connect(dsn) as own:
+                for _ in range(25):
+                    owner = rng.randint(1, 4)
+                    try:
+                        own.execute("INSERT INTO pets VALUES (%s, 'x', %s)", [owner, rng.randint(1, 9)])
+                        if rng.random() < 0.3:
+                            own.execute("DELETE FROM pets WHERE owner = %s AND weight > 5", [owner])
+                    except psycopg.errors.DeadlockDetected:  # of two statements of a transaction
+                        own.rollback()
+                    own.rollback() if rng.random() < 0.2 else own.commit()
+        except BaseException as error:
+            failed.append(error)
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    told: list[st.RowChange[Any]] = []
+
+    def follow() -> None:
+        with psycopg.connect(dsn, autocommit=True) as own:
+            store = st.StorePostgres.from_graph(own, stores[0].graph, create_tables=False)
+            while True:
+                last = done.is_set()
+                told.extend(st.changes(store, sums, since=told[-1].position if told else 0))
+                if last:
+                    return
+
+    reader = threading.Thread(target=follow)
+    reader.start()
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    done.set()
+    reader.join()
+    assert failed == []
+    positions = [change.position for change in told]
+    assert positions == sorted(set(positions))
+    assert len(positions) > 50
+    assert st.ZSetPython((c.row, c.count) for c in told) == sums.zset(stores[0])
