@@ -154,9 +154,16 @@ def maintainer(plpy: Any, view: Any) -> Any:
         for sql in view["empty"]:
             plpy.execute(sql)
 
+    def is_to_fill() -> bool:
+        """Whether a table was emptied, so that the state is filled again at the end of the statement."""
+        return "to_fill" in view and bool(prepared("to_fill", view["to_fill"][1]).execute().nrows())
+
     def maintain(td: Any) -> None:
         event, (key, number, *_) = td["event"], td["args"]
-        if event == "TRUNCATE":
+        if event == "TRUNCATE" and "to_fill" in view:
+            plpy.execute(view["to_fill"][0])
+            plpy.execute(f"SELECT stepping.wait('{stage}', {number})")
+        elif event == "TRUNCATE" or (not key and is_to_fill()):
             empty()
         elif not key:
             carry()

@@ -277,6 +277,32 @@ def test_oracle_trap_13_truncate(conn: Connection, language: str) -> None:
     )
 
 
+def test_oracle_trap_13_truncate_beside_matches_that_are_still_to_change(
+    conn: Connection, language: str
+) -> None:
+    """The stages that an outer join looks its partners up in have their turn before it is filled again."""
+    conn.execute(SCHEMA)
+    conn.execute(
+        """CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS
+               $$BEGIN INSERT INTO meters VALUES (9, 2, 'late') ON CONFLICT DO NOTHING; RETURN NULL; END$$;
+           CREATE TRIGGER more AFTER TRUNCATE ON reads FOR EACH STATEMENT EXECUTE FUNCTION more()"""
+    )
+    views = [
+        ("n", "SELECT meter_id, max(value) AS m FROM reads GROUP BY meter_id"),
+        ("k", "SELECT kind, count(*) AS n FROM meters GROUP BY kind"),
+        ("o", "SELECT m.id, n.m, r.value FROM meters AS m LEFT JOIN n ON n.meter_id = m.id LEFT JOIN reads AS r ON r.meter_id = m.id"),
+        ("f", "SELECT m.kind, count(*) AS n FROM meters AS m FULL JOIN reads AS r ON m.id = r.meter_id AND r.value > m.user_id GROUP BY m.kind"),
+    ]  # fmt: skip
+    steps = [
+        "TRUNCATE reads",
+        "INSERT INTO reads VALUES (1, 5), (9, 1), (NULL, 2)",
+        "SAVEPOINT s; TRUNCATE reads; ROLLBACK TO s; DELETE FROM reads WHERE meter_id = 1",
+        "TRUNCATE meters, reads",
+        "INSERT INTO reads VALUES (1, 5); WITH m AS (INSERT INTO meters VALUES (1, 1, 'x')) DELETE FROM reads",
+    ]
+    assert_maintained(conn, views, [(s, s) for s in steps], language)
+
+
 def test_oracle_trap_13_copy(conn: Connection, language: str) -> None:
     make(conn, language, GROUPED)
     with conn.cursor().copy("COPY reads FROM STDIN") as copy:

@@ -29,7 +29,7 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     code = [
         *_usual_case(program),
         "IF TG_OP = 'TRUNCATE' THEN",
-        *_statements([*clear, *_empty(program)]),
+        *_truncated(program, clear),
         "ELSIF TG_ARGV[0] = '' THEN  -- the statement is at its end: carry what it set aside",
         *_statements(_carry(program, clear)),
         f"ELSIF {is_only_change()} THEN",
@@ -77,6 +77,24 @@ def _usual_case(program: StageProgram) -> list[str]:
                 "END IF;",
             ]
     return []
+
+
+def _truncated(program: StageProgram, clear: list[str]) -> list[str]:
+    """What to do when a table is empty: at once, or at the statement's end where the state is filled then."""
+    empty = _statements([*clear, *_empty(program)])
+    if program.to_fill is None:
+        return empty
+    mark, is_marked = program.to_fill
+    return [
+        *_statements([mark, _note(program)]),
+        f"ELSIF TG_ARGV[0] = '' AND EXISTS ({is_marked}) THEN  -- a table was emptied: fill the state again",
+        *empty,
+    ]
+
+
+def _note(program: StageProgram) -> str:
+    """Let the stage have its turn when the statement is at its end."""
+    return f"PERFORM stepping.wait({quote_text(program.stage.name)}, TG_ARGV[1]::integer)"
 
 
 def _empty(program: StageProgram) -> list[str]:
@@ -183,12 +201,11 @@ def _look_after(program: StageProgram) -> list[str]:
 
 def _set_aside(program: StageProgram) -> list[str]:
     """Let the change wait for others that are still to come."""
-    note = f"PERFORM stepping.wait({quote_text(program.stage.name)}, TG_ARGV[1]::integer)"
     into = _by_source(
         program,
         lambda s: _by_event(lambda event: [f"INSERT INTO {quote_table(s.aside)}\n{s.change.query(event)}"]),
     )
-    return [*into, "IF FOUND THEN", *_statements([note]), "END IF;"]
+    return [*into, "IF FOUND THEN", *_statements([_note(program)]), "END IF;"]
 
 
 def _carry(program: StageProgram, clear: list[str]) -> list[str]:

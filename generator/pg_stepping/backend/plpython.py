@@ -57,6 +57,8 @@ def _view(program: StageProgram) -> str:
     ]  # fmt: skip
     if program.stage.kind != "total" and len(program.empty) == 1:
         entries.append(("unseen", python_text(f"TRUNCATE {quote_table(program.stage.table)}")))
+    if program.to_fill is not None:
+        entries.append(("to_fill", _tuple(map(python_text, program.to_fill))))
     given = [(name, value) for name, value in entries if value and value not in ("()", "[]", "{\n}")]
     lines = [f'    "{name}": {indent(value, "    ").lstrip()},\n' for name, value in given]
     return "".join(shared.lines) + "view = {\n" + "".join(lines) + "}"

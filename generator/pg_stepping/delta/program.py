@@ -24,7 +24,7 @@ from pg_stepping.delta.refresh import STATE, refresh
 from pg_stepping.delta.stages import SCHEMA, Stage
 from pg_stepping.delta.state import Stored
 from pg_stepping.delta.terms import Changed, Term, grown, named, quote_table, terms, whole
-from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.frontend.dialect import null_of, quote_name, to_sql
 from pg_stepping.ir import Column, Scan, Table
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import substitute
@@ -95,6 +95,21 @@ class StageProgram:
         if self.stage.kind == "partition":
             return (*joins,)
         return ("into", _into(self.stage)), ("merged", _on_conflict(self.stage)), *joins
+
+    @property
+    def to_fill(self) -> tuple[str, str] | None:
+        """For a state that is filled again when a table is empty: the statement that puts this off to the
+        end of the writer's statement, and the query that has a row if that was done. Before, a match of
+        an outer join may not be what its table says: its change, still to come, would count twice.
+        """
+        if len(self.empty) == 1:
+            return None
+        aside, weight = quote_table(self.sources[0].aside), self.sources[0].change.weight
+        domains = [f for f in self.sources[0].change.fields if f.type.name != f.type.base]
+        columns = ", ".join([*(quote_name(f.name) for f in domains), weight])
+        nothing = ", ".join([*(to_sql(null_of(f.type)) for f in domains), "NULL"])
+        mark = f"INSERT INTO {aside} ({columns}) VALUES ({nothing})"
+        return mark, f"SELECT FROM {aside} WHERE {weight} IS NULL"
 
     def delta(self, *of: str) -> str:
         """The query of the relation `delta` over some terms."""

@@ -25,7 +25,7 @@ _BY_SETTINGS = frozenset(
     anyarray_out anytextcat array_agg array_in array_out array_to_json array_to_string bytea_out
     byteaout cash_in cash_out concat concat_ws convert convert_from convert_to date date_in
     date_out date_part date_trunc domain_in enum_first enum_in enum_last enum_out enum_range
-    extract format interval_in interval_out interval_pl_timestamptz json_agg json_build_array
+    extract format generate_series interval_in interval_out interval_pl_timestamptz json_agg json_build_array
     json_build_object json_in json_object_agg json_populate_record json_to_tsvector jsonb_agg
     jsonb_build_array jsonb_build_object jsonb_object_agg jsonb_path_exists_tz jsonb_path_match_tz
     jsonb_path_query_array_tz jsonb_path_query_first_tz jsonb_populate_record jsonb_to_tsvector
