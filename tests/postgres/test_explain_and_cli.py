@@ -50,6 +50,24 @@ def test_explain_names_plan_statements_and_indexes(prepared: psycopg.Connection[
     assert "Missing indexes" not in pg_stepping.explain(prepared, "usage")
 
 
+def test_explain_names_the_index_that_a_touched_key_needs(prepared: psycopg.Connection[Any]) -> None:
+    pg_stepping.create_view(prepared, "peaks", "SELECT day, max(value) AS most FROM reads GROUP BY day")
+    pg_stepping.create_view(prepared, "lists", "SELECT day, array_agg(value) AS all FROM reads GROUP BY day")
+    for name in ("peaks", "lists"):
+        told = pg_stepping.explain(prepared, name)
+        assert "    finds the rows of a key by reading all: WARNING, no index on public.reads (day)" in told
+        assert "Missing indexes\n  CREATE INDEX ON public.reads (day);" in told
+    assert (
+        "computed afresh for a touched group where it may be that of a row that is gone"
+        in pg_stepping.explain(prepared, "peaks")
+    )
+    prepared.execute("CREATE INDEX reads_by_day ON reads (day)")
+    for name in ("peaks", "lists"):
+        told = pg_stepping.explain(prepared, name)
+        assert "    finds the rows of a key by index public.reads_by_day" in told
+        assert "Missing indexes" not in told
+
+
 def test_the_indexes_that_explain_names_are_used(
     prepared: psycopg.Connection[Any], connect: Any, language: str
 ) -> None:

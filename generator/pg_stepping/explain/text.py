@@ -16,20 +16,26 @@ from pg_stepping.ir import Scan, Table
 from pg_stepping.ir.format import format_plan
 from pg_stepping.ir.nodes import columns_read
 
+_STALE = {
+    "infinite": "is not a finite number",
+    "scale": "may show too many digits",
+    "extreme": "may be that of a row that is gone",
+}
+
 
 def explain_text(definition: Definition) -> str:
     """The plan, the state, and for each source table what its change runs."""
     parts = [
         f"View {definition.view}, maintained in {definition.language}",
         "Plan\n" + indent(format_plan(definition.plan), "  "),
-        "State\n" + "\n".join(indent(_state(p.stage), "  ") for p in definition.programs),
     ]
-    if definition.deferred is not None:
-        return "\n\n".join([*parts, *_logged(definition.deferred)]) + "\n"
     missing: list[str] = []
-    for program in definition.programs:
-        for source in program.sources:
-            parts.append(_source(definition, program, source, missing))
+    states = (_state(p.stage) + _of_a_key(definition, p, missing) for p in definition.programs)
+    parts.append("State\n" + indent("\n".join(states), "  "))
+    if definition.deferred is not None:
+        parts += _logged(definition.deferred)
+    else:
+        parts += [_source(definition, p, s, missing) for p in definition.programs for s in p.sources]
     if missing:
         parts.append("Missing indexes\n" + "\n".join(f"  {m}" for m in dict.fromkeys(missing)))
     return "\n\n".join(parts) + "\n"
@@ -59,8 +65,9 @@ def _state(stage: Stage) -> str:
     for column in stage.state:
         line = f"  {column.name} {column.type.name}: {column.total()}, kept by delta"
         if column.stale != "never":
-            why = "is not a finite number" if column.stale == "infinite" else "may show too many digits"
-            line += f"; computed afresh for a touched group where it {why} after rows left it"
+            line += (
+                f"; computed afresh for a touched group where it {_STALE[column.stale]} after rows left it"
+            )
         lines.append(line)
     return "\n".join(lines)
 
@@ -71,6 +78,29 @@ def _computed_anew(stage: Stage) -> str:
     if not stage.by:
         return "one row for each distinct row, ALL of them computed anew when a row changes (there is no key)"
     return f"one row for each distinct row, computed anew for each touched key ({', '.join(stage.by)})"
+
+
+def _of_a_key(definition: Definition, program: StageProgram, missing: list[str]) -> str:
+    """How the rows of one key are found where they are computed anew; notes an index that is not there."""
+    stage = program.stage
+    if not (stage.by if stage.kind == "partition" else stage.kind == "groups" and program.refresh):
+        return ""
+    keys = [k.expression for k in stage.keys if not stage.by or k.name in stage.by]
+    columns = {c for k in keys if isinstance(k, exp.Column) for c in columns_read(k)}
+    wanted = [
+        (s.table, [name for relation, name in sorted(columns) if relation == s.relation]) for s in stage.scans
+    ]
+    wanted = [(table, names) for table, names in wanted if names]
+    for table, names in wanted:
+        index = next((i for i in _indexes(definition, table) if i.columns and i.columns[0] in names), None)
+        if index is not None:
+            return f"\n  finds the rows of a key by index {index.name}"
+    if not wanted:
+        return ""
+    table, names = wanted[0]
+    listed = ", ".join(map(quote_name, names))
+    missing.append(f"CREATE INDEX ON {quote_table(table)} ({listed});")
+    return f"\n  finds the rows of a key by reading all: WARNING, no index on {quote_table(table)} ({listed})"
 
 
 def _state_key(stage: Stage) -> str:
@@ -119,7 +149,9 @@ def _access(definition: Definition, step: Step, missing: list[str]) -> str:
     if not columns:
         condition = "no equality to look up by" if step.on else "no condition"
         return f"as a whole: {condition}"
-    index = next((i for i in _indexes(definition, step) if i.columns and i.columns[0] in columns), None)
+    index = next(
+        (i for i in _indexes(definition, _table(step)) if i.columns and i.columns[0] in columns), None
+    )
     if index is not None:
         return f"by index {index.name} ({', '.join(index.columns)})"
     table, first = quote_table(_table(step)), ", ".join(quote_name(c) for c in columns)
@@ -140,8 +172,7 @@ def _equated(step: Step) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _indexes(definition: Definition, step: Step) -> tuple[Index, ...]:
-    table = _table(step)
+def _indexes(definition: Definition, table: Table) -> tuple[Index, ...]:
     if table in definition.query.tables:
         return definition.query.tables[table].indexes
     stage = next(p.stage for p in definition.programs if p.stage.table == table)
