@@ -15,7 +15,8 @@ from pg_stepping.catalog import init_script
 from pg_stepping.compiler import MODES
 from pg_stepping.console import Steps, connected, table
 from pg_stepping.explain import FORMATS, explain
-from pg_stepping.migrate.commands import diff, generate
+from pg_stepping.migrate.commands import IMPORT, diff, generate
+from pg_stepping.migrate.declared import import_modules
 from pg_stepping.worker import pending_of, worker
 
 _MODE_HELP = "immediate: writers maintain the view; deferred: they append to a log, readers see it at once."
@@ -61,6 +62,7 @@ def _view_options(command: Any) -> Any:
         click.option("--index", "indexes", multiple=True, metavar="COLUMNS", help=_INDEX_HELP),
         click.option("--language", type=click.Choice(LANGUAGES), help="Default: plpython3u if it is there."),
         click.option("--schema", help="Schema of the view; default: the first of search_path."),
+        IMPORT,
         click.argument("query", type=click.File("r", encoding="utf-8")),
         click.argument("name"),
     ):  # fmt: skip
@@ -108,11 +110,13 @@ def create(
     or_replace: bool,
     online: bool,
     mode: str,
+    imports: tuple[str, ...],
 ) -> None:
     """Make view NAME of the SELECT in file QUERY (- for stdin), and fill it.
 
     With --online writers go on meanwhile: run it again if it was interrupted, or drop NAME to undo it.
     """
+    import_modules(imports)
     if online:
         with connected(ctx, autocommit=True) as conn:
             pg_stepping.create_view_online(
@@ -159,12 +163,14 @@ def change(
     plan: bool,
     yes: bool,
     online: bool,
+    imports: tuple[str, ...],
 ) -> None:
     """Give view NAME the SELECT in file QUERY (- for stdin); what reads it, grants and comments stay.
 
     What it takes is shown first: the steps, the rows to be read and the locks. Indexes stay as they are
     unless some are given. With --online writers go on meanwhile: run it again if it was interrupted.
     """
+    import_modules(imports)
     text = query.read()
     chosen = _indexes(indexes) if indexes else None
     with connected(ctx, autocommit=True) as conn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 import pg_stepping
 from pg_stepping.cli import main
 from pg_stepping.errors import InvalidDeclaration, UnsupportedQuery
+from pg_stepping.frontend.database_functions import DECLARED
 from pg_stepping.migrate import FORMATS, in_migrations, read_declaration, wanted
 
 SCHEMA = """
@@ -211,6 +213,41 @@ def test_one_view_to_stdout_in_each_format(
         assert "CREATE VIEW public.daily_usage AS" in out
         assert "stepping.drop_view('public', 'daily_usage')" in out or format_ == "sql"
     assert "DROP" not in run("generate", "--down", "daily_usage", "views/daily.sql").stdout
+
+
+def test_modules_that_declare_functions_are_imported(
+    project: Path, prepared: psycopg.Connection[Any], run: Run
+) -> None:
+    (project / "own_functions.py").write_text(
+        textwrap.dedent("""
+        import pg_stepping as st
+
+        @st.function
+        def rounded_down(value: int) -> int:
+            return value // 2
+        """)
+    )
+    (project / "views/halves.sql").write_text("SELECT meter_id, rounded_down(meter_id) AS half FROM meters")
+    told = run("generate", "halves", "views/halves.sql", "--import", "no_such_module", status=2)
+    assert "--import: No module named 'no_such_module'" in told.output
+    script = run("generate", "halves", "views/halves.sql", "--import", "own_functions").stdout
+    assert "stepping.floor_division" in script
+    prepared.execute(script.encode())
+    assert prepared.execute("SELECT half FROM halves WHERE meter_id = 2").fetchone() == (1,)
+    DECLARED.clear()
+    sys.modules.pop("own_functions")
+    (project / "pyproject.toml").write_text(
+        textwrap.dedent("""
+        [tool.pg_stepping]
+        output = "migrations"
+        imports = ["own_functions"]
+
+        [tool.pg_stepping.views.halves]
+        query = "views/halves.sql"
+        """)
+    )
+    assert run("diff").stdout == ""
+    sys.modules.pop("own_functions")
 
 
 def test_a_query_in_python(project: Path, prepared: psycopg.Connection[Any], run: Run) -> None:

@@ -15,13 +15,20 @@ from pg_stepping.errors import InsufficientPrivilege, InvalidDeclaration
 from pg_stepping.frontend.postgres import Connection
 from pg_stepping.migrate.changes import Change
 from pg_stepping.migrate.database import catalog_for, migrate
-from pg_stepping.migrate.declared import Declaration, View, read_declaration
+from pg_stepping.migrate.declared import Declaration, View, import_modules, read_declaration
 from pg_stepping.migrate.formats import FORMATS
 from pg_stepping.migrate.migration import Migration
 from pg_stepping.migrate.wanted import wanted
 from pg_stepping.migrate.write import missing, write
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+IMPORT = click.option(
+    "--import",
+    "imports",
+    multiple=True,
+    metavar="MODULE",
+    help="A module that declares Python functions; repeatable. Those of pyproject.toml are imported, too.",
+)
 _CONFIG = click.option("--config", type=_FILE, help="The file that declares views; default: pyproject.toml.")
 
 
@@ -40,6 +47,7 @@ _CONFIG = click.option("--config", type=_FILE, help="The file that declares view
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder of the migrations.")
 @click.option("--down", is_flag=True, help="Write only the script that takes the view away.")
 @click.option("--check", is_flag=True, help="Write nothing; exit status 1 if a committed file is stale.")
+@IMPORT
 @_CONFIG
 @click.pass_context
 def generate(
@@ -54,6 +62,7 @@ def generate(
     output: Path | None,
     down: bool,
     check: bool,
+    imports: tuple[str, ...],
     config: Path | None,
 ) -> None:
     """Write the migration that makes view NAME of the SELECT in file QUERY (- for stdin) to stdout.
@@ -61,6 +70,7 @@ def generate(
     Without NAME: write the migration that the folder `output` lacks, so that it has all the views that
     pyproject.toml declares as they are declared.
     """
+    import_modules(imports)
     if name is None:
         declaration = read_declaration(config)
         _for_declared(

@@ -3,6 +3,7 @@
 [tool.pg_stepping]
 output = "migrations"                  # the folder of the migrations, from the file's own
 format = "dbmate"
+imports = ["app.functions"]            # modules that declare Python functions (@st.function)
 
 [tool.pg_stepping.views.daily_usage]
 query = "views/daily_usage.sql"        # a file, or "module:name" of a query in Python
@@ -16,10 +17,12 @@ import importlib
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pg_stepping.compiler import MODES
@@ -33,7 +36,8 @@ FILE = "pyproject.toml"
 _PYTHON = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
 _STRINGS = "a list of strings"
 _GENERAL = {"schema": "a string", "language": "a string", "mode": "a string", "output": "a string",
-            "format": "a string", "app": "a string", "ignore": _STRINGS, "views": "a table"}  # fmt: skip
+            "format": "a string", "app": "a string", "ignore": _STRINGS, "imports": _STRINGS,
+            "views": "a table"}  # fmt: skip
 _OF_A_VIEW = {"query": "a string", "schema": "a string", "language": "a string", "mode": "a string",
               "app": "a string", "indexes": "a list of lists of columns", "tables": "a table"}  # fmt: skip
 
@@ -106,6 +110,7 @@ def read_declaration(file: Path | None = None) -> Declaration:
     if told is None:
         raise InvalidDeclaration(f"{file} has no table [tool.pg_stepping]", hint="declare views there")
     general = _checked(told, "tool.pg_stepping", _GENERAL)
+    _import(general.get("imports", ()), file.parent, "tool.pg_stepping.imports")
     views = []
     for name, given in general.get("views", {}).items():
         where = f"tool.pg_stepping.views.{_key(name)}"
@@ -181,17 +186,42 @@ def _view(name: str, given: Mapping[str, Any], where: str, folder: Path) -> View
         raise InvalidDeclaration(f"{where}.query: cannot read {folder / query}: {why}", hint=hint) from error
 
 
+def import_modules(modules: Sequence[str]) -> None:
+    """Import modules that declare Python functions: those of the nearest pyproject.toml, if there is one, and
+    these. Raises InvalidDeclaration for one that cannot be imported."""
+    file = None
+    with suppress(InvalidDeclaration):
+        file = find_file()
+    if file is not None:
+        told = _loaded(file)["tool"]["pg_stepping"].get("imports", ())
+        _import(told, file.parent, "tool.pg_stepping.imports")
+    _import(modules, Path.cwd(), "--import")
+
+
+def _import(modules: Sequence[str], folder: Path, where: str) -> None:
+    for module in modules:
+        _imported(module, folder, where)
+
+
+def _imported(module: str, folder: Path, where: str) -> ModuleType:
+    """A module that is in the folder or installed."""
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        hint = f"the module is to be beside the file or installed; {folder} was searched first"
+        raise InvalidDeclaration(f"{where}: {error}", hint=hint) from error
+    finally:
+        sys.path.remove(str(folder.resolve()))
+
+
 def _of_python(view: View, query: str, tables: Mapping[str, str] | None, where: str, folder: Path) -> View:
     """The view that the cache of a query function keeps: its only one, or the one of the view's name."""
     module, _, name = query.partition(":")
-    sys.path.insert(0, str(folder.resolve()))
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        hint = f'"module:name", where the module is beside the file or installed; {folder} was searched first'
-        raise InvalidDeclaration(f"{where}.query: {error}", hint=hint) from error
-    finally:
-        sys.path.remove(str(folder.resolve()))
+        found = getattr(_imported(module, folder, f"{where}.query"), name)
+    except AttributeError as error:
+        raise InvalidDeclaration(f"{where}.query: {error}", hint='it is "module:name"') from error
     if isinstance(found, str):
         return replace(view, query=found)
     graph: Graph[Any] = found if isinstance(found, Graph) else compile(found, tables)
