@@ -52,6 +52,7 @@ bench:
 	@$(PYTHON) .ci/setup.py bench
 	$(VENV)/python -m benchmarks
 	$(VENV)/python -m benchmarks.tpch
+	$(VENV)/python -m benchmarks.deferred
 	$(VENV)/python -m benchmarks.functions
 
 SF ?= 0.1

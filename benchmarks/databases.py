@@ -62,13 +62,17 @@ class Arena:
         run(self.server, "CHECKPOINT")
 
     def pgbench(self) -> Path | None:
-        """The program, which lies beside the server's if the server is of this machine."""
-        cluster, programs = self.server.cluster, machine.server_programs()
-        folders = [cluster.programs] if cluster else []
-        folders += [programs.folder] if programs else []
-        found = [f / "pgbench" for f in folders if (f / "pgbench").exists()]
-        on_path = shutil.which("pgbench")
-        return found[0] if found else Path(on_path) if on_path else None
+        return pgbench_of(self.server)
+
+
+def pgbench_of(server: devserver.Server) -> Path | None:
+    """The program, which lies beside the server's if the server is of this machine."""
+    cluster, programs = server.cluster, machine.server_programs()
+    folders = [cluster.programs] if cluster else []
+    folders += [programs.folder] if programs else []
+    found = [f / "pgbench" for f in folders if (f / "pgbench").exists()]
+    on_path = shutil.which("pgbench")
+    return found[0] if found else Path(on_path) if on_path else None
 
 
 @contextmanager

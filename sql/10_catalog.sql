@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS stepping.maintained_view (
     fingerprint text NOT NULL,
     version text NOT NULL,
     mode text NOT NULL CHECK (mode IN ('immediate', 'deferred')),
+    stripes integer NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (schema_name, view_name)
 );
@@ -44,6 +45,8 @@ COMMENT ON COLUMN stepping.maintained_view.fingerprint IS
 'SHA-256 of the plan, the indexes and the settings; equal plans give equal fingerprints.';
 COMMENT ON COLUMN stepping.maintained_view.mode IS
 'immediate: writers bring the state up to date; deferred: they append to logs, and stepping.apply() does.';
+COMMENT ON COLUMN stepping.maintained_view.stripes IS
+'Over how many rows of the state each group is spread, so that its writers do not wait for each other; 0: over one.';
 
 -- A row is here only while a statement is running whose changes wait for its last trigger.
 CREATE TABLE IF NOT EXISTS stepping.waiting (stage text NOT NULL, number integer NOT NULL);
@@ -369,7 +372,7 @@ BEGIN
     LOOP
         EXECUTE concat('DROP TRIGGER ', quote_ident(follower.tgname), ' ON ', follower.source);
     END LOOP;
-    PERFORM stepping.drop_functions(stages, '^__maintain$');
+    PERFORM stepping.drop_functions(stages, '^__(maintain|vanish)$');
     FOR aside IN
         SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, '__aside_[0-9]+$')
         WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'

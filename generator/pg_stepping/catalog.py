@@ -34,6 +34,7 @@ class Installed:
     fingerprint: str
     version: str
     mode: str
+    stripes: int
 
     @property
     def table(self) -> Table:
@@ -159,7 +160,7 @@ def list_views(conn: Connection) -> list[Installed]:
         rows = execute(
             conn,
             """SELECT schema_name, view_name, query, recompute, language, indexes::text, settings::text,
-                      stages, reads, expands::text, fingerprint, version, mode
+                      stages, reads, expands::text, fingerprint, version, mode, stripes
                FROM stepping.maintained_view ORDER BY schema_name, view_name""",
         )
         return [
@@ -167,10 +168,10 @@ def list_views(conn: Connection) -> list[Installed]:
                 schema, name, query, recompute, language, tuple(map(tuple, json.loads(indexes))),
                 tuple(json.loads(settings).items()),
                 tuple(stages), tuple(reads), tuple((Table(s, v), text) for s, v, text in json.loads(expands)),
-                fingerprint, made_by, mode,
+                fingerprint, made_by, mode, stripes,
             )
             for schema, name, query, recompute, language, indexes, settings, stages, reads, expands,
-                fingerprint, made_by, mode in rows
+                fingerprint, made_by, mode, stripes in rows
         ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from pg_stepping.migrate.declared import import_modules
 from pg_stepping.worker import pending_of, worker
 
 _MODE_HELP = "immediate: writers maintain the view; deferred: they append to a log, readers see it at once."
+_STRIPES_HELP = "Spread each group over so many rows, for many writers of one group; the view sums them."
 _INDEX_HELP = "Published columns of a further index, separated by commas; may be repeated."
 
 
@@ -97,6 +98,7 @@ main.add_command(diff)
 @main.command()
 @_view_options
 @click.option("--mode", type=click.Choice(MODES), default="immediate", help=_MODE_HELP)
+@click.option("--stripes", default=0, help=_STRIPES_HELP)
 @click.option("--or-replace", is_flag=True, help="Change the view if it is there.")
 @click.option("--online", is_flag=True, help="Fill it while its tables are written; goes on if interrupted.")
 @click.pass_context
@@ -111,12 +113,15 @@ def create(
     online: bool,
     mode: str,
     imports: tuple[str, ...],
+    stripes: int,
 ) -> None:
     """Make view NAME of the SELECT in file QUERY (- for stdin), and fill it.
 
     With --online writers go on meanwhile: run it again if it was interrupted, or drop NAME to undo it.
     """
     import_modules(imports)
+    if stripes and online:
+        raise click.UsageError("--stripes does not go with --online: writers wait while the view is filled.")
     if online:
         with connected(ctx, autocommit=True) as conn:
             pg_stepping.create_view_online(
@@ -142,7 +147,14 @@ def create(
             click.echo(str(change), err=True)
             return
         pg_stepping.create_view(
-            conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes), mode=mode
+            conn,
+            name,
+            query.read(),
+            schema=schema,
+            language=language,
+            indexes=_indexes(indexes),
+            mode=mode,
+            stripes=stripes,
         )
     click.echo(f"view {name} is maintained from now on", err=True)
 

@@ -21,6 +21,7 @@ from pg_stepping.delta import (
     object_name,
     programs_of,
 )
+from pg_stepping.delta.stripes import check_indexes, striped
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery, UnsupportedServer
 from pg_stepping.frontend import read_query
 from pg_stepping.frontend.database_functions import there_meanwhile, with_declared
@@ -43,14 +44,18 @@ def compile_query(
     strict: bool = False,
     state: str | None = None,
     mode: str = "immediate",
+    stripes: int = 0,
 ) -> Definition:
     """Compile the SELECT in `query` into the definition of the maintained view `view`.
 
     Its last state table is called `state`, by default after the view. With `strict`, a query with a stage
-    that each change computes anew as a whole is refused.
+    that each change computes anew as a whole is refused. `stripes`: over how many rows each group is spread.
     """
     if mode not in MODES:
         raise InvalidQuery(f"no such mode: {mode!r}", hint=f"one of {', '.join(MODES)}", sqlstate="22023")
+    if stripes and mode == "deferred":
+        hint = "in deferred mode writers do not wait for each other anyway: leave stripes out"
+        raise InvalidQuery("stripes in deferred mode", hint=hint, sqlstate="22023")
     if mode == "deferred" and len(f"{view.name}{AS_APPLIED}".encode()) > 63:
         raise InvalidQuery(
             f"the name {view.name!r} leaves no room for {AS_APPLIED}",
@@ -62,21 +67,31 @@ def compile_query(
     chosen = choose_language(conn, language)
     query = with_declared(conn, query)
     with there_meanwhile(conn, query, _catalog(conn)) as functions:
-        compiled = _compiled(conn, view, query, chosen, strict, state or object_name(view))
+        compiled = _compiled(conn, view, query, chosen, strict, state or object_name(view), stripes)
     indexes = _checked_indexes(indexes, [o.name for o in compiled.query.outputs])
+    if stripes:
+        check_indexes(compiled.published, indexes)
     stages = [p.stage for p in compiled.programs]
     deferred = deferred_of(stages, compiled.published) if mode == "deferred" else None
     return replace(compiled, indexes=indexes, functions=functions, deferred=deferred)
 
 
 def _compiled(
-    conn: Connection[object], view: Table, query: str, language: str, strict: bool, state: str
+    conn: Connection[object],
+    view: Table,
+    query: str,
+    language: str,
+    strict: bool,
+    state: str,
+    stripes: int,
 ) -> Definition:
     """The definition, without indexes; the functions that the query calls are there."""
     read = read_query(conn, query)
     plan = run_passes(read.plan)
     stages, published = cut_stages(plan, state, read.tables, partial(typed, conn))
     stages = tuple(_hashed(conn, s) for s in stages)
+    if stripes:
+        stages, published = striped(stages, published, stripes)
     whole = [s for s in stages if s.kind == "partition" and not s.by]
     if strict and whole:
         computed = ", ".join(k.name for k in whole[0].keys)
@@ -92,6 +107,7 @@ def _compiled(
         published=published,
         language=language,
         indexes=(),
+        stripes=stripes,
     )
 
 
@@ -105,6 +121,7 @@ def compile_installed(conn: Connection[object], view: Installed) -> Definition:
         indexes=view.indexes,
         state=view.stages[-1],
         mode=view.mode,
+        stripes=view.stripes,
     )
 
 

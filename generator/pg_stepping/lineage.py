@@ -103,6 +103,8 @@ class _Tracer:
     def _follow(self, program: StageProgram, places: str, found_: dict[Table, list[str]]) -> None:
         """Add what the rows of a state at some places are made of."""
         stage, core = program.stage, program.stage.core
+        if stage.stripes:
+            raise NoLineage("groups in stripes have several rows each", hint=_HINT)
         if stage.kind == "partition":
             kept = "recursion" if stage.is_recursive else "a window, LIMIT, DISTINCT ON or ordered aggregate"
             raise NoLineage(

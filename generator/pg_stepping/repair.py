@@ -34,7 +34,7 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
     is a transaction of its own, of as many keys as take 30 ms or of one, and waits for its lock for no more
     than 40 ms, so that writers never queue behind it for longer; in a transaction of the caller's the locks
     are held until that ends. A stage
-    without a key is computed anew as a whole. In deferred mode no writer waits, but for a view of which a log
+    without a key, or in stripes, is computed anew as a whole. In deferred mode no writer waits, but for a view of which a log
     has rows that its table never had: then all wait until it is done, and the logs are emptied.
     Raises ViewNotFound, and ConnectionUnusable at REPEATABLE READ or SERIALIZABLE.
     """
@@ -86,6 +86,9 @@ def _repair(conn: Connection, definition: Definition, programs: Sequence[StagePr
     for program in programs:  # each after those that it reads
         with guarded(conn), _computing(conn, definition):
             rows = [str(row[0]) for row in execute(conn, differing_rows(program))]
+        if program.stage.stripes and rows:
+            changed += _fill_again(conn, definition, program, len(rows))
+            continue
         start, size = 0, min(batch, _FIRST) if alone else batch
         while start < len(rows):
             of = partial(_correct, conn, definition, program, rows[start : start + size], alone)
@@ -134,6 +137,16 @@ def _correct(
             statement = correction(program).replace("%", "%%").replace("$1", "%(rows)s")
             found = execute(conn, statement, {"rows": rows}).fetchone()
     return int(found[0]) if found else 0, time.monotonic() - began
+
+
+def _fill_again(conn: Connection, definition: Definition, program: StageProgram, wrong: int) -> int:
+    """Compute a stage in stripes anew as a whole: nobody knows which of a group's rows is wrong."""
+    with guarded(conn):
+        _lock(conn, [program])
+        with _alone(conn, definition, program), _computing(conn, definition):
+            execute(conn, f"DELETE FROM {quote_table(program.stage.table)}")
+            execute(conn, program.fill)
+    return wrong
 
 
 def _lock(conn: Connection, programs: Sequence[StageProgram]) -> None:

@@ -46,6 +46,7 @@ def generate(
     indexes: Sequence[Sequence[str]] = (),
     strict: bool = False,
     mode: str = "immediate",
+    stripes: int = 0,
 ) -> Script:
     """The migration that makes view `name` of the SELECT in `query`; nothing in the database changes.
 
@@ -61,6 +62,7 @@ def generate(
             indexes=indexes,
             strict=strict,
             mode=mode,
+            stripes=stripes,
         )
         script, before = write_script(definition), prelude(conn, definition.language)
     return replace(script, up=f"{before}\n{script.up}") if before else script
@@ -76,6 +78,7 @@ def create_view(
     indexes: Sequence[Sequence[str]] = (),
     strict: bool = False,
     mode: str = "immediate",
+    stripes: int = 0,
 ) -> None:
     """Make the maintained view `name` of the SELECT in `query`, and fill it.
 
@@ -83,14 +86,23 @@ def create_view(
     schema.name; the default schema is the first of search_path. `strict` refuses a query of which every
     change computes a whole stage anew (`explain` names those). With `mode="deferred"` writers only append to
     logs: whoever reads `name` sees their changes at once, whoever reads `name`_as_applied those that `apply`
-    has brought into the state. Raises UnsupportedQuery, InvalidQuery,
+    has brought into the state. With `stripes=n`, in immediate mode, each group is spread over n rows, which
+    readers sum, so that writers of one group seldom wait for each other; its results must be sums, counts or
+    what follows from these. Raises UnsupportedQuery, InvalidQuery,
     NameTaken, UnsupportedServer, InsufficientPrivilege or ConnectionUnusable, with nothing changed.
     """
     with guarded(conn):
         view = target(conn, name, schema)
         check_name_is_free(conn, view)
         definition = compile_query(
-            conn, view, query, language=language, indexes=indexes, strict=strict, mode=mode
+            conn,
+            view,
+            query,
+            language=language,
+            indexes=indexes,
+            strict=strict,
+            mode=mode,
+            stripes=stripes,
         )
         make(conn, definition)
 

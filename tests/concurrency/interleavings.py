@@ -21,6 +21,7 @@ from psycopg import IsolationLevel, sql
 
 import pg_stepping
 from pg_stepping.compiler import compile_query
+from pg_stepping.delta.stripes import whole_groups
 from pg_stepping.ir import Table
 
 RC, RR, SERIALIZABLE = (
@@ -178,14 +179,20 @@ class Stage:
     """A database with a shape's tables and views, two sessions, and an observer who resets and checks."""
 
     def __init__(
-        self, dsn: str, shape: Shape, language: str, stack: ExitStack, mode: str = "immediate"
+        self,
+        dsn: str,
+        shape: Shape,
+        language: str,
+        stack: ExitStack,
+        mode: str = "immediate",
+        stripes: int = 0,
     ) -> None:
         self.shape, self.mode = shape, mode
         with psycopg.connect(dsn) as conn:
             conn.execute(shape.schema)  # type: ignore[arg-type]
             for name, query in shape.views.items():
-                pg_stepping.create_view(conn, name, query, language=language, mode=mode)
-            prepare(conn, shape)
+                pg_stepping.create_view(conn, name, query, language=language, mode=mode, stripes=stripes)
+            prepare(conn, shape, stripes)
         self.observer = stack.enter_context(psycopg.connect(dsn, autocommit=True))
         self.sessions = Session(dsn, 1), Session(dsn, 2)
         for session in self.sessions:
@@ -293,10 +300,12 @@ class Stage:
         return tally
 
 
-def prepare(conn: psycopg.Connection[Any], shape: Shape) -> None:
+def prepare(conn: psycopg.Connection[Any], shape: Shape, stripes: int = 0) -> None:
     """Make functions that bring all rows back, and that count what is wrong in views and state tables."""
     sources = [r[0] for r in conn.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")]  # fmt: skip
-    definitions = [compile_query(conn, Table("public", n), query) for n, query in shape.views.items()]
+    definitions = [
+        compile_query(conn, Table("public", n), query, stripes=stripes) for n, query in shape.views.items()
+    ]
     stages = [program for d in definitions for program in d.programs]
     logs = [r[0] for r in conn.execute("SELECT relname FROM pg_class WHERE relname ~ '__log_[0-9]+$'")]
     tables = (
@@ -311,8 +320,14 @@ def prepare(conn: psycopg.Connection[Any], shape: Shape) -> None:
         conn.execute(f"CREATE TABLE {copy} AS TABLE {table}")  # type: ignore[arg-type]
         resets.append(f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM {copy};")
     for p in stages:
-        held = f"TABLE stepping.{sql.Identifier(p.stage.name).as_string()}"
-        held_rows += _unequal(held, p.fill.partition("\n")[2])
+        table = (
+            whole_groups(p.stage)
+            if p.stage.stripes
+            else f"stepping.{sql.Identifier(p.stage.name).as_string()}"
+        )
+        into, _, rows = p.fill.partition("\n")
+        listed = into[into.index("(") + 1 : into.rindex(")")]
+        held_rows += _unequal(f"SELECT {listed} FROM {table} AS held", rows)
     for name in shape.views:
         row = conn.execute("SELECT recompute FROM stepping.maintained_view WHERE view_name = %s", [name])
         checks += _unequal(f"TABLE {name}", cast("tuple[str]", row.fetchone())[0])
@@ -334,10 +349,10 @@ def _unequal(a: str, b: str) -> list[str]:
 
 @contextmanager
 def stage(
-    dsn: str, shape: Shape, language: str, *, locks: bool = True, mode: str = "immediate"
+    dsn: str, shape: Shape, language: str, *, locks: bool = True, mode: str = "immediate", stripes: int = 0
 ) -> Iterator[Stage]:
     """A stage for a shape in an empty database with pg_stepping in it."""
     with ExitStack() as stack:
         with nullcontext() if locks else locks_off():
-            made = Stage(dsn, shape, language, stack, mode)
+            made = Stage(dsn, shape, language, stack, mode, stripes)
         yield made

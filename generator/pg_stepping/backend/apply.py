@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textwrap import indent
 
-from pg_stepping.backend.deferred import Settings, pinned, some, stored_columns, with_relations
+from pg_stepping.backend.deferred import Settings, pinned, stored_columns, with_relations
 from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.delta import Deferred, Log, Stage
-from pg_stepping.delta.deferred import pending_function
+from pg_stepping.delta.deferred import pending_function, waiting
 from pg_stepping.delta.locks import first_lock
 from pg_stepping.delta.merge import REPLACES
 from pg_stepping.delta.stages import SCHEMA
@@ -42,7 +42,7 @@ def apply(deferred: Deferred, settings: Settings) -> str:
         "DECLARE\n    taken bigint := 0;\n    fewest bigint;\nBEGIN\n"
         f"    PERFORM {SCHEMA}.check_apply({quote_text(deferred.name)});\n"
         f"    PERFORM pg_advisory_xact_lock({apply_lock(deferred.name)});\n"
-        f"    IF {some(deferred)} THEN\n{indent(statement, _INDENT * 2)}\n    END IF;\n"
+        f"    IF {waiting(deferred.logs)} THEN\n{indent(statement, _INDENT * 2)}\n    END IF;\n"
         "    IF fewest < 0 THEN\n"
         f"        RAISE 'stepping.{deferred.name} is corrupt: a count fell below zero'\n"
         "        USING ERRCODE = 'data_corrupted',\n"
@@ -76,7 +76,7 @@ def step(deferred: Deferred, part: Step, settings: Settings) -> str:
         "DECLARE\n    taken bigint;\nBEGIN\n"
         f"    PERFORM {SCHEMA}.check_apply({quote_text(deferred.name)});\n"
         f"    PERFORM pg_advisory_xact_lock({apply_lock(deferred.name)});\n"
-        f"    IF NOT ({some(deferred)}) THEN\n        RETURN 0;\n    END IF;\n"
+        f"    IF NOT ({waiting(deferred.logs)}) THEN\n        RETURN 0;\n    END IF;\n"
         "    FOR attempt IN 1 .. 2 LOOP\n        BEGIN\n"
         f"{indent(statement, _INDENT * 3)}\n            RETURN taken;\n"
         "        EXCEPTION WHEN SQLSTATE 'S5001' THEN  -- see refuse_step()\n"

@@ -106,16 +106,12 @@ def _plpython(logs: tuple[Log, ...]) -> str:
     return "\n".join(lines)
 
 
-def pending(deferred: Deferred, change: StageChange, settings: Settings) -> str:
+def pending(change: StageChange, settings: Settings) -> str:
     """The function that gives a reader the rows to lay over a stage's state, in his own snapshot."""
     stage, name = change.stage, pending_function(change.stage)
     columns = [f"{REPLACES} tid", *(f"{n} {kind}" for n, kind in stored_columns(stage))]
-    body = (
-        "#variable_conflict use_column\nBEGIN\n"
-        f"    IF {some(deferred)} THEN\n"
-        f"        RETURN QUERY\n{indent(with_relations(change.relations, change.query), _INDENT * 2)};\n"
-        "    END IF;\nEND"
-    )
+    query = f"RETURN QUERY\n{with_relations(change.relations, change.query)};"
+    body = f"#variable_conflict use_column\nBEGIN\n{indent(query, _INDENT)}\nEND"
     tag = dollar_tag("body", body)
     says = (
         f"What the logs will change in {stage.table}: rows, and the places (ctid) of those that they replace."
@@ -133,10 +129,6 @@ def stored_columns(stage: Stage) -> list[tuple[str, str]]:
     types += [k.type.name for k in stage.keys] + [c.type.name for c in stage.state]
     columns = list(zip(stored_names(stage), types, strict=True))
     return columns + [(r.sql_name, r.type.name) for r in stage.results]
-
-
-def some(deferred: Deferred) -> str:
-    return " OR ".join(f"EXISTS (SELECT FROM {quote_table(log.table)})" for log in deferred.logs)
 
 
 def with_relations(relations: Sequence[tuple[str, str]], query: str) -> str:

@@ -194,7 +194,7 @@ def _look_after(program: StageProgram) -> list[str]:
     ]
     for variable, sql in (("emptied", program.remove), ("stale", program.refresh)):
         if sql is not None:
-            given = _statements([sql.replace("ANY ($1)", f"ANY (maintain.{variable})")])
+            given = _statements([_perform(sql.replace("($1)", f"(maintain.{variable})"))])
             lines += [f"IF {variable} IS NOT NULL THEN", *given, "END IF;"]
     return lines
 
@@ -216,4 +216,4 @@ def _carry(program: StageProgram, clear: list[str]) -> list[str]:
 
 
 def _perform(query: str) -> str:
-    return f"PERFORM {query.removeprefix('SELECT ')}"
+    return f"PERFORM {query.removeprefix('SELECT ')}" if query.startswith("SELECT ") else query

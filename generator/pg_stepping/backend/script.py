@@ -16,7 +16,8 @@ from pg_stepping.backend.publish import index, view
 from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.backend.tables import aside_tables, state_table
 from pg_stepping.backend.triggers import follow_call, function_name
-from pg_stepping.delta import Deferred, Published, StageProgram
+from pg_stepping.delta import Deferred, Published, Stage, StageProgram
+from pg_stepping.delta.stripes import vanish_body, vanish_function
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.database_functions import Shipped
 from pg_stepping.frontend.dialect import quote_lines, quote_text
@@ -71,6 +72,7 @@ class Definition:
     indexes: tuple[tuple[str, ...], ...]
     functions: tuple[Shipped, ...] = ()
     deferred: Deferred | None = None
+    stripes: int = 0
 
     @property
     def mode(self) -> str:
@@ -80,6 +82,7 @@ class Definition:
 def fingerprint_of(definition: Definition) -> str:
     """Equal for views that mean the same, whatever their text and language."""
     told = repr((format_plan(definition.plan), definition.indexes, definition.query.settings))
+    told += f" in {definition.stripes} stripes" if definition.stripes else ""
     return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -165,7 +168,20 @@ def _maintaining(
     language = plpython if definition.language == "plpython3u" else plpgsql
     says = f"Keeps {program.stage.table} right when a table that it reads changes."
     function = _hidden(language.function(program, settings), function_name(program), says)
-    return [aside_tables(program), function]
+    vanish = [_vanish_function(program.stage)] if program.stage.stripes else []
+    return [aside_tables(program), *vanish, function]
+
+
+def _vanish_function(stage: Stage) -> str:
+    """What the trigger function calls for groups that may have nothing left."""
+    name, body = vanish_function(stage), vanish_body(stage)
+    tag = dollar_tag("body", body)
+    return (
+        f"CREATE FUNCTION {name}(emptied tid[]) RETURNS void\nLANGUAGE plpgsql\n"
+        f"SET search_path = pg_catalog, pg_temp\nAS {tag}\n{body}\n{tag};\n"
+        f"REVOKE ALL ON FUNCTION {name}(tid[]) FROM PUBLIC;\n"
+        f"COMMENT ON FUNCTION {name}(tid[]) IS 'Takes away groups whose stripes sum to nothing.';"
+    )
 
 
 def _hidden(created: str, function: str, says: str) -> str:
@@ -183,7 +199,7 @@ def _logged(definition: Definition, deferred: Deferred, settings: tuple[tuple[st
     return [
         logs.log_tables(deferred, str(definition.view)),
         _hidden(function, logs.maintain_function(deferred), says),
-        *(logs.pending(deferred, c, exact) for c in deferred.changes),
+        *(logs.pending(c, exact) for c in deferred.changes),
         apply(deferred, exact),
         *([step(deferred, deferred.step, exact)] if deferred.step is not None else []),
     ]
@@ -267,11 +283,12 @@ def register(definition: Definition) -> str:
         quote_text(fingerprint_of(definition)),
         quote_text(version()),
         quote_text(definition.mode),
+        str(definition.stripes),
     ]
     return (
         "INSERT INTO stepping.maintained_view (\n"
         "    schema_name, view_name, query, recompute, language, indexes, settings, stages, reads,\n"
-        "    expands, fingerprint, version, mode\n"
+        "    expands, fingerprint, version, mode, stripes\n"
         ") VALUES (\n    " + ",\n    ".join(values) + "\n);"
     )
 

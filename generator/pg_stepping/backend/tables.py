@@ -5,6 +5,7 @@ from __future__ import annotations
 from pg_stepping.delta import Stage, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_name
+from pg_stepping.ir import Type
 from pg_stepping.ir.types import NO_ORDER, fresh
 
 
@@ -23,6 +24,10 @@ def state_table(stage: Stage, describe: str) -> str:
         for c in stage.state
     ]
     values += [(result.type, f"{result.sql_name} {result.type.sql}") for result in stage.results]
+    if stage.stripes:
+        own = f"pg_catalog.mod(pg_catalog.pg_backend_pid(), {stage.stripes})"
+        small = Type.of("smallint")
+        values.append((small, f"{quote_name(stage.stripe)} {small.name} NOT NULL DEFAULT {own}"))
     # numerics last: Postgres finds what stands before the first column of varying width fastest
     lines += [line for _, line in sorted(values, key=lambda value: value[0].base.startswith("numeric"))]
     if stage.is_bag:

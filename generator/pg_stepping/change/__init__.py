@@ -202,6 +202,12 @@ def _compared(
     online: bool,
 ) -> _Compared:
     view = found(conn, name, schema)
+    if view.stripes and online:
+        raise SteppingError(
+            f"a view in stripes cannot be changed online: {view.table}",
+            hint="change it without online: its writers wait while a new version is filled",
+            sqlstate="0A000",
+        )
     if view.mode == "deferred":
         raise SteppingError(
             f"a view in deferred mode cannot be given another query: {view.table}",
@@ -216,6 +222,7 @@ def _compared(
         indexes=view.indexes if indexes is None else indexes,
         strict=strict,
         state=view.stages[-1],
+        stripes=view.stripes,
     )
     kind = "new version"
     if fingerprint_of(new) == view.fingerprint and new.language == view.language:

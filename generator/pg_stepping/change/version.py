@@ -70,6 +70,7 @@ def renamed(conn: Connection, definition: Definition, to: Table, *, strict: bool
         strict=strict,
         state=object_name(to),
         mode=definition.mode,
+        stripes=definition.stripes,
     )
 
 
@@ -148,6 +149,7 @@ def _compiled(conn: Connection, changed: Table, reader: Installed) -> Definition
                 indexes=reader.indexes,
                 state=reader.stages[-1],
                 mode=reader.mode,
+                stripes=reader.stripes,
             )
     except SteppingError as error:
         raise ViewInUse(

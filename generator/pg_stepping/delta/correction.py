@@ -12,6 +12,7 @@ from textwrap import indent
 from pg_stepping.delta.program import StageProgram, stored_names
 from pg_stepping.delta.stages import Stage
 from pg_stepping.delta.state import compared
+from pg_stepping.delta.stripes import whole_groups
 from pg_stepping.delta.terms import named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Type
@@ -25,9 +26,10 @@ def differing_rows(program: StageProgram) -> str:
     stage = program.stage
     keys = [quote_name(stage.row_key)] if stage.is_bag else [quote_name(k.name) for k in stage.keys]
     on = " = ".join(f"ROW({', '.join(f'{side}.{k}' for k in keys)})::text" for side in ("stored", "correct"))
-    typed = ", ".join(f"{name}::{type_.name} AS {name}" for name, type_ in _columns(stage))
+    stored = whole_groups(stage) if stage.stripes else quote_table(stage.table)
+    typed = ", ".join(f"{name}::{type_.name} AS {name}" for name, type_ in _of_table(stage))
     return (
-        f"SELECT coalesce(stored::text, correct::text)\nFROM {quote_table(stage.table)} AS stored\n"
+        f"SELECT coalesce(stored::text, correct::text)\nFROM {stored} AS stored\n"
         f"FULL JOIN (\n{_INDENT}SELECT {typed}\n{_INDENT}FROM (\n{indent(_filled(program), _INDENT * 2)}\n"
         f"{_INDENT}) AS filled ({_names(stage)})\n) AS correct ON {on}\n"
         f"WHERE {_differ(stage, 'stored', 'correct')}"
@@ -122,6 +124,12 @@ def _differ(stage: Stage, a: str, b: str) -> str:
 
 def _names(stage: Stage) -> str:
     return ", ".join(name for name, _ in _columns(stage))
+
+
+def _of_table(stage: Stage) -> list[tuple[str, Type]]:
+    """The columns in the order of the table (see state_table)."""
+    columns, keys = _columns(stage), len(stage.keys) + stage.is_bag
+    return columns[:keys] + sorted(columns[keys:], key=lambda c: c[1].base.startswith("numeric"))
 
 
 def _columns(stage: Stage) -> list[tuple[str, Type]]:

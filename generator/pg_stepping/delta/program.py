@@ -23,6 +23,7 @@ from pg_stepping.delta.recursion import Recursion
 from pg_stepping.delta.refresh import STATE, refresh
 from pg_stepping.delta.stages import SCHEMA, Stage
 from pg_stepping.delta.state import Stored
+from pg_stepping.delta.stripes import vanish_function
 from pg_stepping.delta.terms import Changed, Term, grown, named, quote_table, terms, whole
 from pg_stepping.frontend.dialect import null_of, quote_name, to_sql
 from pg_stepping.ir import Column, Scan, Table
@@ -185,7 +186,7 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
             fill=anew.fill,
             empty=anew.empty,
         )
-    shape, state = Shape(stage), quote_table(stage.table)
+    shape = Shape(stage)
     stale = [t for c in stage.state if (t := c.stale_test(STATE))]
     is_total = stage.kind == "total"
     return StageProgram(
@@ -200,8 +201,8 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
         apply=_apply(stage),
         returning=f"RETURNING {STATE}.ctid, {STATE}.{stage.count.sql_name} AS n"
         + (f", {' OR '.join(stale)} AS stale" if stale else ""),
-        outcome=_outcome(is_total, bool(stale)),
-        remove=None if is_total else f"DELETE FROM {state} WHERE ctid = ANY ($1)",
+        outcome=_outcome(stage, bool(stale)),
+        remove=None if is_total else _remove(stage),
         refresh=refresh(stage) if stale else None,
         fill=shape.fill(),
         empty=_empty(stage, shape),
@@ -337,7 +338,7 @@ def _into(stage: Stage) -> str:
 
 def _in_order(stage: Stage) -> str:
     """That of the keys, so that no two writers wait for each other in a circle."""
-    return f"ORDER BY {', '.join(stage.unique_by)}"
+    return f"ORDER BY {', '.join(stage.ordered_by)}"
 
 
 def _on_conflict(stage: Stage) -> str:
@@ -374,10 +375,19 @@ def _apply(stage: Stage) -> str:
     return f"{_into(stage)}\nSELECT {read}\nFROM delta\nWHERE {changes}\n{merged}"
 
 
-def _outcome(is_total: bool, stale: bool) -> str:
-    parts = ["min(n) AS least"]
+def _remove(stage: Stage) -> str:
+    if stage.stripes:
+        return f"SELECT {vanish_function(stage)}($1)"
+    return f"DELETE FROM {quote_table(stage.table)} WHERE ctid = ANY ($1)"
+
+
+def _outcome(stage: Stage, stale: bool) -> str:
+    """Rows may be taken from one stripe that another one has: its count tells nothing of the group's."""
+    is_total = stage.kind == "total"
+    parts = ["NULL::bigint AS least" if stage.stripes else "min(n) AS least"]
     if not is_total:
-        parts.append("array_agg(ctid) FILTER (WHERE n = 0) AS emptied")
+        empty = "" if stage.stripes else " FILTER (WHERE n = 0)"
+        parts.append(f"array_agg(ctid){empty} AS emptied")
     if stale:
         kept = "stale" if is_total else "stale AND n > 0"
         parts.append(f"array_agg(ctid) FILTER (WHERE {kept}) AS stale")

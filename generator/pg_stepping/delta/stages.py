@@ -69,6 +69,7 @@ class Stage:
     `results` are computed from it and stored beside it.
     `unique`: a primary key proves that no row of the bag occurs twice; `hashed`: equal keys have equal
     hashes; `looked_up`: columns by which the stage finds its own rows.
+    `stripes`: over how many rows, told apart by the column `stripe`, a group is spread; 0: over none.
     """
 
     name: str
@@ -84,6 +85,8 @@ class Stage:
     hashed: bool = False
     partition: Partition | None = None
     looked_up: tuple[tuple[str, ...], ...] = ()
+    stripes: int = 0
+    stripe: str = ""
 
     @property
     def table(self) -> Table:
@@ -116,6 +119,11 @@ class Stage:
     @property
     def unique_by(self) -> list[str]:
         """What the state table has one row for each value of, as SQL."""
+        return [*self.ordered_by, *([quote_name(self.stripe)] if self.stripes else [])]
+
+    @property
+    def ordered_by(self) -> list[str]:
+        """The order in which rows are written, as SQL."""
         if self.is_bag:
             return [quote_name(self.row_key)]
         named = ((quote_name(k.name), k.type.base) for k in self.keys)

@@ -7,6 +7,7 @@ group under addition is made one: float sums are kept as exact numerics of the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
@@ -23,6 +24,7 @@ from pg_stepping.ir.types import fresh, reference
 BIGINT = Type.of("bigint")
 _INTEGERS = ("smallint", "integer")
 _FLOATS = ("real", "double precision")
+_NUMERIC = re.compile(r"(?:numeric|decimal)\(\d+(?:, ?(\d+))?\)")
 SUMMABLE = (*_INTEGERS, "bigint", "numeric", *_FLOATS, "interval", "money")
 
 
@@ -128,21 +130,23 @@ class StateColumn(Stored):
         condition = f" FILTER (WHERE {conditions[0]})" if conditions else ""
         return f"coalesce(sum({product}){condition}, {self.zero})"
 
-    def change_test(self) -> str:
-        """The condition that a delta of this column changes something."""
-        return self.is_something() + (f" OR scale({self.sql_name}) > 0" if self.stale == "scale" else "")
+    def change_test(self, delta: str = "") -> str:
+        """The condition that a delta of this column (by its name, unless it is given) changes something."""
+        delta = delta or self.sql_name
+        return self.is_something(delta) + (f" OR scale({delta}) > 0" if self.stale == "scale" else "")
 
-    def is_something(self) -> str:
+    def is_something(self, delta: str = "") -> str:
         """The condition that a value is not that of no rows."""
+        delta = delta or self.sql_name
         if not self.required:
-            return f"{self.sql_name} IS NOT NULL"
+            return f"{delta} IS NOT NULL"
         if self.type.base == "interval":  # '1 mon' = '30 days', but they are not the same
-            return f"interval_send({self.sql_name}) <> interval_send('0'::interval)"
+            return f"interval_send({delta}) <> interval_send('0'::interval)"
         if self.type.base == "money":
-            return f"{self.sql_name} <> 0::money"
+            return f"{delta} <> 0::money"
         if self.kind == "fold":
-            return f"{self.sql_name} <> {_changes('NULL::jsonb')}"
-        return f"{self.sql_name} <> 0"
+            return f"{delta} <> {_changes('NULL::jsonb')}"
+        return f"{delta} <> 0"
 
     def merged(self, old: Expression, new: Expression) -> Expression:
         """The stored value after a delta."""
@@ -274,6 +278,8 @@ def _fixed_scale(expression: Expression, columns: Iterable[Column]) -> int | Non
             return _fixed_scale(expression.this, columns)
         case exp.Cast() if to_sql(expression.to).lower() in ("numeric", "decimal"):
             return _fixed_scale(expression.this, columns)
+        case exp.Cast() if given := _NUMERIC.fullmatch(to_sql(expression.to).lower()):
+            return int(given[1] or 0)
         case exp.Mul() | exp.Add() | exp.Sub():
             a, b = (_fixed_scale(e, columns) for e in (expression.this, expression.expression))
             if a is None or b is None:

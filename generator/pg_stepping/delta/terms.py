@@ -306,7 +306,8 @@ def _source(plan: Plan, role: str, changed: Changed, weight: str) -> tuple[str, 
 def source_of(plan: Plan) -> str:
     """A relation as an item of a FROM clause, without its alias, over the tables as they are now."""
     if isinstance(plan, Scan):
-        return quote_table(plan.table) if plan.overlay is None else _overlaid(plan, plan.overlay)
+        table = plan.query or quote_table(plan.table)
+        return table if plan.overlay is None else _overlaid(plan, plan.overlay)
     if isinstance(plan, Rows):
         return f"LATERAL {to_sql(plan.source)}"
     assert isinstance(plan, Project | Union)

@@ -62,6 +62,11 @@ def _state(stage: Stage) -> str:
     kind = rows.get(stage.kind) or _computed_anew(stage)
     found = f"found by index {stage.name}_key ({_state_key(stage)})"
     lines = [f"{stage.table}, kept by {stage.kept_by}: {kind}, {found}"]
+    if stage.stripes:
+        lines.append(
+            f"  spread over up to {stage.stripes} rows each (column {stage.stripe}):"
+            " a writer takes the one of its backend, readers sum them"
+        )
     for column in stage.state:
         line = f"  {column.name} {column.type.name}: {column.total()}, kept by delta"
         if column.stale != "never":
@@ -104,7 +109,8 @@ def _of_a_key(definition: Definition, program: StageProgram, missing: list[str])
 
 
 def _state_key(stage: Stage) -> str:
-    return stage.row_key if stage.is_bag else ", ".join(k.name for k in stage.keys)
+    own = [stage.stripe] if stage.stripes else []
+    return stage.row_key if stage.is_bag else ", ".join([*(k.name for k in stage.keys), *own])
 
 
 def _source(definition: Definition, program: StageProgram, source: SourceProgram, missing: list[str]) -> str:
@@ -127,7 +133,8 @@ def _source(definition: Definition, program: StageProgram, source: SourceProgram
         lines.append(f"    {name} (\n{indent(query, '        ')}\n    )")
     lines.append(indent(program.apply, "    "))
     if program.remove is not None:
-        lines.append("  after DELETE and UPDATE, for the rows whose count came to zero:")
+        rows = "groups that may be empty" if program.stage.stripes else "rows whose count came to zero"
+        lines.append(f"  after DELETE and UPDATE, for the {rows}:")
         lines.append(indent(program.remove, "    "))
     if program.refresh is not None:
         lines.append("  and for those whose sums must be computed afresh:")

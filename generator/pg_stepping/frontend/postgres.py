@@ -362,20 +362,22 @@ def implicit_schema(conn: Connection, name: str) -> str:
     return str(row[0]) if row is not None else "pg_catalog"
 
 
-def _maintained(conn: Connection, view: Table) -> tuple[str, str] | None:
-    """The mode and the query of a maintained view; None for one that is not ours."""
+def _maintained(conn: Connection, view: Table) -> tuple[bool, str] | None:
+    """Whether the state of a maintained view is its result, as it is not where changes wait in logs or groups
+    are in stripes, and its query. None for one that is not ours."""
     row = execute(conn, "SELECT to_regclass('stepping.maintained_view') IS NOT NULL").fetchone()
     if row is None or not row[0]:
         return None
-    sql = "SELECT mode, query FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s"
+    sql = """SELECT mode = 'immediate' AND stripes = 0, query FROM stepping.maintained_view
+             WHERE schema_name = %s AND view_name = %s"""
     found = execute(conn, sql, [view.schema, view.name]).fetchone()
-    return None if found is None else (str(found[0]), str(found[1]))
+    return None if found is None else (bool(found[0]), str(found[1]))
 
 
-def deferred_query(conn: Connection, view: Table) -> str | None:
-    """The query of a maintained view in deferred mode; None for any other relation."""
+def query_in_place(conn: Connection, view: Table) -> str | None:
+    """The query of a maintained view that others cannot read the state of; None for any other relation."""
     found = _maintained(conn, view)
-    return found[1] if found is not None and found[0] == "deferred" else None
+    return found[1] if found is not None and not found[0] else None
 
 
 def is_maintained(conn: Connection, view: Table) -> bool:

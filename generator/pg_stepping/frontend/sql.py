@@ -26,7 +26,6 @@ from pg_stepping.frontend.postgres import (
     Function,
     Output,
     Relation,
-    deferred_query,
     describe,
     execute,
     implicit_schema,
@@ -34,6 +33,7 @@ from pg_stepping.frontend.postgres import (
     ordinary_view,
     outputs_of,
     qualified_names,
+    query_in_place,
     relation,
     rows_of,
     savepoint,
@@ -139,7 +139,7 @@ def read_query(conn: Connection, text: str) -> Query:
         outputs=described.outputs,
         plan=plan,
         tables=reader.tables,
-        views=tuple(sorted(reader.views | expansion.deferred)),
+        views=tuple(sorted(reader.views | expansion.in_place)),
         expands=tuple(sorted(expansion.views.items())),
         settings=_settings(conn) if expansion.depends else (),
     )
@@ -147,9 +147,9 @@ def read_query(conn: Connection, text: str) -> Query:
 
 class _Expansion:
     """Trees of canonical text, in which ordinary views and CTEs stand as the subqueries that they mean,
-    and so do maintained views in deferred mode, whose state is behind.
+    and so do maintained views whose state is not their result: in deferred mode, or in stripes.
 
-    `functions` are all those called, `views` the ordinary views by their definitions, `deferred` the others;
+    `functions` are all those called, `views` the ordinary views by their definitions, `in_place` the others;
     `depends`: the result depends on session settings.
     """
 
@@ -157,7 +157,7 @@ class _Expansion:
         self.conn = conn
         self.functions: set[Function] = set()
         self.views: dict[Table, str] = {}
-        self.deferred: set[Table] = set()
+        self.in_place: set[Table] = set()
         self.depends = False
 
     def tree(self, described: Described, source: Source) -> exp.Expression:
@@ -171,10 +171,10 @@ class _Expansion:
             if not item.db:
                 continue
             view = Table(item.db, item.name)
-            query = deferred_query(self.conn, view)
+            query = query_in_place(self.conn, view)
             definition = query or ordinary_view(self.conn, view)
             if query is not None:
-                self.deferred.add(view)
+                self.in_place.add(view)
             elif definition is not None:
                 self.views[view] = definition
             if definition is not None:

@@ -78,7 +78,7 @@ class Scan(_Node):
     """The rows of a table, each `copies` times (the name of a bigint column) or once.
 
     With `overlay`, the relation of rows that are to replace some of a state table's, they stand beside these;
-    the last field is the place (ctid) of a row that may be replaced.
+    the last field is the place (ctid) of a row that may be replaced. `query` is read in place of the table.
     """
 
     linear: ClassVar[bool] = True
@@ -88,6 +88,7 @@ class Scan(_Node):
     fields: tuple[Column, ...]
     copies: str | None = None
     overlay: str | None = None
+    query: str | None = None
 
     def __post_init__(self) -> None:
         if any(c.relation != self.relation for c in self.fields):

@@ -38,6 +38,7 @@ _CONFIG = click.option("--config", type=_FILE, help="The file that declares view
 @click.option("--schema", help="Schema of the view; default: the first of search_path.")
 @click.option("--language", type=click.Choice(LANGUAGES), help="Default: plpython3u if it is there.")
 @click.option("--mode", type=click.Choice(MODES), help="Default: immediate.")
+@click.option("--stripes", default=0, help="Spread each group over so many rows, for many writers of one.")
 @click.option(
     "--index", "indexes", multiple=True, metavar="COLUMNS", help="Columns of a further index; repeatable."
 )
@@ -57,6 +58,7 @@ def generate(
     schema: str | None,
     language: str | None,
     mode: str | None,
+    stripes: int,
     indexes: tuple[str, ...],
     format_: str | None,
     output: Path | None,
@@ -80,7 +82,7 @@ def generate(
     if query is None or check:
         raise click.UsageError("NAME needs QUERY, and --check the declared views: give both, or neither.")
     columns = tuple(tuple(c.strip() for c in i.split(",")) for i in indexes)
-    view = View(name, query.read(), schema, language, mode, columns)
+    view = View(name, query.read(), schema, language, mode, columns, stripes=stripes)
     with connected(ctx) as conn:
         new = wanted(conn, [view])
         migration = Migration((Change("new", None, new[0]),), catalog_for(conn, new))

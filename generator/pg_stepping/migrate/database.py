@@ -53,7 +53,13 @@ def with_up(conn: Connection, old: Section) -> Section:
         try:
             up = section_of(
                 compile_query(
-                    conn, old.view, found.query, language=old.language, indexes=found.indexes, mode=old.mode
+                    conn,
+                    old.view,
+                    found.query,
+                    language=old.language,
+                    indexes=found.indexes,
+                    mode=old.mode,
+                    stripes=found.stripes,
                 )
             ).up
         except SteppingError as error:

@@ -39,7 +39,8 @@ _GENERAL = {"schema": "a string", "language": "a string", "mode": "a string", "o
             "format": "a string", "app": "a string", "ignore": _STRINGS, "imports": _STRINGS,
             "views": "a table"}  # fmt: skip
 _OF_A_VIEW = {"query": "a string", "schema": "a string", "language": "a string", "mode": "a string",
-              "app": "a string", "indexes": "a list of lists of columns", "tables": "a table"}  # fmt: skip
+              "app": "a string", "stripes": "a number", "indexes": "a list of lists of columns",
+              "tables": "a table"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class View:
 
     `query` is a SELECT. What is None is left to pg_stepping: the schema to search_path, the language to what
     the database has and the role may use, the mode to "immediate". `app` is the Django app that has its
-    migrations.
+    migrations. `stripes`: over how many rows each group is spread.
     """
 
     name: str
@@ -58,11 +59,20 @@ class View:
     mode: str | None = None
     indexes: tuple[tuple[str, ...], ...] = ()
     app: str | None = None
+    stripes: int = 0
 
     @property
     def digest(self) -> str:
         """A hash of all that the view is declared as."""
-        told = (self.schema, self.name, self.query, self.language, self.mode, self.indexes)
+        told: tuple[object, ...] = (
+            self.schema,
+            self.name,
+            self.query,
+            self.language,
+            self.mode,
+            self.indexes,
+        )
+        told += (self.stripes,) if self.stripes else ()
         return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
@@ -146,6 +156,7 @@ def _key(name: str) -> str:
 def _checked(told: Any, where: str, known: Mapping[str, str]) -> dict[str, Any]:
     fits: dict[str, Callable[[Any], bool]] = {
         "a string": lambda v: isinstance(v, str),
+        "a number": lambda v: isinstance(v, int) and not isinstance(v, bool),
         "a table": lambda v: isinstance(v, dict),
         _STRINGS: lambda v: isinstance(v, list) and all(isinstance(s, str) for s in v),
         "a list of lists of columns": lambda v: (
@@ -171,7 +182,14 @@ def _view(name: str, given: Mapping[str, Any], where: str, folder: Path) -> View
         raise InvalidDeclaration(f"{where} has no query", hint=hint)
     indexes = tuple((i,) if isinstance(i, str) else tuple(i) for i in given.get("indexes", ()))
     view = View(
-        name, "", given.get("schema"), given.get("language"), given.get("mode"), indexes, given.get("app")
+        name,
+        "",
+        given.get("schema"),
+        given.get("language"),
+        given.get("mode"),
+        indexes,
+        given.get("app"),
+        given.get("stripes", 0),
     )
     tables = given.get("tables")
     if _PYTHON.match(query) and not (folder / query).exists():

@@ -79,6 +79,7 @@ class _Trial:
                 language=declared.language,
                 indexes=declared.indexes,
                 mode=mode,
+                stripes=declared.stripes,
             )
         except SteppingError as error:
             error.args = (f"view {view}: {error}",)

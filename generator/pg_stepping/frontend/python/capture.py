@@ -35,17 +35,18 @@ def setting(schema: str, name: str) -> str:
 def state_of(conn: Connection, schema: str, name: str) -> tuple[str, str, str] | None:
     """The state table of a view, and the view's SELECT over what goes from it, and over what comes.
 
-    None for a view that puts several state tables together when it is read.
+    None for a view that puts several state tables, or several rows of one, together when it is read.
     """
-    [(stages, text)] = execute(
+    [(stages, text, stripes)] = execute(
         conn,
-        """SELECT v.stages, pg_get_viewdef(to_regclass(format('%%I.%%I', v.schema_name, v.view_name)))
+        """SELECT v.stages, pg_get_viewdef(to_regclass(format('%%I.%%I', v.schema_name, v.view_name))),
+                  v.stripes
            FROM stepping.maintained_view AS v WHERE v.schema_name = %s AND v.view_name = %s""",
         [schema, name],
     ).fetchall()
     stage = stages[-1]
     read = {t.name for t in parse(text.rstrip().rstrip(";")).find_all(exp.Table) if t.db == "stepping"}
-    if read != {stage}:
+    if read != {stage} or stripes:
         return None
     return stage, _over("old_rows", text, stage), _over("new_rows", text, stage)
 

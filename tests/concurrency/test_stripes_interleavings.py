@@ -1,0 +1,40 @@
+"""Groups in stripes: right in every order of the steps of two writers, who do not wait for each other's groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+from interleavings import RC, RR, SERIALIZABLE, all_schedules, orders, sample, stage
+from scenarios import SHAPES
+
+LEVELS = list(product((RC, RR, SERIALIZABLE), repeat=2))
+STRIPES = 64  # the two sessions' process numbers differ, modulo this
+
+
+@pytest.mark.parametrize("name", ["one_table", "seed"])
+def test_oracle_schedules_in_stripes(database: Callable[..., str], language: str, name: str) -> None:
+    shape = SHAPES[name]
+    levels = LEVELS if name == "one_table" else [(RC, RC)]
+    with stage(database(language), shape, language, stripes=STRIPES) as on:
+        tally = on.run(sample(all_schedules(shape, levels), 150))
+    assert not tally.wrong, f"{len(tally.wrong)} of {tally.schedules} are wrong, as {tally.wrong[:3]}"
+    assert not tally.failed, f"{len(tally.failed)} of {tally.schedules} failed, as {tally.failed[:3]}"
+    assert not tally.avoidable, tally.avoidable[:3]
+    assert tally.schedules == 150 and tally.refused == 0
+
+
+def test_writers_of_one_group_do_not_wait(database: Callable[..., str], language: str) -> None:
+    """They do where they write the same row of a table, or the whole of it."""
+    shape = SHAPES["one_table"]
+    free = ("insert", "insert new", "insert two", "move back", "delete last")
+    with stage(database(language), shape, language, stripes=STRIPES) as on:
+        for names in (("insert", "insert"), *(("insert", other) for other in free[1:])):
+            tally = on.run(
+                type(schedule)(names, order, schedule.levels)
+                for schedule in all_schedules(shape)[:1]
+                for order in orders(shape, names)
+            )
+            assert (tally.waits, tally.wrong, tally.failed) == (0, [], []), names
+            assert tally.schedules > 2
