@@ -12,7 +12,7 @@ from pg_stepping.delta.stages import Stage
 from pg_stepping.delta.state import compared, operand
 from pg_stepping.delta.terms import quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
-from pg_stepping.ir.types import reference
+from pg_stepping.ir.types import fresh, reference
 
 INDENT = "    "
 STATE = "state"  # the alias of the state table wherever it is written
@@ -35,19 +35,20 @@ def refresh(stage: Stage) -> str:
         body = indent(afresh(stage, STATE), INDENT)
         return f"{update}\nFROM (\n{body}\n) AS afresh\nWHERE {STATE}.ctid = ANY ($1) AND {right}"
     keys = ", ".join(quote_name(k.name) for k in stage.keys)
+    place = _place(stage)
     relations = {
-        "touched": f"SELECT ctid AS place, {keys}\nFROM {table}\nWHERE ctid = ANY ($1)",
+        "touched": f"SELECT ctid AS {place}, {keys}\nFROM {table}\nWHERE ctid = ANY ($1)",
         "afresh": _all_afresh(stage, "touched"),
     }
     with_ = ", ".join(f"{name} AS (\n{indent(query, INDENT)}\n)" for name, query in relations.items())
     return (
-        f"WITH {with_}\n{update}\nFROM touched\nLEFT JOIN afresh USING (place)\n"
-        f"WHERE {STATE}.ctid = touched.place AND {right}"
+        f"WITH {with_}\n{update}\nFROM touched\nLEFT JOIN afresh USING ({place})\n"
+        f"WHERE {STATE}.ctid = touched.{place} AND {right}"
     )
 
 
 def _all_afresh(stage: Stage, relation: str) -> str:
-    """The same as `afresh` for every `place` in a relation of keys.
+    """The same as `afresh` for every place in a relation of keys.
 
     Where no index finds their rows, a hash join does, in one pass.
     """
@@ -57,8 +58,14 @@ def _all_afresh(stage: Stage, relation: str) -> str:
     theirs = ", ".join(f"{relation}.{quote_name(k.name)}" for k in stage.keys)
     hashes = [f"hash_record(ROW({mine})) = hash_record(ROW({theirs}))"] if stage.hashed else []
     on = "\n    AND ".join([*_of_keys(stage, relation), *hashes])
-    lines += [f"JOIN {relation} ON {on}", *where, f"GROUP BY {relation}.place"]
-    return f"SELECT {relation}.place, {_sums(stage)}\n" + "\n".join(lines)
+    place = f"{relation}.{_place(stage)}"
+    lines += [f"JOIN {relation} ON {on}", *where, f"GROUP BY {place}"]
+    return f"SELECT {place}, {_sums(stage)}\n" + "\n".join(lines)
+
+
+def _place(stage: Stage) -> str:
+    """What the place of a row in the state table is called, beside its columns."""
+    return fresh("place", {k.name for k in stage.keys} | {c.name for c in stage.state})
 
 
 def _of_keys(stage: Stage, relation: str) -> list[str]:

@@ -11,3 +11,5 @@ SELECT q.a, q.c FROM (SELECT id, count(*), count(x) FROM u GROUP BY id) AS q (a,
 SELECT count(*) AS n FROM (SELECT FROM t) AS q
 -- view: question_column
 SELECT id, x + 1, upper('a' || x) FROM t
+-- view: ours
+SELECT id AS place, max(x) AS touched, max(x * 2) AS afresh, sum(x::float8) AS n FROM u GROUP BY id

@@ -8,3 +8,5 @@ UPDATE u SET x = x + 1;
 UPDATE t SET x = x - 1;
 -- fewer
 DELETE FROM t WHERE id = 1;
+-- no longer the greatest
+DELETE FROM u WHERE x > 300;
