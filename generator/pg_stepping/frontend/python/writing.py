@@ -38,17 +38,17 @@ class Writer:
         self._sql = table.sql.replace("%", "%%")
         places = (f"$1[{n}]" for n, _ in enumerate(self._columns, 1))
         source = given.relation(self._columns, marks=places)
-        self._insert = f"INSERT INTO {table.sql} ({self._names}) SELECT * FROM {source} AS given"
+        insert = f"INSERT INTO {table.sql} ({self._names}) SELECT * FROM {source} AS given"
+        marks = ", ".join("%s" for _ in self._columns)
+        self._insert = f"{quote_text(insert).replace('%', '%%')}, ARRAY[{marks}]::text[]"
 
     def insert(self, rows: Sequence[Any], settings: Sequence[str] = ()) -> tuple[str, ...]:
         """Insert the rows; returns what the settings have gathered meanwhile."""
         if not rows:
             return ("[",) * len(settings)
-        [(gathered,)] = run(
-            self._conn,
-            "SELECT stepping.gathered(%s::text[], %s::text, %s::text[])",
-            [list(settings), self._insert, self._params(rows)],
-        )
+        listed = ", ".join(map(quote_text, settings))
+        sql = f"SELECT stepping.gathered(ARRAY[{listed}]::text[], {self._insert})"
+        [(gathered,)] = run(self._conn, sql, self._params(rows))
         return tuple(gathered or ())
 
     def remove(self, rows: Sequence[Any]) -> None:
