@@ -2,11 +2,13 @@
 
 Two sessions insert, one row a transaction; one moves meters; one keeps a transaction with an insert open for
 a fifth of a second at a time. For each operation: what it took, and what the inserts took meanwhile, after
-what they took before it.
+what they took before it; and the longest time that a session waited for a lock on a table, of those above
+10 ms that the server noted.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from pg_stepping import devserver
 
 QUERY = """SELECT m.owner, r.day, sum(r.value) AS value
 FROM reads r JOIN meters m ON m.id = r.meter_id GROUP BY 1, 2"""
+WAITED = re.compile(r"acquired (?:AccessShare|RowShare|RowExclusive)Lock on relation .* after ([0-9.]+) ms")
 INSERT = "INSERT INTO reads VALUES (%s, '2024-01-01', 1)"
 
 
@@ -82,7 +85,10 @@ class Load:
 @click.command()
 @click.option("--reads", default=1_000_000, show_default=True)
 def main(reads: int) -> None:
-    with devserver.start(variables=("PG_STEPPING_DSN",)) as server:
+    noted = {"log_lock_waits": "on", "deadlock_timeout": "10ms"}
+    with devserver.start(variables=(), kinds=devserver.KINDS[1:2], settings=noted) as server:
+        assert server.cluster is not None
+        log = server.cluster.folder / "log"
         with psycopg.connect(server.dsn) as conn:
             pg_stepping.init(conn)
             conn.execute(f"""CREATE TABLE meters (id integer PRIMARY KEY, owner integer);
@@ -100,8 +106,16 @@ def main(reads: int) -> None:
 
             def measured(what: str, operation: Callable[[], object]) -> None:
                 start, began = len(load.took), time.perf_counter()
+                read = log.stat().st_size
                 operation()
-                print(f"{what}: {time.perf_counter() - began:.1f} s; {load.since(start)}", flush=True)
+                with log.open("rb") as file:
+                    file.seek(read)
+                    waits = [float(ms) for ms in WAITED.findall(file.read().decode())]
+                print(
+                    f"{what}: {time.perf_counter() - began:.1f} s; {load.since(start)};"
+                    f" {len(waits)} waits for a table, at most {max(waits, default=0):.1f} ms",
+                    flush=True,
+                )
 
             measured(
                 "create", lambda: pg_stepping.create_view_online(conn, "usage", QUERY, language="plpgsql")

@@ -367,12 +367,15 @@ DECLARE
 BEGIN
     FOR follower IN
         SELECT t.tgname, t.tgrelid::regclass AS source FROM unnest(stages) AS stage
-        JOIN pg_trigger AS t ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
+        JOIN pg_trigger AS t ON t.tgfoid IN (
+            to_regproc(concat('stepping.', quote_ident(stage || '__maintain'))),
+            to_regproc(concat('stepping.', quote_ident(stage || '__capture')))
+        )
         WHERE NOT t.tgisinternal
     LOOP
         EXECUTE concat('DROP TRIGGER ', quote_ident(follower.tgname), ' ON ', follower.source);
     END LOOP;
-    PERFORM stepping.drop_functions(stages, '^__(maintain|vanish)$');
+    PERFORM stepping.drop_functions(stages, '^__(maintain|vanish|capture)$');
     FOR aside IN
         SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, '__aside_[0-9]+$')
         WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'

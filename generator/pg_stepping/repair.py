@@ -32,7 +32,7 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
     The differing keys are found in one snapshot, without a lock. They are computed anew from the tables as
     they are, at most `batch` keys at a time, under a lock that keeps writers out. Under autocommit each time
     is a transaction of its own, of as many keys as take 30 ms or of one, and waits for its lock for no more
-    than 40 ms, so that writers never queue behind it for longer; in a transaction of the caller's the locks
+    than 25 ms, so that writers never queue behind it for longer; in a transaction of the caller's the locks
     are held until that ends. A stage without a key, or in stripes, is computed anew as a whole. In deferred
     mode no writer waits, but for a view of which a log has rows that its table never had: then all wait until
     it is done, and the logs are emptied.

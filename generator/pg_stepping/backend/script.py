@@ -133,9 +133,8 @@ def maintaining(definition: Definition) -> list[str]:
 
 
 def follow(definition: Definition) -> str:
-    """Create the triggers of a view for which all else is there, and enter it in the catalog."""
-    triggers = _fill_and_follow(definition, all_settings(definition), fill=False)
-    return f"{triggers}\n{register(definition)}"
+    """Create the triggers of a view for which all else is there."""
+    return _fill_and_follow(definition, all_settings(definition), fill=False)
 
 
 def write_following(definition: Definition) -> list[str]:

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from uuid import uuid4
 
 from pg_stepping.backend import plpgsql, publish
@@ -26,7 +25,8 @@ from pg_stepping.errors import ConnectionUnusable, SteppingError
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.online import Progress, create_view_online
-from pg_stepping.online.patience import lock, patiently
+from pg_stepping.online.patience import patiently
+from pg_stepping.online.retire import drop_triggers, silenced
 from pg_stepping.session import guarded
 
 _FORGET = "DELETE FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s"
@@ -163,7 +163,7 @@ def _replace_online(
 
 
 def _exchange(conn: Connection, view: Installed, version: Table, mark: str) -> None:
-    execute(conn, "SET LOCAL lock_timeout = '40ms'")
+    execute(conn, "SET LOCAL lock_timeout = '25ms'")
     take_place(conn, view, version, mark)
 
 
@@ -175,15 +175,20 @@ def _drop_others(conn: Connection, view: Table, version: Table) -> None:
     there = {v.table: v for v in list_views(conn)}
     for other in others:
         if other != version:
-            with guarded(conn, undo=True):
-                use_settings(conn, there[other])
-                sources = sorted(_sources(compile_installed(conn, there[other])))
-            patiently(conn, partial(_drop, conn, other, sources))
+            functions = [f"{stage}__maintain" for stage in there[other].stages]
+            functions = [f for f in functions if _is_function(conn, f)]
+            with guarded(conn):
+                run_script(conn, silenced(functions))
+            drop_triggers(conn, functions)
+            with guarded(conn):
+                drop(conn, [other])
 
 
-def _drop(conn: Connection, other: Table, sources: Sequence[Table]) -> None:
-    lock(conn, sources, "ACCESS EXCLUSIVE")
-    drop(conn, [other])
+def _is_function(conn: Connection, name: str) -> bool:
+    """Whether there is such a function in schema stepping; in deferred mode only the last stage has one."""
+    sql = "SELECT to_regproc(concat('stepping.', quote_ident(%s))) IS NOT NULL"
+    with guarded(conn):
+        return execute(conn, sql, [name]).fetchone() == (True,)
 
 
 def _is_published(conn: Connection, view: Table) -> bool:

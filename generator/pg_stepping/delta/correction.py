@@ -82,17 +82,23 @@ def _restricted(program: StageProgram, by: list[str]) -> str:
     if stage.kind == "rows":
         listed = ", ".join(named(k.expression, k.name) for k in stage.keys)
         rows = f"SELECT {listed}, 1 AS {quote_name(stage.weight)}\n" + "\n".join(whole(stage.core))
-        gathered = program.delta(f"SELECT plain.* FROM delta {_lateral(stage, rows, 'plain', by)}")
+        gathered = program.delta(_of_keys(stage, rows, "plain", by))
         return f"SELECT {', '.join(stored_names(stage))}\nFROM (\n{indent(gathered, _INDENT)}\n) AS gathered"
-    return f"SELECT filled.* FROM delta {_lateral(stage, _filled(program), f'filled ({_names(stage)})', by)}"
+    return _of_keys(stage, _filled(program), f"filled ({_names(stage)})", by)
 
 
-def _lateral(stage: Stage, rows: str, alias: str, by: list[str]) -> str:
+def _of_keys(stage: Stage, rows: str, alias: str, by: list[str]) -> str:
+    """The rows that have the keys in `delta`, found one key after the other: OFFSET 0 keeps Postgres from
+    computing all rows, to join them with the keys. What may be NULL no index finds: those keys come apart."""
     name = alias.partition(" ")[0]
-    inner = (
-        f"SELECT * FROM (\n{indent(rows, _INDENT)}\n) AS {alias}\nWHERE {_match(stage, by, name, 'delta')}"
-    )
-    return f"CROSS JOIN LATERAL (\n{indent(inner, _INDENT)}\n) AS {name}"
+    none = " AND ".join(f"delta.{n} IS NOT NULL" for n in by)
+    equal = " AND ".join(f"{x} = {y}" for x, y in _pairs(stage, by, name, "delta"))
+    found = []
+    for keys, match in ((none, equal), (f"NOT ({none})", _match(stage, by, name, "delta"))):
+        inner = f"SELECT * FROM (\n{indent(rows, _INDENT)}\n) AS {alias}\nWHERE {match}\nOFFSET 0"
+        lateral = f"CROSS JOIN LATERAL (\n{indent(inner, _INDENT)}\n) AS {name}"
+        found.append(f"SELECT {name}.* FROM delta {lateral}\nWHERE {keys}")
+    return "\nUNION ALL\n".join(found)
 
 
 def _matched(stage: Stage) -> list[str]:
@@ -104,9 +110,13 @@ def _matched(stage: Stage) -> list[str]:
     return [quote_name(k.name) for k in stage.keys if k.type.base not in NO_EQUALITY]
 
 
-def _match(stage: Stage, names: list[str], a: str, b: str) -> str:
+def _pairs(stage: Stage, names: list[str], a: str, b: str) -> list[tuple[str, str]]:
     types = dict(_columns(stage))
-    pairs = [tuple(compared(f"{side}.{n}", types[n]) for side in (a, b)) for n in names]
+    return [(compared(f"{a}.{n}", types[n]), compared(f"{b}.{n}", types[n])) for n in names]
+
+
+def _match(stage: Stage, names: list[str], a: str, b: str) -> str:
+    pairs = _pairs(stage, names, a, b)
     return " AND ".join(f"({x} = {y} OR ({x} IS NULL AND {y} IS NULL))" for x, y in pairs)
 
 

@@ -16,6 +16,7 @@ from pg_stepping.backend.script import (
     follow,
     maintaining,
     published,
+    register,
     stored,
 )
 from pg_stepping.catalog import installed, prelude, target
@@ -28,6 +29,7 @@ from pg_stepping.ir import Table
 from pg_stepping.online.before import before, before_view, divided_by
 from pg_stepping.online.patience import lock, patiently
 from pg_stepping.online.pieces import MARK, fill, rows_to_read
+from pg_stepping.online.retire import drop_triggers, silenced
 from pg_stepping.session import guarded
 
 Progress = Callable[[str, float], None]
@@ -55,7 +57,7 @@ def create_view_online(
     Interrupted, it goes on where it was when it is called again with the same query; `drop_view` undoes it.
     `progress` is told each step (capture, fill, catch up, publish) with the share of it that is done, and
     `estimated` how many rows are to be read; `version_of` is a view that this one is to replace. Writers wait
-    for two short transactions, the first and the last; for their locks these wait no longer than 40 ms at a
+    for two short transactions, the first and the last; for their locks these wait no longer than 25 ms at a
     time.
     Raises what `create_view` raises, and ConnectionUnusable in a transaction.
     """
@@ -84,6 +86,10 @@ def create_view_online(
     _catch_up(conn, captured)
     progress("publish", 0)
     patiently(conn, lambda: _publish(conn, captured, final), before=lambda: _catch_up(conn, captured))
+    if final.deferred is None:
+        drop_triggers(conn, [_capture_name(captured)])
+        with guarded(conn):
+            execute(conn, f"DROP FUNCTION stepping.{quote_name(_capture_name(captured))}()")
     progress("publish", 1)
 
 
@@ -92,7 +98,7 @@ def _capture(conn: Connection, captured: Definition, version_of: Table | None) -
     views = [before_view(log, divided_by(conn, log)) for log in captured.deferred.logs]
     run_script(conn, "\n".join([prelude(conn, captured.language), *stored(captured), *views]))
     lock(conn, [log.source for log in captured.deferred.logs], "SHARE ROW EXCLUSIVE")
-    run_script(conn, follow(captured))
+    run_script(conn, f"{follow(captured)}\n{register(captured)}")
     row = [captured.view.schema, captured.view.name]
     sql = "INSERT INTO stepping.suspect (schema_name, view_name, reason) VALUES (%s, %s, %s)"
     execute(conn, sql, [*row, MARK])
@@ -115,6 +121,12 @@ def _apply_function(captured: Definition) -> str:
     return f"stepping.{quote_name(captured.deferred.name + '__apply')}"
 
 
+def _capture_name(captured: Definition) -> str:
+    """The trigger function of the logs, when it does nothing any more."""
+    assert captured.deferred is not None
+    return f"{captured.deferred.name}__capture"
+
+
 def _publish(conn: Connection, captured: Definition, final: Definition) -> None:
     """Make the captured view what it is to be; what needs no lock on its tables comes first."""
     deferred = captured.deferred
@@ -123,17 +135,16 @@ def _publish(conn: Connection, captured: Definition, final: Definition) -> None:
     if final.deferred is not None:
         run_script(conn, "\n".join([*gone, *published(final)]))
         return
-    capture = f"{deferred.name}__capture"
-    function = maintain_function(deferred)
-    gone += [f"ALTER FUNCTION {function}() RENAME TO {quote_name(capture)};"]
-    run_script(conn, "\n".join([*gone, *maintaining(final), *published(final)]))
-    lock(conn, [log.source for log in deferred.logs], "ACCESS EXCLUSIVE")
-    execute(conn, f"SELECT {_apply_function(captured)}()")
-    run_script(conn, f"DROP FUNCTION stepping.{quote_name(capture)}() CASCADE")
-    execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
+    capture = _capture_name(captured)
+    gone += [f"ALTER FUNCTION {maintain_function(deferred)}() RENAME TO {quote_name(capture)};"]
+    gone += [silenced([capture])]
     row = [captured.view.schema, captured.view.name]
     changed = execute(conn, _VERSION_OF, row).fetchone()
     execute(conn, "DELETE FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s", row)
-    run_script(conn, follow(final))
+    run_script(conn, "\n".join([*gone, *maintaining(final), *published(final), register(final)]))
     if changed is not None:
         execute(conn, _MARK_VERSION, [*row, *changed])
+    lock(conn, [log.source for log in deferred.logs], "SHARE ROW EXCLUSIVE")
+    execute(conn, f"SELECT {_apply_function(captured)}()")
+    execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
+    run_script(conn, follow(final))

@@ -16,7 +16,7 @@ from pg_stepping.session import guarded
 
 Result = TypeVar("Result")
 _PATIENCE = 600.0
-_WAIT = 0.04
+_WAIT = 0.025
 
 
 def patiently(
@@ -41,7 +41,7 @@ def patiently(
 def lock(conn: Connection, tables: Sequence[Table], mode: str) -> None:
     """Lock some tables, the last thing for which the transaction waits.
 
-    Whoever writes one queues behind this: so it takes no longer than 40 ms, or raises LockNotAvailable.
+    Whoever writes one queues behind this: so it takes no longer than 25 ms, or raises LockNotAvailable.
     """
     until = time.monotonic() + _WAIT
     for table in tables:
