@@ -103,6 +103,34 @@ def test_the_feed_of_an_outer_join_has_its_columns_in_their_places(stores: tuple
     assert len(told[0]) == 3
 
 
+def test_what_triggers_tell_follows_the_views_query(conn: psycopg.Connection[Any]) -> None:
+    def doubled(pets: st.ZSet[Pet]) -> Any:
+        found = st.group_reduce_flatten(pets, by=by_owner, zero=float, pick_value=lambda p: p.weight)
+        made = st.map(found, f=lambda p: st.Pair(p.left + p.left, p.right))
+        _ = sums[made](lambda z: st.integrate(z))
+        return made
+
+    def plain(pets: st.ZSet[Pet]) -> Any:
+        found = st.group_reduce_flatten(pets, by=by_owner, zero=float, pick_value=lambda p: p.weight)
+        _ = sums[found](lambda z: st.integrate(z))
+        return found
+
+    before, after = st.compile(plain), st.compile(doubled)
+    store = st.StorePostgres.from_graph(conn, before, create_tables=True)
+    st.changes(store, sums)
+    conn.commit()
+    conn.autocommit = True
+    assert st.change_view(conn, "sums", after.sql["sums"]).kind == "in place"
+    conn.autocommit = False
+    for create in (False, True):
+        (pets,) = st.actions(st.StorePostgres.from_graph(conn, after, create_tables=create), after)
+        (changed,) = pets.insert(Pet(owner=5, kind=None, weight=1.5))
+        assert changed == st.ZSetPython({st.Pair(3.0, 5): 1})
+        pets.remove(Pet(owner=5, kind=None, weight=1.5))
+    with pytest.raises(st.SteppingError, match="tells the changes of an earlier query of sums"):
+        st.changes(st.StorePostgres.from_graph(conn, after, create_tables=False), sums)
+
+
 def test_the_feed_loses_nothing_while_writers_write(
     stores: tuple[Any, Any], dsn: str, conn: psycopg.Connection[Any]
 ) -> None:

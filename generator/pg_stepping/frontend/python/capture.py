@@ -19,9 +19,8 @@ from psycopg.pq import Format
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import parse, quote_name, quote_text, to_sql
-from pg_stepping.frontend.postgres import Connection, execute
+from pg_stepping.frontend.postgres import Connection, execute, qualified_names
 
-_GATHERS = "gather_changes"
 _EVENTS = {"INSERT": ("", "NEW TABLE AS new_rows"), "DELETE": ("OLD TABLE AS old_rows", "")}
 _EVENTS["UPDATE"] = (_EVENTS["DELETE"][0], _EVENTS["INSERT"][1])
 
@@ -37,13 +36,14 @@ def state_of(conn: Connection, schema: str, name: str) -> tuple[str, str, str] |
 
     None for a view that puts several state tables, or several rows of one, together when it is read.
     """
-    [(stages, text, stripes)] = execute(
-        conn,
-        """SELECT v.stages, pg_get_viewdef(to_regclass(format('%%I.%%I', v.schema_name, v.view_name))),
-                  v.stripes
-           FROM stepping.maintained_view AS v WHERE v.schema_name = %s AND v.view_name = %s""",
-        [schema, name],
-    ).fetchall()
+    with qualified_names(conn):  # the triggers run without the session's search_path
+        [(stages, text, stripes)] = execute(
+            conn,
+            """SELECT v.stages, pg_get_viewdef(to_regclass(format('%%I.%%I', v.schema_name, v.view_name))),
+                      v.stripes
+               FROM stepping.maintained_view AS v WHERE v.schema_name = %s AND v.view_name = %s""",
+            [schema, name],
+        ).fetchall()
     stage = stages[-1]
     read = {t.name for t in parse(text.rstrip().rstrip(";")).find_all(exp.Table) if t.db == "stepping"}
     if read != {stage} or stripes:
@@ -74,16 +74,37 @@ def trigger(state: str, what: str, function: str, arguments: list[str], conditio
     return "\n".join(created)
 
 
-def follow_changes(conn: Connection, schema: str, name: str, columns: Sequence[str]) -> None:
-    """Let actions see the changes of a view with these columns, if it has one state table."""
+def are_there(conn: Connection, state: str, what: str, arguments: list[str]) -> bool | None:
+    """Whether the triggers that `trigger` makes have these arguments; None if they are not there."""
+    row = execute(
+        conn,
+        """SELECT tgargs, ARRAY(SELECT convert_to(a, getdatabaseencoding())
+                                FROM unnest(%s::text[]) WITH ORDINALITY AS u (a, place) ORDER BY place)
+           FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = %s""",
+        [arguments, f"stepping.{quote_name(state)}", f"{what}_insert"],
+    ).fetchone()
+    return None if row is None else bytes(row[0]).split(b"\0")[:-1] == [bytes(a) for a in row[1]]
+
+
+def follow_changes(conn: Connection, schema: str, name: str, columns: Sequence[str], *, create: bool) -> bool:
+    """Whether actions see the changes of a view with these columns, by triggers as they would be made now.
+
+    With `create` they are made, or made anew, if the view has one state table.
+    """
     found = state_of(conn, schema, name)
     if found is None:
-        return
+        return False
     state, old, new = found
     gathers = setting(schema, name)
+    arguments = [gathers, _as_texts(old, -1, columns), _as_texts(new, 1, columns)]
+    made = are_there(conn, state, "capture", arguments)
+    if made or not create:
+        return made is True
+    for event in _EVENTS if made is False else ():
+        execute(conn, f"DROP TRIGGER capture_{event.lower()} ON stepping.{quote_name(state)}")
     when = f"WHEN (current_setting({quote_text(gathers)}, true) <> '')"
-    texts = [_as_texts(old, -1, columns), _as_texts(new, 1, columns)]
-    conn.execute(trigger(state, "capture", _GATHERS, [gathers, *texts], when).encode())
+    conn.execute(trigger(state, "capture", "gather_changes", arguments, when).encode())
+    return True
 
 
 def _as_texts(rows: str, count: int, columns: Sequence[str]) -> str:
@@ -105,18 +126,3 @@ def _loader(kind: str) -> Callable[[bytes], Any]:
     if kind == "boolean":
         return lambda text: text == b"true"
     return Transformer().get_loader(known_types.get_oid(kind), Format.TEXT).load
-
-
-def followed(conn: Connection, schema: str, names: Sequence[str]) -> frozenset[str]:
-    """Those of the views whose changes are told."""
-    rows = execute(
-        conn,
-        """SELECT v.view_name FROM stepping.maintained_view AS v
-           JOIN pg_class AS c ON c.relname = v.stages[cardinality(v.stages)]
-               AND c.relnamespace = 'stepping'::regnamespace
-           JOIN pg_trigger AS t ON t.tgrelid = c.oid AND t.tgname = 'capture_insert'
-           JOIN pg_proc AS p ON p.oid = t.tgfoid AND p.proname = %s
-           WHERE v.schema_name = %s AND v.view_name = ANY (%s)""",
-        [_GATHERS, schema, list(names)],
-    ).fetchall()
-    return frozenset(name for (name,) in rows)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.errors import SteppingError, UnsupportedQuery
 from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.postgres import savepoint
 from pg_stepping.frontend.python.cache import Cache
-from pg_stepping.frontend.python.capture import state_of, trigger
+from pg_stepping.frontend.python.capture import are_there, state_of, trigger
 from pg_stepping.frontend.python.graph import Kept
 from pg_stepping.frontend.python.memory import StorePython
 from pg_stepping.frontend.python.render import weight_name
@@ -86,13 +86,22 @@ def _feed(store: StorePostgres, kept: Kept) -> str:
         )
     state, old, new = found
     feed = quote_name(f"{state}__changes")
-    [(there,)] = run(conn, "SELECT to_regclass(%s)", [f"stepping.{feed}"])
-    if there is not None:
-        return feed
     view = f"{quote_name(store.schema)}.{quote_name(kept.name)}".replace("%", "%%")
     columns = [quote_name(name) for name in kept.published]
     target = f"stepping.{feed} ({', '.join([_quoted_count(kept), *columns])})"
     table = f"stepping.{quote_name(state)}"
+    arguments = [target, *(f"SELECT {', '.join(columns)} FROM ({of}) AS v" for of in (old, new))]
+    made = are_there(conn, state, "feed", arguments)
+    if made:
+        return feed
+    if made is False:
+        events = ("lock", "insert", "update", "delete")
+        dropped = "".join(f" DROP TRIGGER feed_{event} ON {table};" for event in events)
+        raise SteppingError(
+            f"the feed stepping.{feed} tells the changes of an earlier query of {kept.name}",
+            hint=f"have it begin anew, at position 1:{dropped} DROP TABLE stepping.{feed};",
+            sqlstate="55000",
+        )
     statements = [
         f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE",
         f"CREATE TABLE stepping.{feed} ({_position(kept)} bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
@@ -105,6 +114,5 @@ def _feed(store: StorePostgres, kept: Kept) -> str:
     with savepoint(conn):
         for statement in statements:
             run(conn, statement)
-        rows = [f"SELECT {', '.join(columns)} FROM ({of}) AS v" for of in (old, new)]
-        conn.execute(trigger(state, "feed", "record_changes", [target, *rows]).encode())
+        conn.execute(trigger(state, "feed", "record_changes", arguments).encode())
     return feed

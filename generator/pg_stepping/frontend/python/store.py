@@ -12,7 +12,7 @@ from pg_stepping.errors import InvalidQuery, UnsupportedQuery, ViewDiffers
 from pg_stepping.frontend.postgres import Connection
 from pg_stepping.frontend.python.actions import outputs_of
 from pg_stepping.frontend.python.cache import Cache, ZSetPostgres
-from pg_stepping.frontend.python.capture import follow_changes, followed
+from pg_stepping.frontend.python.capture import follow_changes
 from pg_stepping.frontend.python.functions import keep_notes
 from pg_stepping.frontend.python.graph import Graph, Kept, table_of
 from pg_stepping.frontend.python.operators import Source
@@ -55,7 +55,11 @@ class StorePostgres:
             _raise_differences(store._prepare_tables(create_tables))
             _raise_differences(store._prepare_views(create_tables))
             views = [o.kept for o in graph.outputs if not o.integrated or o.delayed]
-            told = followed(conn, store.schema, [kept.name for kept in views])
+            told = [
+                kept.name
+                for kept in views
+                if follow_changes(conn, store.schema, kept.name, kept.published, create=create_tables)
+            ]
             store._captured.append(Captured(conn, store.schema, views, told, store._whole))
         return store
 
@@ -137,8 +141,6 @@ class StorePostgres:
                     error.locate(f", in the view {kept.name} of {self.graph.place}")
                     raise
                 keep_notes(self.conn, self.schema, kept.name, self.graph.functions)
-                if any(output.kept is kept for output in self.graph.outputs):
-                    follow_changes(self.conn, self.schema, kept.name, kept.published)
             else:
                 yield f"view {self.schema}.{kept.name} is missing"
 
