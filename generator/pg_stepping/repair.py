@@ -9,7 +9,7 @@ from functools import partial
 
 from psycopg.pq import TransactionStatus
 
-from pg_stepping.backend.apply import apply_lock
+from pg_stepping.backend.deferred import apply_lock
 from pg_stepping.backend.script import Definition, all_settings
 from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.compiler import compile_installed

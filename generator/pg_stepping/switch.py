@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from psycopg.pq import TransactionStatus
 
-from pg_stepping.backend.apply import apply_lock
+from pg_stepping.backend.deferred import apply_lock
 from pg_stepping.backend.script import Definition, applied_name
 from pg_stepping.backend.switch import write_deferring, write_keeping, write_without_logs
 from pg_stepping.catalog import Installed, check_language, found, use_settings

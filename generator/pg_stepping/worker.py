@@ -2,6 +2,10 @@
 
 However many workers run, each view is applied by one of them: the one that has the view's lock, which ends
 with its session. A worker that is killed leaves nothing half done, since applying is one statement.
+
+Of a view whose logs are empty it holds a second lock, and waits: a writer who meets that notifies (see
+stepping.logged()). One who came before the lock, and commits after the look at the logs, is told apart by the
+snapshot: until all transactions of then have ended, the worker looks again and again.
 """
 
 from __future__ import annotations
@@ -14,16 +18,32 @@ from dataclasses import dataclass
 import click
 import psycopg
 
+from pg_stepping.backend.deferred import wait_lock
 from pg_stepping.delta.terms import quote_table
+from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.ir import Table
 
 CHANNEL = "stepping"
+STEP = 100_000
 _SLICE = 0.2  # seconds after which a waiting worker looks whether it shall stop
+_ROUND = 5.0  # seconds after which it looks for new views, and for those whose worker is gone
 _RETRY = (0.1, 10.0)  # the first and the longest wait for a server that is away, in seconds
+_MUCH = 10_000  # changes after which a log is vacuumed
 _WAITING = """
 SELECT schema_name, view_name, pending, coalesce(extract(epoch FROM age), 0) FROM stepping.deferred_view"""
+_VIEWS = """
+SELECT schema_name, view_name, stages[cardinality(stages)] FROM stepping.maintained_view
+WHERE mode = 'deferred'
+  AND to_regclass(concat(quote_ident(schema_name), '.', quote_ident(view_name))) IS NOT NULL ORDER BY 1, 2"""
 _MINE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+_LEFT = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+_LOOK = """
+SELECT stepping.count_pending(%s, %s), pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint"""
+_LOGS = """
+SELECT relname FROM pg_class WHERE relnamespace = 'stepping'::regnamespace AND relkind = 'r'
+  AND relname ~ concat('^', %s::text, '__log_[0-9]+$') AND pg_relation_size(oid) > 131072"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +58,26 @@ class Pending:
 def pending_of(conn: Connection) -> list[Pending]:
     """What waits, for each view in deferred mode."""
     return [Pending(Table(s, v), int(n), float(age)) for s, v, n, age in execute(conn, _WAITING)]
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A view that this worker applies.
+
+    `since` is when it was seen that something waits; `told`: writers will notify; `until` is the transaction
+    before which all must have ended, for the logs to be surely empty, and None when they are.
+    """
+
+    view: Table
+    stage: str
+    since: float | None = None
+    told: bool = False
+    until: int | None = None
+    taken: int = 0
+
+    @property
+    def sleeps(self) -> bool:
+        return self.told and self.until is None
 
 
 class Worker:
@@ -57,10 +97,10 @@ class Worker:
     ) -> None:
         self.dsn, self.names, self.interval, self.threshold, self.say = dsn, names, interval, threshold, say
         self.stopping = False
-        self._mine: set[Table] = set()
+        self._mine: dict[Table, _Watched] = {}
 
     def stop(self, *_: object) -> None:
-        """Stop after the view that is being applied."""
+        """Stop after the changes that are being applied."""
         self.stopping = True
 
     def run(self) -> None:
@@ -79,38 +119,119 @@ class Worker:
                 wait = min(wait * 2, _RETRY[1])
 
     def _work(self, conn: Connection) -> None:
+        listed = float("-inf")
         while not self.stopping:
-            for waiting in pending_of(conn):
-                if not self.stopping and self._is_due(waiting) and self._is_mine(conn, waiting.view):
-                    self._apply(conn, waiting.view)
-            until = time.monotonic() + self.interval
-            while not self.stopping and (left := until - time.monotonic()) > 0:
-                if list(conn.notifies(timeout=min(left, _SLICE), stop_after=1)):
-                    break
+            if time.monotonic() - listed >= _ROUND:
+                self._take_views(conn)
+                listed = time.monotonic()
+            for watched in list(self._mine.values()):
+                if not self.stopping and not watched.sleeps:
+                    self._look(conn, watched)
+            busy = not all(w.sleeps for w in self._mine.values())
+            pause = min(self.interval, _SLICE) if busy else listed + _ROUND - time.monotonic()
+            for payload in self._told(conn, pause):
+                if not payload:  # by hand
+                    listed = float("-inf")
+                for watched in self._mine.values():
+                    if payload in ("", watched.stage):
+                        self._wake(conn, watched, at_once=not payload)
 
-    def _is_due(self, waiting: Pending) -> bool:
-        chosen = not self.names or {waiting.view.name, str(waiting.view)} & set(self.names)
-        due = waiting.changes >= self.threshold or waiting.age >= self.interval
-        return bool(chosen) and waiting.changes > 0 and due
+    def _told(self, conn: Connection, seconds: float) -> list[str]:
+        """Wait to be told of changes."""
+        until = time.monotonic() + seconds
+        while not self.stopping:
+            left = until - time.monotonic()
+            found = [n.payload for n in conn.notifies(timeout=max(0.0, min(left, _SLICE)), stop_after=1)]
+            if found or left <= 0:
+                return found
+        return []
 
-    def _is_mine(self, conn: Connection, view: Table) -> bool:
-        if view not in self._mine:
-            row = execute(conn, _MINE, [f"stepping worker {view}"]).fetchone()
-            if row == (True,):
-                self._mine.add(view)
-        return view in self._mine
+    def _take_views(self, conn: Connection) -> None:
+        """Take the views that no other worker has, and forget those that are gone; look at all once more."""
+        for watched in self._mine.values():
+            watched.until = 0 if watched.sleeps else watched.until
+        there = [(Table(s, v), stage) for s, v, stage in execute(conn, _VIEWS)]
+        for view in self._mine.keys() - {view for view, _ in there}:
+            self._leave(conn, self._mine[view])
+        for view, stage in there:
+            chosen = not self.names or {view.name, str(view)} & set(self.names)
+            if not chosen or view in self._mine:
+                continue
+            if execute(conn, _MINE, [f"stepping worker {view}"]).fetchone() == (True,):
+                self._mine[view] = _Watched(view, stage)
 
-    def _apply(self, conn: Connection, view: Table) -> None:
-        began = time.monotonic()
+    def _leave(self, conn: Connection, watched: _Watched) -> None:
+        """Let the next round see who takes it."""
+        self._hush(conn, self._mine.pop(watched.view))
+        execute(conn, _LEFT, [f"stepping worker {watched.view}"])
+
+    def _look(self, conn: Connection, watched: _Watched) -> None:
+        """Apply a view if it is due; wait for news of it if there is nothing."""
         try:
-            row = execute(conn, "SELECT stepping.apply(%s::text::regclass)", [quote_table(view)]).fetchone()
+            row = execute(conn, _LOOK, [watched.stage, self.threshold]).fetchone()
         except psycopg.OperationalError:
             raise
-        except psycopg.Error as error:  # of this view; it must not keep the others from being applied
-            self.say(f"{view}: {str(error).strip()}")
+        except psycopg.Error as error:  # its logs have just gone
+            self.say(f"{watched.view}: {str(error).strip()}")
+            self._leave(conn, watched)
             return
-        taken = int(row[0]) if row else 0
-        self.say(f"{view}: {taken} changes applied in {time.monotonic() - began:.3f} s")
+        assert row is not None
+        waits, oldest, newest = row
+        now = time.monotonic()
+        if waits:
+            self._hush(conn, watched)
+            watched.since = now if watched.since is None else watched.since
+            if waits >= self.threshold or now - watched.since >= self.interval:
+                self._apply(conn, watched)
+        elif not watched.told:
+            execute(conn, "SELECT pg_advisory_lock(%s)", [wait_lock(watched.stage)])
+            watched.told, watched.until = True, newest
+        elif watched.until is not None and oldest >= watched.until:
+            watched.until = None
+            self._vacuum(conn, watched, shorter=True)
+
+    def _wake(self, conn: Connection, watched: _Watched, *, at_once: bool) -> None:
+        self._hush(conn, watched)
+        now = time.monotonic()
+        watched.since = now - self.interval if at_once else watched.since or now
+
+    def _hush(self, conn: Connection, watched: _Watched) -> None:
+        """Let writers no longer notify."""
+        if watched.told:
+            execute(conn, "SELECT pg_advisory_unlock(%s)", [wait_lock(watched.stage)])
+        watched.told, watched.until = False, None
+
+    def _apply(self, conn: Connection, watched: _Watched) -> None:
+        """Apply what waits, step by step, each in a transaction of its own."""
+        watched.since = None
+        began, taken = time.monotonic(), 0
+        while not self.stopping:
+            try:
+                sql = "SELECT stepping.apply(%s::text::regclass, %s)"
+                row = execute(conn, sql, [quote_table(watched.view), STEP]).fetchone()
+            except psycopg.OperationalError:
+                raise
+            except psycopg.Error as error:  # of this view; it must not keep the others from being applied
+                self.say(f"{watched.view}: {str(error).strip()}")
+                return
+            step = int(row[0]) if row else 0
+            taken += step
+            if step < STEP:
+                break
+            self.say(f"{watched.view}: {taken} changes so far")
+        self.say(f"{watched.view}: {taken} changes applied in {time.monotonic() - began:.3f} s")
+        watched.taken += taken
+        if watched.taken >= _MUCH:
+            self._vacuum(conn, watched, shorter=False)
+
+    def _vacuum(self, conn: Connection, watched: _Watched, *, shorter: bool) -> None:
+        """Give the place of what was applied to what comes; while nobody writes, to the disk too."""
+        if not watched.taken:
+            return
+        watched.taken = 0 if shorter else 1
+        for (log,) in execute(conn, _LOGS, [watched.stage]).fetchall():
+            truncate = "on" if shorter else "off"
+            execute(conn, f"VACUUM (TRUNCATE {truncate}) stepping.{quote_name(log)}")
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -126,7 +247,8 @@ class Worker:
 def worker(ctx: click.Context, names: tuple[str, ...], interval: float, threshold: int) -> None:
     """Apply the views NAMES, or all in deferred mode, until SIGTERM or Ctrl-C.
 
-    `NOTIFY stepping` makes it look at once. Several workers share the views; none is applied by two.
+    Writers wake it; `NOTIFY stepping` makes it apply at once. Several workers share the views; none is
+    applied by two.
     """
     applying = Worker(
         ctx.obj, names, interval=interval, threshold=threshold, say=lambda text: click.echo(text, err=True)

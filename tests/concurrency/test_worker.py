@@ -114,3 +114,49 @@ def test_exactly_once_when_appliers_are_killed(counted, connect, dsn):
 
 def kill(conn, pid):
     conn.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+
+def test_it_sleeps_until_a_writer_wakes_it(counted, dsn):
+    worker = start(dsn, "--interval", "0.1")
+    asked = "SELECT query_start FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ 'count_pending|advisory'"
+    holds = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    wait_until(lambda: counted.execute(holds).fetchone() == (2,))  # the view is its own, and it waits
+    time.sleep(0.5)
+    seen = counted.execute(asked).fetchone()
+    time.sleep(0.5)
+    assert counted.execute(asked).fetchone() == seen
+    began = time.monotonic()
+    counted.execute("INSERT INTO t VALUES (1, 1)")
+    wait_until(lambda: pending(counted) == 0)
+    assert time.monotonic() - began < 3
+    assert "v: 1 changes applied" in stopped(worker)
+
+
+def test_one_that_was_not_committed_yet_is_not_overlooked(counted, connect, dsn):
+    writer = connect()
+    writer.execute("INSERT INTO t VALUES (1, 1)")
+    worker = start(dsn, "--interval", "0.1")
+    holds = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    wait_until(lambda: counted.execute(holds).fetchone() == (2,))
+    writer.commit()
+    wait_until(lambda: pending(counted) == 0, seconds=4)
+    stopped(worker)
+
+
+def test_killed_in_a_step_it_leaves_nothing_half_done(counted, dsn):
+    """The worker itself is killed, again and again, while it applies a long log."""
+    counted.execute("INSERT INTO t SELECT i % 1000, i FROM generate_series(1, 100000) AS i")
+    worker = start(dsn)
+    time.sleep(0.6)
+    for number in range(3):
+        worker.kill()
+        worker.communicate()
+        counted.execute(
+            "INSERT INTO t SELECT i % 1000, i FROM generate_series(1, 1000) AS i; DELETE FROM t WHERE v = 7"
+        )
+        worker = start(dsn)
+        time.sleep(0.7 + 0.05 * number)
+    wait_until(lambda: pending(counted) == 0)
+    stopped(worker)
+    assert pg_stepping.verify(counted, "v") == []
+    assert sorted(counted.execute("SELECT * FROM v_as_applied")) == sorted(counted.execute(QUERY))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from textwrap import indent
 
-from pg_stepping.backend.deferred import Settings, pinned, stored_columns, with_relations
+from pg_stepping.backend.deferred import Settings, apply_lock, pinned, stored_columns, with_relations
 from pg_stepping.backend.settings import dollar_tag
-from pg_stepping.delta import Deferred, Log, Stage
+from pg_stepping.delta import Deferred, Stage
 from pg_stepping.delta.deferred import pending_function, waiting
-from pg_stepping.delta.locks import first_lock
 from pg_stepping.delta.merge import REPLACES
 from pg_stepping.delta.stages import SCHEMA
 from pg_stepping.delta.step import Step, taken
@@ -58,59 +57,62 @@ def apply(deferred: Deferred, settings: Settings) -> str:
     )
 
 
-def step(deferred: Deferred, part: Step, settings: Settings) -> str:
+def step(deferred: Deferred, settings: Settings) -> str:
     """The function that applies at most so many changes of one log; a larger part where that is refused.
 
-    Its statement is planned each time, for the number of rows that it takes.
+    Its statements are planned each time, for the number of rows that they take. What they read has just been
+    written: a page by its place costs little more than the next one.
     """
     name = f"{SCHEMA}.{quote_name(deferred.name + '__step')}"
-    relations = [(taken(i), _taken(log, i)) for i, log in enumerate(deferred.logs, 1)]
-    relations += part.netted
-    for i, change in enumerate(part.changes, 1):
-        relations.append((f"change_{i}", with_relations(change.relations, change.query)))
-        relations += part.moved[i - 1 : i]
-    relations += [w for i, c in enumerate(part.changes, 1) for w in _writes(c.stage, i)]
-    counted = " + ".join(f"(SELECT count(*) FROM {taken(i)})" for i, _ in enumerate(deferred.logs, 1))
-    statement = with_relations(relations, f"SELECT {counted} INTO taken;")
+    first, *others = (_statement(deferred, s) for s in deferred.steps)
+    tried = first + "".join(f"\nIF taken = 0 THEN\n{indent(other, _INDENT)}\nEND IF;" for other in others)
     body = (
         "DECLARE\n    taken bigint;\nBEGIN\n"
         f"    PERFORM {SCHEMA}.check_apply({quote_text(deferred.name)});\n"
         f"    PERFORM pg_advisory_xact_lock({apply_lock(deferred.name)});\n"
         f"    IF NOT ({waiting(deferred.logs)}) THEN\n        RETURN 0;\n    END IF;\n"
         "    FOR attempt IN 1 .. 2 LOOP\n        BEGIN\n"
-        f"{indent(statement, _INDENT * 3)}\n            RETURN taken;\n"
+        f"{indent(tried, _INDENT * 3)}\n            RETURN taken;\n"
         "        EXCEPTION WHEN SQLSTATE 'S5001' THEN  -- see refuse_step()\n"
         "            most := most * 10;\n        END;\n    END LOOP;\n"
         f"    RETURN {SCHEMA}.{quote_name(deferred.name + '__apply')}();\nEND"
     )
+    planned = (("plan_cache_mode", "force_custom_plan"), ("random_page_cost", "1.1"))
     tag = dollar_tag("body", body)
     return (
         f"CREATE FUNCTION {name}(most bigint) RETURNS bigint\nLANGUAGE plpgsql SECURITY DEFINER\n"
-        f"{pinned((*settings, ('plan_cache_mode', 'force_custom_plan')))}AS {tag}\n"
+        f"{pinned((*settings, *planned))}AS {tag}\n"
         f"#variable_conflict use_column\n{body}\n{tag};\n"
         f"REVOKE ALL ON FUNCTION {name}(bigint) FROM PUBLIC;\n"
         f"COMMENT ON FUNCTION {name}(bigint) IS 'Applies some changes of a log; returns how many.';"
     )
 
 
-def _taken(log: Log, number: int) -> str:
-    """Take some rows out of a log; of the first log that has any."""
+def _statement(deferred: Deferred, part: Step) -> str:
+    relations = [(taken(i), _taken(deferred, i, part.alone)) for i, _ in enumerate(deferred.logs, 1)]
+    relations += part.netted
+    for i, change in enumerate(part.changes, 1):
+        relations.append((f"change_{i}", with_relations(change.relations, change.query)))
+        relations += part.moved[i - 1 : i]
+    relations += [w for i, c in enumerate(part.changes, 1) for w in _writes(c.stage, i)]
+    counted = " + ".join(f"(SELECT count(*) FROM {taken(i)})" for i, _ in enumerate(deferred.logs, 1))
+    return with_relations(relations, f"SELECT {counted} INTO taken;")
+
+
+def _taken(deferred: Deferred, number: int, alone: bool) -> str:
+    """Take some rows out of a log: if all others are empty, or of the first one that has any."""
+    log = deferred.logs[number - 1]
     table = quote_table(log.table)
-    columns = ", ".join(
-        f"log.{c}" for c in [*(quote_name(f.name) for f in log.change.fields), log.change.weight]
-    )
-    before = " AND ".join(f"NOT EXISTS (SELECT FROM {taken(i)})" for i in range(1, number))
-    where = f" WHERE {before}" if before else ""
+    names = [*(quote_name(f.name) for f in log.change.fields), log.change.weight]
+    columns = ", ".join(f"log.{name}" for name in names)
+    others = [quote_table(other.table) for other in deferred.logs if other is not log]
+    read = others if alone else [taken(i) for i in range(1, number)]
+    where = " WHERE " + " AND ".join(f"NOT EXISTS (SELECT FROM {r})" for r in read) if read else ""
     return (
         f"DELETE FROM {table} AS log\n"
         f"USING (SELECT ctid AS place FROM {table}{where} LIMIT $1) AS part\n"
         f"WHERE log.ctid = part.place\nRETURNING {columns}"
     )
-
-
-def apply_lock(name: str) -> int:
-    """The number of the advisory lock that whoever applies a view's logs holds."""
-    return first_lock(f"{name} apply")
 
 
 def _writes(stage: Stage, number: int) -> list[tuple[str, str]]:

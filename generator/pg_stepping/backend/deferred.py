@@ -9,6 +9,7 @@ from pg_stepping.backend.plpython import python_text
 from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.delta import Deferred, Log, Stage
 from pg_stepping.delta.deferred import pending_function
+from pg_stepping.delta.locks import first_lock
 from pg_stepping.delta.merge import REPLACES, StageChange
 from pg_stepping.delta.program import stored_names
 from pg_stepping.delta.stages import SCHEMA
@@ -23,6 +24,7 @@ _SEARCH_PATH = "SET search_path = pg_catalog, pg_temp"
 def log_tables(deferred: Deferred, view: str) -> str:
     """CREATE TABLE for each log; they are vacuumed by how many rows went, however many there are."""
     tables = ["-- Where changes wait until they are applied."]
+    told = f"{quote_text(deferred.name)}, {wait_lock(deferred.name)}, {apply_lock(deferred.name)}"
     for log in deferred.logs:
         columns = [f"{quote_name(c.name)} {c.type.sql}" for c in log.change.fields]
         columns += [f"{log.change.weight} integer NOT NULL", "logged_at timestamptz NOT NULL DEFAULT now()"]
@@ -31,9 +33,21 @@ def log_tables(deferred: Deferred, view: str) -> str:
         tables.append(
             f"CREATE TABLE {table} (\n    {body}\n)"
             " WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);\n"
-            f"COMMENT ON TABLE {table} IS {quote_lines(says)};"
+            f"COMMENT ON TABLE {table} IS {quote_lines(says)};\n"
+            f"CREATE TRIGGER stepping_logged AFTER INSERT ON {table}\n"
+            f"    FOR EACH STATEMENT EXECUTE FUNCTION stepping.logged({told});"
         )
     return "\n".join(tables)
+
+
+def apply_lock(name: str) -> int:
+    """The number of the advisory lock that whoever applies a view's logs holds."""
+    return first_lock(f"{name} apply")
+
+
+def wait_lock(name: str) -> int:
+    """That of the lock that a worker holds while it waits for something in them."""
+    return first_lock(f"{name} wait")
 
 
 def maintain_function(deferred: Deferred) -> str:

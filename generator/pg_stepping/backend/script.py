@@ -200,7 +200,7 @@ def _logged(definition: Definition, deferred: Deferred, settings: tuple[tuple[st
         _hidden(function, logs.maintain_function(deferred), says),
         *(logs.pending(c, exact) for c in deferred.changes),
         apply(deferred, exact),
-        *([step(deferred, deferred.step, exact)] if deferred.step is not None else []),
+        *([step(deferred, exact)] if deferred.steps else []),
     ]
 
 

@@ -24,7 +24,7 @@ from pg_stepping.delta.partition import Anew
 from pg_stepping.delta.program import source_key
 from pg_stepping.delta.recursion import Recursion
 from pg_stepping.delta.stages import SCHEMA, Published, Stage, flat
-from pg_stepping.delta.step import Step, step_of
+from pg_stepping.delta.step import Step, steps_of
 from pg_stepping.delta.terms import Changed, quote_table
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Column, Filter, Join, Plan, Scan, Table, Type
@@ -35,14 +35,14 @@ from pg_stepping.ir.types import fresh, reference
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """What a view in deferred mode runs, from its logs to its state; `step` is what applies a part of a log,
-    None where only all of them can be applied at once (delta/step.py)."""
+    """What a view in deferred mode runs, from its logs to its state; `steps` apply a part of a log,
+    none where only all of them can be applied at once (delta/step.py)."""
 
     name: str
     logs: tuple[Log, ...]
     changes: tuple[StageChange, ...]
     published: Published
-    step: Step | None = None
+    steps: tuple[Step, ...] = ()
 
 
 def pending_function(stage: Stage) -> str:
@@ -80,7 +80,7 @@ def deferred_of(stages: Sequence[Stage], published: Published) -> Deferred:
     over = {c.stage.table: f"{pending_function(c.stage)}()" for c in builder.changes}
     by_table = {s.table: s for s in stages}
     laid = replace(published, input=_overlaid(published.input, over, by_table, waiting(logs, sampled=True)))
-    return Deferred(name, tuple(logs), tuple(builder.changes), laid, step_of(stages, logs, weight))
+    return Deferred(name, tuple(logs), tuple(builder.changes), laid, steps_of(stages, logs, weight))
 
 
 def _names(stage: Stage) -> set[str]:

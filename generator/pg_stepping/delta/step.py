@@ -4,8 +4,9 @@ The state is the query over O_j, each table j without its log. If no stage needs
 sums with weights), a part S of the log of table i changes it by
     O_1 x .. x O_(i-1)  x  S  x  O_(i+1) x .. x O_n
 and leaves it the query over the same, with O_i + S in place of O_i: whichever part that is, so a step takes
-what it finds first. Only the rest of a log is behind then (a table read twice, and stages upon stages, by
-the law of terms.py, where what is taken is beside its table).
+what it finds first. (A table read twice, and stages upon stages, follow the law of terms.py, where what is
+taken is beside its table.) Where the other logs are empty, the other tables are O_j as they stand: that is
+tried first.
 
 A part may have the end of a row and not its begin, whose entry another session has put further down. Such a
 state is right for what is added to it later, but a row of it with a count of zero and other sums is none that
@@ -30,27 +31,35 @@ class Step:
 
     `netted` are the relations of what was taken where that must be netted first; each of `changes` has the
     relations of its own alone, and each of `moved` is the relation of the rows of one, with weights.
+    `alone`: it holds only where all other logs are empty, and reads the tables as they are.
     """
 
     netted: tuple[tuple[str, str], ...]
     changes: tuple[StageChange, ...]
     moved: tuple[tuple[str, str], ...]
+    alone: bool
 
 
-def step_of(stages: Sequence[Stage], logs: Sequence[Log], weight: str) -> Step | None:
-    """The step of a view; None if a stage of it reads rows, not only their weights."""
+def steps_of(stages: Sequence[Stage], logs: Sequence[Log], weight: str) -> tuple[Step, ...]:
+    """The steps of a view, to be tried in this order; none if a stage of it reads rows, not only weights."""
     if not all(map(_is_linear, stages)):
-        return None
+        return ()
+    return tuple(_step(stages, logs, weight, alone) for alone in (True, False)[: len(logs)])
+
+
+def _step(stages: Sequence[Stage], logs: Sequence[Log], weight: str, alone: bool) -> Step:
     several = {log.source for log in logs if any(_places(s, log.source) > 1 for s in stages)}
     numbered = list(enumerate(logs, 1))
     netted = [(log.netted, log.change.netted(taken(i))) for i, log in numbered if log.source in several]
     rows = {log.source: log.netted if log.source in several else taken(i) for i, log in numbered}
-    behind = {log.source: quote_table(log.table) for log in logs}
+    tables = {log.source: quote_table(log.table) for log in logs}
+    again = {t for t in tables if sum(_places(s, t) for s in stages) > 1}
+    behind = {t: name for t, name in tables.items() if t in again or not alone}
     own: dict[Table, str] = {}
     changes, moved = [], []
     for number, stage in enumerate(stages, 1):
         read = {s.table for s in stage.scans}
-        beside = frozenset([*behind, *own])
+        beside = frozenset([*tables, *own])
         if read & own.keys():
             each = [{t: r for t, r in {**rows, **own}.items() if t in read}]
         else:  # of all parts one alone is not empty
@@ -61,7 +70,7 @@ def step_of(stages: Sequence[Stage], logs: Sequence[Log], weight: str) -> Step |
         name = f"moved_{number}"
         moved.append((name, moved_rows(stage, f"change_{number}", weight)))
         own[stage.table] = name
-    return Step(tuple(netted), tuple(changes), tuple(moved[:-1]))
+    return Step(tuple(netted), tuple(changes), tuple(moved[:-1]), alone)
 
 
 def taken(number: int) -> str:

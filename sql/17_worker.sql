@@ -1,0 +1,132 @@
+-- Who applies the logs: a worker, which is woken when it waits, or past a threshold the writer himself.
+
+-- A row is here only until the commit of the transaction that wrote it.
+CREATE TABLE IF NOT EXISTS stepping.overdue (stage text NOT NULL, apply_lock bigint NOT NULL);
+
+COMMENT ON TABLE stepping.overdue IS
+'Views whose logs have grown past the threshold, for the end of the transaction that finds it; empty at every commit.';
+
+-- Comes after the rows of a statement are in a log. A worker that waits for it holds an advisory lock, which its death ends;
+-- nobody else keeps that. NOTIFY makes commits queue: so it is not used but where somebody waits. How long the log is tell the
+-- statistics, without reading it: they are late by a second or so.
+-- A transaction that may be prepared (PREPARE TRANSACTION) must not notify, nor hold the lock of who applies.
+CREATE OR REPLACE FUNCTION stepping.logged() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+AS $body$
+BEGIN
+    IF pg_catalog.pg_try_advisory_lock_shared(TG_ARGV[1]::bigint) THEN
+        PERFORM pg_catalog.pg_advisory_unlock_shared(TG_ARGV[1]::bigint);
+    ELSIF pg_catalog.current_setting('max_prepared_transactions') OPERATOR(pg_catalog.=) '0' THEN
+        PERFORM pg_catalog.pg_notify('stepping', TG_ARGV[0]);
+    END IF;
+    IF pg_catalog.pg_stat_get_live_tuples(TG_RELID) OPERATOR(pg_catalog.+)
+        pg_catalog.pg_stat_get_xact_tuples_inserted(TG_RELID) OPERATOR(pg_catalog.>=) 100
+    THEN
+        PERFORM stepping.note_long(TG_ARGV[0], TG_RELID, TG_ARGV[2]::bigint);
+    END IF;
+    RETURN NEW;
+END
+$body$;
+
+-- The length of a log from which on writers apply it, 0 for never: the setting stepping.threshold.
+CREATE OR REPLACE FUNCTION stepping.threshold() RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT CASE WHEN set ~ '^[0-9]{1,18}$' THEN set::bigint ELSE 100000 END
+    FROM current_setting('stepping.threshold', true) AS set
+$body$;
+
+-- Notes that a log is past the threshold, unless somebody applies it.
+CREATE OR REPLACE FUNCTION stepping.note_long(stage text, log regclass, apply_lock bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    threshold bigint := stepping.threshold();
+BEGIN
+    IF threshold = 0 OR pg_stat_get_live_tuples(log) + pg_stat_get_xact_tuples_inserted(log) < threshold
+        OR current_setting('transaction_isolation') <> 'read committed' OR current_setting('max_prepared_transactions') <> '0'
+        OR EXISTS (SELECT FROM stepping.overdue AS o WHERE o.stage = note_long.stage)
+    THEN
+        RETURN;
+    END IF;
+    IF pg_try_advisory_lock(apply_lock) THEN
+        PERFORM pg_advisory_unlock(apply_lock);
+        INSERT INTO stepping.overdue VALUES (stage, apply_lock);
+    END IF;
+END
+$body$;
+
+-- Runs at the end of the transaction, when no statement is under way whose rows are not in the logs yet: so it does nothing
+-- where something else has called it. The writer's transaction does not fail because of what fails here.
+CREATE OR REPLACE FUNCTION stepping.apply_overdue() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    view regclass;
+    callers text;
+BEGIN
+    DELETE FROM stepping.overdue AS o WHERE o.stage = NEW.stage;
+    GET DIAGNOSTICS callers = PG_CONTEXT;
+    SELECT to_regclass(concat(quote_ident(v.schema_name), '.', quote_ident(v.view_name))) INTO view
+    FROM stepping.maintained_view AS v
+    WHERE v.mode = 'deferred' AND v.stages[cardinality(v.stages)] = NEW.stage;
+    IF strpos(callers, chr(10)) = 0 AND view IS NOT NULL AND pg_try_advisory_xact_lock(NEW.apply_lock) THEN
+        BEGIN
+            PERFORM stepping.apply(view, stepping.threshold());
+        EXCEPTION WHEN OTHERS OR query_canceled THEN
+            RAISE WARNING USING
+                MESSAGE = concat('the logs of ', view, ' were not applied: ', SQLERRM),
+                DETAIL = 'They are past the threshold, and no worker applies them. This transaction is not touched by it.';
+        END;
+    END IF;
+    RETURN NULL;
+END
+$body$;
+
+DO $body$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'stepping.overdue'::regclass) THEN
+        CREATE CONSTRAINT TRIGGER apply_overdue AFTER INSERT ON stepping.overdue
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION stepping.apply_overdue();
+    END IF;
+END
+$body$;
+
+-- apply_overdue() runs as the owner of the catalog, who need not be that of the view.
+CREATE OR REPLACE FUNCTION stepping.let_owner_apply(stage text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOR function IN
+        SELECT p.oid FROM pg_proc AS p
+        WHERE p.pronamespace = 'stepping'::regnamespace AND p.proname IN (concat(stage, '__apply'), concat(stage, '__step'))
+    LOOP
+        EXECUTE concat('GRANT EXECUTE ON FUNCTION ', function, ' TO ', (
+            SELECT p.proowner::regrole FROM pg_proc AS p WHERE p.oid = 'stepping.apply_overdue()'::regprocedure
+        ));
+    END LOOP;
+END
+$body$;
+
+-- How many changes wait in the logs of a view, counted no further than `most`.
+CREATE OR REPLACE FUNCTION stepping.count_pending(stage text, most bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    log text;
+    waits bigint;
+    found bigint := 0;
+BEGIN
+    FOR log IN
+        SELECT c.relname FROM pg_class AS c
+        WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r' AND c.relname ~ concat('^', stage, '__log_[0-9]+$')
+    LOOP
+        EXECUTE concat('SELECT count(*) FROM (SELECT FROM stepping.', quote_ident(log), ' LIMIT $1) AS part')
+        INTO waits USING most - found;
+        found := found + waits;
+    END LOOP;
+    RETURN found;
+END
+$body$;
