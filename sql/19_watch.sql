@@ -110,7 +110,7 @@ BEGIN
             CROSS JOIN LATERAL (
                 SELECT array_agg(a.attname::text ORDER BY a.attname::text) AS columns
                 FROM pg_attribute AS a
-                WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])
+                WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0 : i.indnkeyatts - 1])
             ) AS k
             WHERE i.indrelid = r.tgrelid AND i.indisunique AND k.columns <@ r.columns
             UNION ALL
