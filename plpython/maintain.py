@@ -66,8 +66,11 @@ def maintainer(plpy: Any, view: Any) -> Any:
                 prepared(step, view[step], ["tid[]"]).execute([done[rows]])
 
     def locking(parts: Any, with_: str = "") -> str:
-        """The statement that takes locks, each a mode and a query of keys, in the order of the keys."""
+        """The statement that takes locks, each a mode and a query of keys, in the order of the keys; or that
+        writes the rows by which keys are held."""
         modes = {mode for mode, _ in parts}
+        if "rows" in modes:
+            return f"{with_}, {parts[0][1]}" if with_ else f"WITH {parts[0][1]}"
         if len(modes) == 1:
             exclusive = str("exclusive" in modes).lower()
             keys = " UNION ALL ".join(query for _, query in parts)
@@ -147,10 +150,9 @@ def maintainer(plpy: Any, view: Any) -> Any:
         clear()
         isolation = prepared("isolation", "SHOW transaction_isolation").execute()[0]["transaction_isolation"]
         if isolation in ("repeatable read", "serializable"):
-            if "unseen" in view:
-                plpy.execute(view["unseen"])
-            elif len(view["empty"]) > 1:
-                plpy.execute(f"SELECT stepping.refuse_snapshot('{stage}')")
+            unseen = view.get("unseen", f"SELECT stepping.refuse_snapshot('{stage}')")
+            if unseen:
+                plpy.execute(unseen)
         for sql in view["empty"]:
             plpy.execute(sql)
 

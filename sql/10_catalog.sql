@@ -315,6 +315,21 @@ BEGIN
 END
 $body$;
 
+-- A key's row that is new to whoever writes it although his snapshot shows one: another transaction took that away.
+CREATE OR REPLACE FUNCTION stepping.refuse_key(stage text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'serialization_failure',
+            MESSAGE = concat('could not serialize access: a key of stepping.', stage, ' was emptied by another transaction'),
+            HINT = 'The transaction might succeed if retried.';
+    END IF;
+    RETURN true;
+END
+$body$;
+
 -- The safety net below that count: changes still set aside at commit would be lost, so the commit fails.
 -- After SET CONSTRAINTS ... IMMEDIATE it is called too early, within our trigger: then it is put off again.
 CREATE OR REPLACE FUNCTION stepping.refuse_leftovers() RETURNS trigger
@@ -377,7 +392,7 @@ BEGIN
     END LOOP;
     PERFORM stepping.drop_functions(stages, '^__(maintain|vanish|capture)$');
     FOR aside IN
-        SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, '__aside_[0-9]+$')
+        SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, '__(aside_[0-9]+|keys)$')
         WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
     LOOP
         EXECUTE concat('DROP TABLE stepping.', quote_ident(aside));
@@ -465,7 +480,7 @@ BEGIN
     PERFORM stepping.drop_logs(stages);
     FOR belonging IN
         SELECT c.relname FROM unnest(stages) AS stage
-        JOIN pg_class AS c ON c.relname IN (stage, concat(stage, '__changes'))
+        JOIN pg_class AS c ON c.relname ~ concat('^', stage, '(__changes|__row_[0-9]+)?$')
         WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
     LOOP
         EXECUTE concat('DROP TABLE stepping.', quote_ident(belonging));

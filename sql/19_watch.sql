@@ -32,6 +32,10 @@ BEGIN
             SELECT array_agg(e.enumlabel ORDER BY e.oid)::text FROM pg_enum AS e WHERE e.enumtypid = to_regtype(object)
         )
         WHEN 'table' THEN to_regclass(object)::text
+        WHEN 'row' THEN (
+            SELECT array_agg(concat(a.attname, ' ', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)::text
+            FROM pg_attribute AS a WHERE a.attrelid = to_regclass(object) AND a.attnum > 0 AND NOT a.attisdropped
+        )
         -- of the table and columns {table,column,...}: a key, and a column without NULLs
         WHEN 'key' THEN (
             SELECT 'unique' FROM pg_index AS i
@@ -85,6 +89,12 @@ BEGIN
         FROM unnest(NEW.stages) AS stage
         JOIN pg_attribute AS a ON a.attrelid = to_regclass(concat('stepping.', quote_ident(stage))) AND a.attnum > 0
         JOIN pg_type AS t ON t.oid = a.atttypid AND t.typtype = 'e'
+        UNION
+        SELECT 'row', t.typrelid::regclass::text
+        FROM unnest(NEW.stages) AS stage
+        JOIN pg_class AS c ON c.relnamespace = 'stepping'::regnamespace AND c.relname ~ concat('^', stage, '__row_[0-9]+$')
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = 1
+        JOIN pg_type AS t ON t.oid = a.atttypid
         UNION
         SELECT 'table', t.tgrelid::regclass::text
         FROM unnest(NEW.stages) AS stage

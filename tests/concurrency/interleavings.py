@@ -192,7 +192,7 @@ class Stage:
             conn.execute(shape.schema)  # type: ignore[arg-type]
             for name, query in shape.views.items():
                 pg_stepping.create_view(conn, name, query, language=language, mode=mode, stripes=stripes)
-            prepare(conn, shape, stripes)
+            prepare(conn, shape, stripes, mode)
         self.observer = stack.enter_context(psycopg.connect(dsn, autocommit=True))
         self.sessions = Session(dsn, 1), Session(dsn, 2)
         for session in self.sessions:
@@ -300,14 +300,14 @@ class Stage:
         return tally
 
 
-def prepare(conn: psycopg.Connection[Any], shape: Shape, stripes: int = 0) -> None:
+def prepare(conn: psycopg.Connection[Any], shape: Shape, stripes: int = 0, mode: str = "immediate") -> None:
     """Make functions that bring all rows back, and that count what is wrong in views and state tables."""
     sources = [r[0] for r in conn.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")]  # fmt: skip
     definitions = [
         compile_query(conn, Table("public", n), query, stripes=stripes) for n, query in shape.views.items()
     ]
     stages = [program for d in definitions for program in d.programs]
-    logs = [r[0] for r in conn.execute("SELECT relname FROM pg_class WHERE relname ~ '__log_[0-9]+$'")]
+    logs = [r[0] for r in conn.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '__(log_[0-9]+|keys)$'")]  # fmt: skip
     tables = (
         [("public", s) for s in sources]
         + [("stepping", log) for log in logs]
@@ -328,6 +328,10 @@ def prepare(conn: psycopg.Connection[Any], shape: Shape, stripes: int = 0) -> No
         into, _, rows = p.fill.partition("\n")
         listed = into[into.index("(") + 1 : into.rindex(")")]
         held_rows += _unequal(f"SELECT {listed} FROM {table} AS held", rows)
+        if p.keys is not None and p.stage.by and mode == "immediate":
+            columns = ", ".join(sql.Identifier(c).as_string() for c in p.stage.by)
+            there = f"SELECT {columns}, 1 FROM stepping.{sql.Identifier(p.keys.table.name).as_string()}"
+            held_rows += _unequal(there, p.keys.fill.partition("\n")[2])
     for name in shape.views:
         row = conn.execute("SELECT recompute FROM stepping.maintained_view WHERE view_name = %s", [name])
         checks += _unequal(f"TABLE {name}", cast("tuple[str]", row.fetchone())[0])

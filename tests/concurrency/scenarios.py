@@ -127,6 +127,35 @@ TOTAL = Shape(
     joins=False,
 )
 
+ANEW = Shape(
+    ONE_TABLE_ROWS,
+    {
+        "running": "SELECT id, meter_id, sum(value) OVER (PARTITION BY meter_id ORDER BY id) AS total FROM reads",
+        "listed": "SELECT meter_id, array_agg(value ORDER BY id) AS reads, min(level) AS least FROM reads GROUP BY meter_id",
+        "latest": "SELECT DISTINCT ON (meter_id) meter_id, id, value FROM reads ORDER BY meter_id, id DESC",
+        "top": """
+            SELECT q.meter_id, q.id FROM (
+                SELECT meter_id, id, row_number() OVER (PARTITION BY meter_id ORDER BY value DESC, id) AS place FROM reads) AS q
+            WHERE q.place <= 2""",
+        "places": """
+            SELECT n, array_agg(meter_id ORDER BY meter_id) AS meters
+            FROM (SELECT meter_id, count(*) AS n FROM reads GROUP BY meter_id) AS q GROUP BY n""",
+    },
+    ONE_TABLE_TRANSACTIONS,
+    joins=False,
+)
+
+ANEW_AS_A_WHOLE = Shape(
+    ONE_TABLE_ROWS,
+    {
+        "best": "SELECT id, value FROM reads ORDER BY value DESC, id LIMIT 2",
+        "ranked": "SELECT meter_id, rank() OVER (ORDER BY sum(value) DESC) AS place FROM reads GROUP BY meter_id",
+        "all_reads": "SELECT array_agg(value ORDER BY id) AS reads FROM reads",
+    },
+    ONE_TABLE_TRANSACTIONS,
+    joins=False,
+)
+
 AGGREGATE_OVER_AGGREGATE = Shape(
     ONE_TABLE_ROWS,
     {
@@ -250,9 +279,9 @@ JOIN_OVER_AGGREGATE = Shape(
 )
 
 
-def meters(**views: str) -> Shape:
+def meters(*, joins: bool = True, **views: str) -> Shape:
     """Views over the tables of the seed, met by its transactions."""
-    return Shape(METERS + METERS_ROWS, views, SEED.transactions)
+    return Shape(METERS + METERS_ROWS, views, SEED.transactions, joins=joins)
 
 
 OUTER = meters(
@@ -301,6 +330,7 @@ WINDOWS = meters(
     best="SELECT id, value FROM reads ORDER BY value DESC, id LIMIT 2",
 )
 RECURSION = meters(
+    joins=False,  # whoever changes one of its tables writes one row
     reached="""
         WITH RECURSIVE reached AS (
             SELECT m.user_id AS k, m.id AS node FROM meters AS m
@@ -335,4 +365,6 @@ SHAPES = {
 }
 
 JOINS = [name for name, shape in SHAPES.items() if shape.joins]
-ONE_SOURCE = [name for name, shape in SHAPES.items() if not shape.joins]
+COMPUTED_ANEW = {"anew": ANEW, "anew_as_a_whole": ANEW_AS_A_WHOLE}
+ALL_SHAPES = {**SHAPES, **COMPUTED_ANEW}
+ONE_SOURCE = [name for name, shape in ALL_SHAPES.items() if not shape.joins]

@@ -37,6 +37,18 @@ QUERIES = {
         SELECT q.id FROM (SELECT a.id FROM a LEFT JOIN b ON a.id = b.a_id) AS q
         SELECT a.id FROM a JOIN (b LEFT JOIN c ON c.id = b.id) ON a.id = b.a_id
     """,
+    "whole rows": """
+        SELECT a FROM a
+        SELECT a.id, row_to_json(a) AS j, a IS NULL AS n, a::text AS t FROM a
+        SELECT x, count(a) AS n, array_agg(a ORDER BY id) AS z, count(DISTINCT a) AS d FROM a GROUP BY x
+        SELECT a.id, to_jsonb(b) AS j, b IS NULL AS n, count(*) AS c FROM a LEFT JOIN b ON b.a_id = a.x GROUP BY 1, 2, 3
+        SELECT a.id, count(b) AS n FROM a LEFT JOIN b ON b.a_id = a.x GROUP BY a.id
+        SELECT q.x, row_to_json(q) AS j FROM (SELECT x, y + 1 AS z FROM a) q
+        SELECT a.id, row_to_json(q) AS j FROM a LEFT JOIN (SELECT b.a_id, b.x + 1 AS z FROM b) q ON q.a_id = a.x
+        SELECT b.id, row_to_json(a) AS j, row_to_json(b) AS k FROM a FULL JOIN b ON b.a_id = a.x
+        SELECT p.id FROM a p JOIN a q ON p = q
+        SELECT a.id, l IS NULL AS n, row_to_json(l) AS j FROM a LEFT JOIN LATERAL (SELECT b.x, b.id FROM b WHERE b.a_id = a.x ORDER BY b.id LIMIT 1) l ON true
+    """,
     "semijoins and antijoins": """
         SELECT a.id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x)
         SELECT a.id FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x AND b.x > 1)
@@ -135,6 +147,22 @@ QUERIES = {
         SELECT a.id FROM a WHERE a.y = (SELECT max(a2.y) FROM a a2 WHERE a2.x = a.x)
         SELECT (SELECT count(*) FROM a) AS a, (SELECT count(*) FROM b) AS b
         SELECT a.id, (SELECT sum(c.y) FROM c WHERE c.x = a.x AND c.y > (SELECT min(b.x) FROM b WHERE b.a_id = a.y)) AS z FROM a
+        SELECT a.id FROM a WHERE (a.x, a.y) = (SELECT b.x, b.a_id FROM b WHERE b.id = a.id)
+        SELECT a.id, (a.x, a.y) < (SELECT min(b.x), max(b.a_id) FROM b WHERE b.a_id = a.x) AS t, (a.x, a.y) <> (SELECT max(b.x), 1 FROM b) AS u FROM a
+        SELECT a.id, (SELECT product(b.x) FROM b WHERE b.a_id = a.x) AS p, (SELECT regr_count(b.x, b.id) FROM b WHERE b.a_id = a.x) AS r, (SELECT rank(2) WITHIN GROUP (ORDER BY b.x) FROM b WHERE b.a_id = a.y) AS k FROM a
+        SELECT a.id, (SELECT array_agg(b.x ORDER BY b.id) FROM b WHERE b.x > a.x) AS z FROM a
+    """,
+    "subqueries with HAVING, and aggregates deep in them": """
+        SELECT a.id, (SELECT count(*) FROM b HAVING count(*) > 100) AS n FROM a
+        SELECT a.id FROM a WHERE a.x NOT IN (SELECT count(*) FROM b HAVING count(*) > 5)
+        SELECT a.id, (SELECT count(*) FROM b WHERE b.a_id = a.x HAVING count(*) > 1) AS n FROM a
+        SELECT a.id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x HAVING count(*) > 1)
+        SELECT a.id FROM a WHERE a.x <> ALL (SELECT min(b.x) AS m FROM b WHERE b.x > a.x ORDER BY m LIMIT 4)
+        SELECT a.id, (SELECT q.s + c.y FROM (SELECT sum(b.x) AS s FROM b WHERE b.a_id = a.x) q, c WHERE c.id = a.id ORDER BY 1 LIMIT 1) AS z FROM a
+        SELECT a.id, l.m FROM a LEFT JOIN LATERAL (SELECT max(b.x) AS m, count(*) AS n FROM b WHERE b.a_id = a.x) l ON l.n > 1
+        SELECT a.id, l.m FROM a LEFT JOIN LATERAL (SELECT array_agg(b.x ORDER BY b.id) AS m FROM b WHERE b.x > a.x) l ON a.y > 1
+        SELECT a.x, (SELECT max(b.x) FROM b WHERE b.a_id = a.x AND b.y > (SELECT min(c.y) FROM c WHERE c.x = a.x)) AS m, count(*) AS n FROM a GROUP BY a.x
+        SELECT a.x, count(*) AS n FROM a GROUP BY a.x HAVING (SELECT count(*) FROM b WHERE b.x > (SELECT min(c.x) FROM c WHERE c.y = a.x)) > 0
     """,
     "windows": """
         SELECT id, row_number() OVER (PARTITION BY x ORDER BY id) AS rn, sum(y) OVER (PARTITION BY x) AS s FROM a
@@ -145,6 +173,7 @@ QUERIES = {
         SELECT id, sum(x) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS s, ntile(2) OVER (ORDER BY id) AS t, nth_value(x, 2) OVER (PARTITION BY y ORDER BY id) AS nv FROM a
         SELECT id, sum(y) OVER (PARTITION BY x ORDER BY id ROWS UNBOUNDED PRECEDING) AS s FROM a
         SELECT id, abs(x) AS over, 1 + rank() OVER (PARTITION BY s ORDER BY x) AS r FROM a
+        SELECT id, sum(y) OVER (PARTITION BY x ORDER BY id ROWS 1 PRECEDING) AS s, count(*) OVER (PARTITION BY x ORDER BY id ROWS CURRENT ROW) AS c FROM a
     """,
     "rows from functions": """
         SELECT a.id, u.v FROM a, unnest(a.arr) AS u(v)
@@ -157,6 +186,13 @@ QUERIES = {
         SELECT id, e, n FROM a, unnest(arr) WITH ORDINALITY AS q (e, n)
         SELECT id, many(x) AS m FROM a
         SELECT a.id, e.key FROM a, jsonb_each(jsonb_build_object('x', a.x, 's', a.s)) AS e
+        SELECT a.id, r.x, r.y FROM a, jsonb_to_recordset(jsonb_build_array(jsonb_build_object('x', a.x, 'y', a.s))) AS r (x integer, y text)
+        SELECT a.id, r.x, r.y FROM a LEFT JOIN json_to_record(json_build_object('x', a.x, 'y', a.y)) AS r (x integer, y numeric) ON r.x > 1
+        SELECT sum(x) AS s, generate_series(1, 3) AS g FROM a
+        SELECT x, count(*) AS n, generate_series(1, count(*)) AS g FROM a GROUP BY x
+        SELECT unnest(arr) AS e, count(*) AS n FROM a GROUP BY 1
+        SELECT id, row_number() OVER (PARTITION BY x ORDER BY id) AS r, generate_series(1, 2) AS g FROM a
+        SELECT id, generate_series(1, generate_series(1, x)) AS g FROM a
     """,
     "several stages": """
         SELECT sum(n) FROM (SELECT x, max(y) AS n FROM a GROUP BY x) q
@@ -183,12 +219,18 @@ QUERIES = {
         SELECT a.id, (SELECT count(*) FROM b LEFT JOIN (SELECT c.x, max(c.y) AS m FROM c WHERE c.y < a.y GROUP BY c.x) q ON q.x = b.x WHERE b.a_id = a.x AND q.m IS NULL) AS n FROM a
         SELECT a.id, l.s FROM a, LATERAL (SELECT sum(q.x) AS s FROM b JOIN (SELECT c.x FROM c WHERE c.y >= a.y AND NOT EXISTS (SELECT 1 FROM b b2 WHERE b2.x = c.x AND b2.id > a.id)) q ON q.x = b.x) l
         SELECT a.id FROM a WHERE a.x IN (SELECT b.x FROM b WHERE b.y > a.y AND EXISTS (SELECT 1 FROM c WHERE c.x = b.x AND c.y <> a.x))
+        SELECT b.id, a.id AS aid FROM a RIGHT JOIN b ON a.x = (SELECT max(c.x) FROM c WHERE c.y = b.x)
+        SELECT a.id, b.id AS bid FROM a FULL JOIN b ON a.x = b.a_id AND EXISTS (SELECT 1 FROM c WHERE c.x = a.y)
+        SELECT a.id, b.id AS bid FROM a LEFT JOIN (b JOIN c ON c.x = b.x) ON a.x = b.a_id AND a.y IN (SELECT c2.x FROM c c2 WHERE c2.y > b.x)
+        SELECT y AS place, max(x) AS m FROM a GROUP BY y
     """,
     "recursion": """
         WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x = 1 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) SELECT id, x FROM r
         WITH RECURSIVE r(n, d) AS (SELECT x, 0 FROM a WHERE id < 4 UNION ALL SELECT b.x, r.d + 1 FROM r, b WHERE b.a_id = r.n AND r.d < 3) SELECT n, d, count(*) AS k FROM r GROUP BY n, d
         WITH RECURSIVE reach AS (SELECT a_id AS f, x AS t FROM b UNION SELECT reach.f, b.x FROM reach JOIN b ON b.a_id = reach.t) SELECT a.id, reach.t FROM a JOIN reach ON reach.f = a.x
         WITH RECURSIVE s AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM s WHERE n < 5) SELECT s.n, a.id FROM s JOIN a ON a.x = s.n
+        SELECT id, (WITH RECURSIVE n AS (SELECT 1 AS k UNION ALL SELECT k + 1 FROM n WHERE k < a.x) SELECT sum(k) FROM n) AS s FROM a
+        SELECT id, (WITH RECURSIVE n AS (SELECT b.id AS k FROM b WHERE b.a_id = a.x UNION SELECT b.id FROM n JOIN b ON b.a_id = n.k WHERE b.x <> a.y) SELECT count(*) FROM n) AS s FROM a
     """,
     "constants and mixtures": """
         SELECT a.id FROM a WHERE EXISTS (SELECT 1 FROM (VALUES (0, '')) v(k, w) WHERE v.k = a.x)

@@ -146,6 +146,16 @@ def test_the_document_is_up_to_date(session):
     assert DOCUMENT.read_text() == written(session)
 
 
+def test_a_row_that_is_read_as_a_whole_keeps_its_columns(session):
+    """Else the view would go on without a column that its query has from now on."""
+    pg_stepping.create_view(session, "v", "SELECT a.id, row_to_json(c) AS j FROM a JOIN c ON c.x = a.x")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="reads it"), session.transaction():
+        session.execute("ALTER TABLE c ADD COLUMN more integer")
+    session.execute("ALTER TABLE a ADD COLUMN more integer")
+    pg_stepping.drop_view(session, "v")
+    session.execute("ALTER TABLE c ADD COLUMN more integer")
+
+
 def test_strict_refuses_what_computes_a_whole_stage(session):
     with pytest.raises(pg_stepping.UnsupportedQuery, match="as a whole"):
         pg_stepping.create_view(session, "v", "SELECT id, rank() OVER (ORDER BY y) AS r FROM a", strict=True)

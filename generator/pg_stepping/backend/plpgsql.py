@@ -17,6 +17,7 @@ from pg_stepping.backend.settings import (
 from pg_stepping.backend.triggers import function_name
 from pg_stepping.delta import SourceProgram, StageProgram
 from pg_stepping.delta.change import EVENTS
+from pg_stepping.delta.keys import Held
 from pg_stepping.delta.locks import OLD_SNAPSHOT
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_text
@@ -48,7 +49,7 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
         *_look_after(program),
         "RETURN NULL;",
     ]
-    counted = ["locked bigint;"] if any(s.alone for s in program.sources) else []
+    counted = ["locked bigint;"] if program.keys or any(s.alone for s in program.sources) else []
     variables = [*counted, "least bigint;", "emptied tid[];", "stale tid[];"]
     declared = [f"    {v}" for v in variables]
     head = ["#variable_conflict use_column", "<<maintain>>", "DECLARE", *declared, "BEGIN"]
@@ -99,12 +100,10 @@ def _note(program: StageProgram) -> str:
 
 def _empty(program: StageProgram) -> list[str]:
     """Empty the state; DELETE by itself would leave rows that an old snapshot does not see."""
-    if program.stage.kind == "total" and len(program.empty) == 1:
+    if program.unseen == "":
         return [*program.empty]
-    at_once = f"TRUNCATE {quote_table(program.stage.table)}"
     refused = f"PERFORM stepping.refuse_snapshot({quote_text(program.stage.name)})"
-    step = at_once if len(program.empty) == 1 else refused
-    return [f"IF {OLD_SNAPSHOT} THEN\n    {step};\nEND IF", *program.empty]
+    return [f"IF {OLD_SNAPSHOT} THEN\n    {program.unseen or refused};\nEND IF", *program.empty]
 
 
 def _statements(sqls: list[str]) -> list[str]:
@@ -154,7 +153,10 @@ def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> list
 
 def _take(program: StageProgram, changed: Mapping[Table, str], with_: str = "") -> list[str]:
     """Take the locks, in the order of their statements."""
-    taken = [_perform(lock.query(with_)) for lock in program.locks(changed)]
+    taken = [
+        f"{lock.query(with_)}\nINTO locked" if isinstance(lock, Held) else _perform(lock.query(with_))
+        for lock in program.locks(changed)
+    ]
     if taken:
         taken[0] = f"-- Whoever writes rows that join with these waits here, then sees them.\n{taken[0]}"
     return taken

@@ -8,6 +8,7 @@ from textwrap import indent
 from pg_stepping.backend.settings import dollar_tag, pinned
 from pg_stepping.backend.triggers import function_name
 from pg_stepping.delta import Lock, SourceProgram, StageProgram
+from pg_stepping.delta.keys import Held
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import is_placeholder
 from pg_stepping.shipped import suffix, version
@@ -51,12 +52,11 @@ def _view(program: StageProgram) -> str:
         ("remove", None if program.remove is None else text(program.remove)),
         ("refresh", None if program.refresh is None else text(program.refresh)),
         ("empty", _tuple(map(text, program.empty))),
+        ("unseen", None if program.unseen is None else python_text(program.unseen)),
         ("net", "True" if program.net else None),
         ("waiting", text(program.waiting)),
         ("waiting_locks", _locks(program.locks({s.table: quote_table(s.aside) for s in program.sources}))),
     ]  # fmt: skip
-    if program.stage.kind != "total" and len(program.empty) == 1:
-        entries.append(("unseen", python_text(f"TRUNCATE {quote_table(program.stage.table)}")))
     if program.to_fill is not None:
         entries.append(("to_fill", _tuple(map(python_text, program.to_fill))))
     given = [(name, value) for name, value in entries if value and value not in ("()", "[]", "{\n}")]
@@ -101,9 +101,13 @@ class _Shared:
         return [self.text(sql)] if sql.strip() else []
 
 
-def _locks(locks: Iterable[Lock]) -> str:
+def _locks(locks: Iterable[Lock | Held]) -> str:
     lines = []
     for lock in locks:
+        if isinstance(lock, Held):
+            held = _tuple([python_text("rows"), python_text(lock.text)])
+            lines.append(f"[\n{indent(held, INDENT)},\n],\n")
+            continue
         parts = [f"({python_text(mode)}, {python_text(_line(query))}),\n" for mode, query in lock.parts]
         lines.append(f"[\n{indent(''.join(parts), INDENT)}],\n")
     return f"[\n{indent(''.join(lines), INDENT)}]" if lines else "[]"

@@ -14,7 +14,7 @@ from pg_stepping.backend import plpgsql, plpython
 from pg_stepping.backend.apply import apply, step
 from pg_stepping.backend.publish import index, view
 from pg_stepping.backend.settings import dollar_tag
-from pg_stepping.backend.tables import aside_tables, state_table
+from pg_stepping.backend.tables import aside_tables, key_table, row_type_tables, state_table
 from pg_stepping.backend.triggers import follow_call, function_name
 from pg_stepping.delta import Deferred, Published, Stage, StageProgram
 from pg_stepping.delta.stripes import vanish_body, vanish_function
@@ -123,6 +123,8 @@ def stored(definition: Definition) -> list[str]:
             parts += _maintaining(definition, program, settings)
     if definition.deferred is not None:
         parts += _logged(definition, definition.deferred, settings)
+    if definition.query.whole_rows:
+        parts.append(row_type_tables(definition.published.stage.name, definition.query.whole_rows))
     return parts + [index(definition.published, columns) for columns in definition.indexes]
 
 
@@ -168,7 +170,8 @@ def _maintaining(
     says = f"Keeps {program.stage.table} right when a table that it reads changes."
     function = _hidden(language.function(program, settings), function_name(program), says)
     vanish = [_vanish_function(program.stage)] if program.stage.stripes else []
-    return [aside_tables(program), *vanish, function]
+    keys = [key_table(program.keys)] if program.keys is not None else []
+    return [aside_tables(program), *keys, *vanish, function]
 
 
 def _vanish_function(stage: Stage) -> str:
@@ -253,6 +256,8 @@ def _fill_and_follow(
     lines = [f"LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE;"]
     lines += [f"SET LOCAL {name} = {quote_text(value)};" for name, value in settings]
     lines += [f"{program.fill};" for program in definition.programs if fill]
+    if definition.deferred is None:
+        lines += [f"{program.keys.fill};" for program in definition.programs if program.keys is not None]
     lines += [f"PERFORM set_config('{name}', before_{name}, true);" for name, _ in settings]
     followed = [definition.deferred] if definition.deferred is not None else definition.programs
     lines += [f"PERFORM {follow_call(each, definition.query.tables)};" for each in followed]

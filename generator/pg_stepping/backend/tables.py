@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pg_stepping.delta import Stage, StageProgram
+from pg_stepping.delta.keys import Keys
+from pg_stepping.delta.stages import SCHEMA
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_name
-from pg_stepping.ir import Type
+from pg_stepping.ir import Table, Type
 from pg_stepping.ir.types import NO_ORDER, fresh
 
 
@@ -48,6 +52,30 @@ def state_table(stage: Stage, describe: str) -> str:
         listed = [quote_name(c) for c in columns if using or c not in unsorted]
         indexes.append(f"CREATE INDEX ON {table}{using} ({', '.join(listed)});")
     return "\n".join([created, *indexes])
+
+
+def row_type_tables(name: str, tables: Sequence[Table]) -> str:
+    """A table for each whose whole rows the view `name` reads: it uses the type of these rows."""
+    lines = [
+        "-- The view reads whole rows: empty tables with such a column tell of which tables. It is right as\n"
+        "-- long as these rows have the columns that they have now."
+    ]
+    for i, table in enumerate(tables, 1):
+        own = quote_table(Table(SCHEMA, f"{name}__row_{i}"))
+        lines.append(f"CREATE TABLE {own} (row_of {quote_table(table)});")
+    return "\n".join(lines)
+
+
+def key_table(keys: Keys) -> str:
+    """CREATE TABLE for the rows by which the keys of a stage are held."""
+    table, unique = quote_table(keys.table), quote_name(f"{keys.stage.name}__keys_key")
+    columns = ",\n    ".join(f"{quote_name(c.name)} {c.type.sql}" for c in keys.columns)
+    says = f"The keys of {keys.stage.table}: whoever computes one anew writes its row first."
+    return (
+        f"CREATE TABLE {table} (\n    {columns},\n    {keys.writes} bigint NOT NULL\n);\n"
+        f"CREATE UNIQUE INDEX {unique} ON {table} ({', '.join(keys.unique_by)}) NULLS NOT DISTINCT;\n"
+        f"COMMENT ON TABLE {table} IS {quote_lines(says)};"
+    )
 
 
 def aside_tables(program: StageProgram) -> str:

@@ -248,10 +248,11 @@ def _compared(
 def _stored(definition: Definition) -> object:
     """All that is stored and run for a view, below what is published."""
     settings = all_settings(definition)
-    return [
+    stages = [
         (state_table(p.stage, ""), aside_tables(p), p.fill, plpgsql.function(p, settings))
         for p in definition.programs
     ]
+    return stages, definition.query.whole_rows
 
 
 def _published(definition: Definition) -> str:

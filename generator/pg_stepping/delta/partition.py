@@ -17,6 +17,7 @@ from pg_stepping.delta.state import compared, operand
 from pg_stepping.delta.terms import all_of, named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Item
+from pg_stepping.ir.nodes import Expression
 
 INDENT = "    "
 
@@ -109,7 +110,7 @@ class Anew:
     @property
     def empty(self) -> tuple[str, ...]:
         emptied = f"DELETE FROM {self.table}"
-        if self.stage.core.is_inner and self.partition.group != ():
+        if self.stage.empties:
             return (emptied,)
         return *refilling(self.stage), emptied, self.fill
 
@@ -149,7 +150,7 @@ class Anew:
             where += [_is_key(k, not_null) for k in self.stage.keys if k.name in self.stage.by]
             lines.append("WHERE " + "\n    AND ".join(where))
         if self.partition.group:
-            lines.append(f"GROUP BY {', '.join(map(to_sql, self.partition.group))}")
+            lines.append(f"GROUP BY {', '.join(map(_grouped_by, self.partition.group))}")
         listed = ", ".join(named(i.expression, i.name) for i in items)
         query = f"SELECT {listed}\n" + "\n".join(lines)
         if not self.partition.conditions:
@@ -167,6 +168,11 @@ class Anew:
             a, b = (compared(f"{r}.{quote_name(key.name)}", key.type) for r in (relation, "delta"))
             tests.append(f"({a} = {b} OR ({a} IS NULL AND {b} IS NULL)) AND ")
         return "".join(tests)
+
+
+def _grouped_by(key: Expression) -> str:
+    """A key of GROUP BY; Postgres takes no constant there that is not a number of a column."""
+    return f"{to_sql(key)}::boolean" if isinstance(key, exp.Boolean) else to_sql(key)
 
 
 def _is_key(key: Item, not_null: set[tuple[str, str]]) -> str:

@@ -17,6 +17,7 @@ from textwrap import indent
 from sqlglot import exp
 
 from pg_stepping.delta.change import Change, change_of
+from pg_stepping.delta.keys import Held, Keys
 from pg_stepping.delta.locks import Edge, Lock, locks, partition_lock
 from pg_stepping.delta.partition import Anew, gather_bag, refilling
 from pg_stepping.delta.recursion import Recursion
@@ -71,6 +72,8 @@ class StageProgram:
     `apply` adds it to the state, and `outcome` sums up what that returns (`returning`): the least count, the
     rows whose count is zero, the rows whose sums are stale.
     `remove` and `refresh` take such rows as $1, a tid array; all rows of a recursion are stale together.
+    `empty` brings the state to what it is when one of its tables is empty. `one_table`: all that the stage
+    reads comes from one table, so that nothing is left then. `keys` are held by who computes them anew.
     """
 
     stage: Stage
@@ -88,6 +91,19 @@ class StageProgram:
     refresh: str | None
     fill: str
     empty: tuple[str, ...]
+    one_table: bool = False
+    keys: Keys | None = None
+
+    @property
+    def unseen(self) -> str | None:
+        """What takes away the rows of the state that an old snapshot does not see, before `empty`; None where
+        `empty` would fill the state from rows that it does not see either."""
+        whole = self.keys is not None and not self.stage.by  # then its one row tells that there are none
+        if not (self.one_table or whole or self.stage.empties):
+            return None
+        by_key = [self.keys.table] if self.keys is not None and self.stage.by else []
+        tables = [self.stage.table, *by_key]
+        return "" if self.stage.kind == "total" else f"TRUNCATE {', '.join(map(quote_table, tables))}"
 
     @property
     def fragments(self) -> tuple[tuple[str, str], ...]:
@@ -103,7 +119,7 @@ class StageProgram:
         end of the writer's statement, and the query that has a row if that was done. Before, a match of
         an outer join may not be what its table says: its change, still to come, would count twice.
         """
-        if len(self.empty) == 1:
+        if self.stage.empties:
             return None
         aside, weight = quote_table(self.sources[0].aside), self.sources[0].change.weight
         domains = [f for f in self.sources[0].change.fields if f.type.name != f.type.base]
@@ -117,19 +133,25 @@ class StageProgram:
         head, tail = self.gather
         return head + _united(of) + tail
 
-    def locks(self, changed: Mapping[Table, str]) -> tuple[Lock, ...]:
+    def locks(self, changed: Mapping[Table, str]) -> tuple[Lock | Held, ...]:
         """What to lock before the delta of some tables is computed, given the relations of their changes."""
         taken = locks(self.stage, self.tree, changed)
         if self.stage.kind != "partition":
             return taken
         head, tail = Anew(self.stage).touched
         touched = head + _united(_terms(self.stage, changed)) + tail
+        if self.keys is not None:
+            return (self.keys.held(touched),)
         return *taken, partition_lock(self.stage, self.tree, touched)
 
 
 def programs_of(stages: Sequence[Stage], trees: Mapping[str, tuple[Edge, ...]]) -> tuple[StageProgram, ...]:
     """The delta programs of a view's stages; `trees` holds the join tree of each by its name."""
-    return tuple(_program(stage, trees[stage.name]) for stage in stages)
+    roots: dict[Table, frozenset[Table]] = {}
+    for stage in stages:
+        of_scans = (roots.get(s.table, frozenset((s.table,))) for s in stage.scans)
+        roots[stage.table] = frozenset().union(*of_scans)
+    return tuple(_program(s, trees[s.name], one_table=len(roots[s.table]) == 1) for s in stages)
 
 
 def _terms(stage: Stage, changed: Mapping[Table, str]) -> list[str]:
@@ -141,10 +163,11 @@ def _united(queries: Sequence[str]) -> str:
     return indent("\nUNION ALL\n".join(queries), INDENT)
 
 
-def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
-    anew = None
+def _program(stage: Stage, tree: tuple[Edge, ...], *, one_table: bool) -> StageProgram:
+    anew = keys = None
     if stage.kind == "partition":
         anew = Recursion(stage) if stage.is_recursive else Anew(stage)
+        keys = Keys(stage) if not tree else None  # a stage that joins has locks on its edges anyway
     tables = list(dict.fromkeys(s.table for s in stage.scans))
     asides = {t: Table(SCHEMA, f"{stage.name}__aside_{i + 1}") for i, t in enumerate(tables)}
 
@@ -177,14 +200,16 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
             net=net,
             insert=("", ""),
             gather=anew.gather,
-            before=anew.before,
+            before=(*anew.before, *(keys.released if keys is not None else ())),
             apply=anew.apply,
             returning=f"RETURNING {STATE}.{stage.count.sql_name} AS n",
             outcome=anew.outcome,
             remove=None,
             refresh=anew.refresh if isinstance(anew, Recursion) else None,
             fill=anew.fill,
-            empty=anew.empty,
+            empty=anew.empty if keys is None else keys.emptied(anew.empty),
+            one_table=one_table,
+            keys=keys,
         )
     shape = Shape(stage)
     stale = [t for c in stage.state if (t := c.stale_test(STATE))]
@@ -206,6 +231,7 @@ def _program(stage: Stage, tree: tuple[Edge, ...]) -> StageProgram:
         refresh=refresh(stage) if stale else None,
         fill=shape.fill(),
         empty=_empty(stage, shape),
+        one_table=one_table,
     )
 
 
@@ -402,7 +428,7 @@ def _empty(stage: Stage, shape: Shape) -> tuple[str, ...]:
         emptied = f"UPDATE {quote_table(stage.table)} SET {', '.join(zero)}"
     else:
         emptied = f"DELETE FROM {quote_table(stage.table)}"
-    if stage.core.is_inner:
+    if stage.empties:
         return (emptied,)
     head, tail = shape.insert
     return *refilling(stage), emptied, head + "\n".join(whole(stage.core)) + tail

@@ -124,10 +124,7 @@ class Stage:
     @property
     def ordered_by(self) -> list[str]:
         """The order in which rows are written, as SQL."""
-        if self.is_bag:
-            return [quote_name(self.row_key)]
-        named = ((quote_name(k.name), k.type.base) for k in self.keys)
-        return [f"({name}::text)" if base in NO_ORDER else name for name, base in named]
+        return [quote_name(self.row_key)] if self.is_bag else unique_names(self.keys)
 
     @property
     def is_sorted(self) -> bool:
@@ -137,6 +134,19 @@ class Stage:
     @property
     def is_recursive(self) -> bool:
         return self.partition is not None and isinstance(self.partition.input, Recursive)
+
+    @property
+    def empties(self) -> bool:
+        """Whether nothing is left of it, but for the row of a total, when one of its tables is empty."""
+        all_rows = self.partition is not None and self.partition.group == ()
+        return self.core.is_inner and not all_rows
+
+    @property
+    def shows_every_key(self) -> bool:
+        """Whether a partition has a row for each key that its input has."""
+        conditions = self.partition.conditions if self.partition is not None else ()
+        first = (isinstance(c, exp.LTE) and to_sql(c.expression) != "0" for c in conditions)
+        return all(first)
 
     @property
     def one_for(self) -> set[str] | None:
@@ -162,6 +172,12 @@ class Published:
     @property
     def core(self) -> Core:
         return core_of(self.input)
+
+
+def unique_names(keys: Sequence[Item]) -> list[str]:
+    """What a unique index is on, so that it has one row for each value of the keys."""
+    named = ((quote_name(k.name), k.type.base) for k in keys)
+    return [f"({name}::text)" if base in NO_ORDER else name for name, base in named]
 
 
 def object_name(view: Table) -> str:

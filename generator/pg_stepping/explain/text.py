@@ -124,7 +124,8 @@ def _source(definition: Definition, program: StageProgram, source: SourceProgram
     lines.append(f"  writes {stage.table} by index {stage.name}_key")
     lines.append(f"  waits in {source.aside} while the same statement has other changes to come")
     for i, lock in enumerate(program.locks({source.table: "change"})):
-        lines.append(f"  {'then' if i else 'first'} locks what its rows join by:")
+        held = program.keys and f"writes the rows of its keys in {program.keys.table}"
+        lines.append(f"  {'then' if i else 'first'} {held or 'locks what its rows join by'}:")
         lines.append(indent(lock.query(), "    "))
     lines.append("  on INSERT, DELETE and UPDATE, with the changed rows as the relation change:")
     lines.append(indent(program.delta(source.term), "    "))

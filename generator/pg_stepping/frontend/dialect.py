@@ -142,6 +142,12 @@ class WithOrdinality(exp.Unary):
     """`<call> WITH ORDINALITY`, as an item of FROM."""
 
 
+class Record(exp.Expression):
+    """A row without a type of its own, whose fields have names: the entries of a select list."""
+
+    arg_types: ClassVar = {"expressions": True}
+
+
 class Canonical(Postgres):
     """Postgres as pg_get_viewdef prints it."""
 
@@ -231,6 +237,9 @@ class Canonical(Postgres):
             Test: lambda self, e: f"{self.sql(e, 'this')} IS {e.args['words']}",
             Worded: lambda self, e: self.worded_sql(e),
             WithOrdinality: lambda self, e: f"{self.sql(e, 'this')} WITH ORDINALITY",
+            Record: lambda self, e: (
+                f"(SELECT row_of FROM (SELECT {self.expressions(e, flat=True)}) AS row_of)"
+            ),
             exp.Pow: lambda self, e: self.binary(e, "^"),
             exp.Slice: lambda self, e: f"{self.sql(e, 'this')} : {self.sql(e, 'expression')}",
         }

@@ -482,6 +482,14 @@ def typed(conn: Connection, columns: Sequence[Column], expressions: Sequence[Exp
     return [o.type for o in outputs_of(conn, f"SELECT {', '.join(outputs)}{from_}")]
 
 
+def of_no_rows(conn: Connection, columns: Sequence[Column], aggregate: Expression) -> str | None:
+    """The text of an aggregate's value over no rows, None if that is NULL."""
+    from_ = f" FROM {_typed_nulls(columns)}" if columns else ""
+    with savepoint(conn), qualified_names(conn):
+        row = execute(conn, f"SELECT ({to_sql(aggregate)})::text{from_} WHERE false").fetchone()
+    return None if row is None else row[0]
+
+
 def rows_of(
     conn: Connection, columns: Sequence[Column], source: str, alias: str, header: str
 ) -> tuple[Output, ...]:

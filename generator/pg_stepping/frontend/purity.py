@@ -26,9 +26,11 @@ _BY_SETTINGS = frozenset(
     byteaout cash_in cash_out concat concat_ws convert convert_from convert_to date date_in
     date_out date_part date_trunc domain_in enum_first enum_in enum_last enum_out enum_range
     extract format generate_series interval_in interval_out interval_pl_timestamptz json_agg json_build_array
-    json_build_object json_in json_object_agg json_populate_record json_to_tsvector jsonb_agg
+    json_build_object json_in json_object_agg json_populate_record json_populate_recordset
+    json_to_record json_to_recordset json_to_tsvector jsonb_agg
     jsonb_build_array jsonb_build_object jsonb_object_agg jsonb_path_exists_tz jsonb_path_match_tz
-    jsonb_path_query_array_tz jsonb_path_query_first_tz jsonb_populate_record jsonb_to_tsvector
+    jsonb_path_query_array_tz jsonb_path_query_first_tz jsonb_populate_record
+    jsonb_populate_recordset jsonb_to_record jsonb_to_recordset jsonb_to_tsvector
     length make_timestamptz money multirange_in multirange_out name_in numeric numeric_to_char
     overlaps phraseto_tsquery plainto_tsquery quote_literal quote_nullable range_in range_out
     record_in record_out row_to_json text textanycat time time_in timestamp timestamp_in

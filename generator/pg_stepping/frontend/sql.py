@@ -18,7 +18,15 @@ from sqlglot.errors import SqlglotError
 
 from pg_stepping.errors import SteppingError
 from pg_stepping.frontend.collations import with_one_collation
-from pg_stepping.frontend.dialect import WithOrdinality, cast_to, null_of, parse, quote_name, to_sql
+from pg_stepping.frontend.dialect import (
+    Record,
+    WithOrdinality,
+    cast_to,
+    null_of,
+    parse,
+    quote_name,
+    to_sql,
+)
 from pg_stepping.frontend.grouping import Grouping, Scope, grouping_sets, types_of
 from pg_stepping.frontend.postgres import (
     Connection,
@@ -30,6 +38,7 @@ from pg_stepping.frontend.postgres import (
     execute,
     implicit_schema,
     is_maintained,
+    of_no_rows,
     ordinary_view,
     outputs_of,
     qualified_names,
@@ -46,7 +55,6 @@ from pg_stepping.frontend.refuse import Source
 from pg_stepping.frontend.subqueries import Subquery, Unnester
 from pg_stepping.frontend.support import (
     check_clock_words,
-    check_expression,
     check_relation,
     check_select,
     check_set_operation,
@@ -58,6 +66,7 @@ from pg_stepping.frontend.trees import (
     calls_in,
     conjuncts,
     is_call,
+    name_of,
     read_grouped,
     unaliased,
     ungrouped,
@@ -89,7 +98,10 @@ from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
 from pg_stepping.ir.types import fresh, reference
 
 _TRUE = exp.Boolean(this=True)
-_SHORT_FRAME = re.compile(r"\b(ROWS|RANGE|GROUPS) (?!BETWEEN\b|FROM\b)([^()]+?) PRECEDING\b")
+_SHORT_FRAME = re.compile(
+    r"\b(ROWS|RANGE|GROUPS) (?!BETWEEN\b|FROM\b|WITH\b)([^()]+? PRECEDING|CURRENT ROW)\b"
+)
+_WHOLE = "*"  # in a scope: the whole row, where that is read
 _MERGED = ""  # in a scope: the columns that FULL JOIN ... USING makes of two, which no table has
 Side = tuple[exp.Select, Scope]  # of a join: the items in it, to be selected from, and their columns
 
@@ -102,7 +114,7 @@ class Query:
     exact arithmetic; `settings` are the session settings on
     which its result depends, with their values now; `tables` describes each table that it reads, and
     `views` names the maintained views among them; `expands` are the ordinary views that it reads, with their
-    definitions.
+    definitions; `whole_rows` the tables that it reads whole rows of.
     """
 
     text: str
@@ -113,6 +125,7 @@ class Query:
     views: tuple[Table, ...]
     expands: tuple[tuple[Table, str], ...]
     settings: tuple[tuple[str, str], ...]
+    whole_rows: tuple[Table, ...] = ()
 
 
 def read_query(conn: Connection, text: str) -> Query:
@@ -126,6 +139,7 @@ def read_query(conn: Connection, text: str) -> Query:
     expansion = _Expansion(conn)
     ast = expansion.tree(described, source)
     reader = _Reader(conn, source, frozenset(expansion.functions))
+    reader.read_whole = {c.table for c in ast.find_all(exp.Column) if isinstance(c.this, exp.Star)}
     token = CORRELATED.set(True)
     try:
         plan = reader.query(ast)
@@ -142,6 +156,7 @@ def read_query(conn: Connection, text: str) -> Query:
         views=tuple(sorted(reader.views | expansion.in_place)),
         expands=tuple(sorted(expansion.views.items())),
         settings=_settings(conn) if expansion.depends else (),
+        whole_rows=tuple(sorted(reader.whole_rows)),
     )
 
 
@@ -179,7 +194,9 @@ class _Expansion:
                 self.views[view] = definition
             if definition is not None:
                 inner = describe(self.conn, definition, qualified=True)
-                _replace_by(item, self.tree(inner, source.within(view.schema, view.name)))
+                tree = self.tree(inner, source.within(view.schema, view.name))
+                tree.meta["row_type"] = view
+                _replace_by(item, tree)
         return ast
 
 
@@ -213,7 +230,7 @@ def _squeeze(text: str) -> str:
     one_line = (
         " ".join(text.split()).replace("IS UNKNOWN", "IS NULL").replace("IS NOT UNKNOWN", "IS NOT NULL")
     )
-    return _SHORT_FRAME.sub(r"\1 BETWEEN \2 PRECEDING AND CURRENT ROW", one_line)
+    return _SHORT_FRAME.sub(r"\1 BETWEEN \2 AND CURRENT ROW", one_line)
 
 
 def _inline_ctes(ast: exp.Expression, source: Source) -> None:
@@ -274,6 +291,8 @@ class _Reader:
         self.tables: dict[Table, Relation] = {}
         self.views: set[Table] = set()
         self.decided: list[tuple[exp.Expression, exp.Expression]] = []
+        self.read_whole: set[str] = set()  # the aliases of relations of which whole rows are read
+        self.whole_rows: set[Table] = set()
         self._names: set[str] = set()
         self._published = False
         self._known: dict[tuple[str, str], Column] = {}
@@ -281,7 +300,7 @@ class _Reader:
         self._pending: list[Subquery] = []
         self._found_so_far: dict[str, tuple[str, Project]] = {}
         self._functions = functions
-        self._unnest = Unnester(self._names, self._types, self._collated, source)
+        self._unnest = Unnester(self._names, self._types, self._collated, self._of_none, source)
 
     @property
     def _aggregates(self) -> frozenset[str]:
@@ -293,6 +312,13 @@ class _Reader:
         there = self._known | {(c.relation, c.name): c for c in columns}
         read = dict.fromkeys(columns_read(*expressions))
         return typed(self.conn, [there[key] for key in read], expressions)
+
+    def _of_none(self, columns: Sequence[Column], aggregate: exp.Expression) -> str | None:
+        """The text of an aggregate's value over no rows of these columns."""
+        there = self._known | {(c.relation, c.name): c for c in columns}
+        return of_no_rows(
+            self.conn, [there[key] for key in dict.fromkeys(columns_read(aggregate))], aggregate
+        )
 
     def _know(self, columns: Iterable[Column]) -> None:
         self._known |= {(c.relation, c.name): c for c in columns}
@@ -323,15 +349,17 @@ class _Reader:
 
     def _join(self, join: exp.Join, before: exp.Select, plan: Plan, scope: Scope) -> tuple[Plan, Scope]:
         side = join.side or ""
-        if side == "LEFT" and join.args.get("on") is not None and join.args["on"].find(exp.Query):
-            join = _optional_subquery(join)
         if _is_lateral(join.this):
             return self._lateral(join, plan, scope)
         right, more = self._item(join.this)
+        if side in ("LEFT", "FULL"):
+            right, more = self._optional(right, more)
+        if side in ("RIGHT", "FULL"):
+            plan, scope = self._optional(plan, scope)
         sides = ((before, scope), (exp.Select(from_=exp.From(this=join.this.copy())), more))
         both = _beside(more, scope) if side == "RIGHT" else _beside(scope, more)
         conditions = tuple(self._resolve(c, both) for c in self._conditions(join, *sides))
-        if side == "FULL" and not any(c.find(Pending) for c in conditions):
+        if side == "FULL":
             for name, c in zip(join.args.get("using") or [], conditions, strict=False):
                 either = exp.Anonymous(this="COALESCE", expressions=[c.this.copy(), c.expression.copy()])
                 both = _beside({_MERGED: {name.name: either}}, both)
@@ -341,28 +369,44 @@ class _Reader:
             for condition in conditions:
                 plan = self._filter(plan, condition) if condition.find(Pending) else plan
             return plan, both
-        if any(c.find(Pending) for c in conditions):
-            hint = "write it as a LEFT JOIN of a table or a subquery"
-            raise self.source.unsupported(
-                "a subquery in the condition of an outer join", "( select", hint=hint
-            )
-        if side == "RIGHT":
-            return Join((right,), (), (Outer(plan, conditions),)), both
-        return Join((plan,), (), (Outer(right, conditions),)), both
+        outer, optional = (right, plan) if side == "RIGHT" else (plan, right)
+        plan, read = self._left_join(outer, optional, conditions)
+        return plan, {a: {n: substitute(e, read) for n, e in f.items()} for a, f in both.items()}
+
+    def _left_join(
+        self, outer: Plan, optional: Plan, conditions: tuple[exp.Expression, ...]
+    ) -> tuple[Plan, dict[tuple[str, str], exp.Expression]]:
+        """A left join; returns how the columns of its optional side are read, where that has changed.
+
+        Subqueries in its condition are joined to that side, which then reads the other one like LATERAL.
+        """
+        if not any(c.find(Pending) for c in conditions):
+            return Join((outer,), (), (Outer(optional, conditions),)), {}
+        columns = optional.columns
+        for condition in sorted(conditions, key=lambda c: c.find(Pending) is not None):
+            optional = self._filter(optional, condition)
+        taken: set[str] = set()
+        items = tuple(Item(fresh(c.name, taken), c.ref, c.type) for c in columns)
+        right = Project(optional, fresh("optional", self._names), items)
+        joined, read = self._unnest.lateral(outer, right, ())
+        return joined, {(c.relation, c.name): r for c, r in zip(columns, read, strict=True)}
 
     def _full_join(
         self, left: Plan, right: Plan, conditions: tuple[exp.Expression, ...], scope: Scope
     ) -> tuple[Plan, Scope]:
         """A FULL JOIN: the left join, and with it the rows of the right side that have no partner."""
-        first = Join((left,), (), (Outer(right, conditions),))
+        first, read_first = self._left_join(left, right, conditions)
         (mine, columns), (other, more) = renamed(left, self._names), renamed(right, self._names)
         columns |= more
-        met = Filter(mine, tuple(substitute(c, columns) for c in conditions)) if conditions else mine
+        self._know((*mine.columns, *other.columns))
+        met = mine
+        for condition in conditions:
+            met = self._filter(met, self._moved(condition, columns))
         there = Project(met, fresh("met", self._names), (Item("present", _TRUE, Type.of("boolean")),))
         alone = self._unnest.filtered(other, Subquery("exists", there), negated=True)
         taken: set[str] = set()
-        named = [(c, fresh(c.name, taken)) for c in first.columns]
-        both = tuple(Item(n, c.ref, c.type) for c, n in named)
+        named = [(c, fresh(c.name, taken)) for c in (*left.columns, *right.columns)]
+        both = tuple(Item(n, read_first.get((c.relation, c.name)) or c.ref, c.type) for c, n in named)
         right_only = tuple(
             Item(n, more.get((c.relation, c.name)) or null_of(c.type), c.type) for c, n in named
         )
@@ -374,6 +418,21 @@ class _Reader:
         union = Union(parts, relation)
         self._know(union.columns)
         return union, moved
+
+    def _moved(
+        self, condition: exp.Expression, columns: Mapping[tuple[str, str], exp.Expression]
+    ) -> exp.Expression:
+        """A condition over copies of what it reads, with copies of its subqueries."""
+
+        def copied(node: exp.Expression) -> exp.Expression:
+            if not isinstance(node, Pending):
+                return node
+            subquery = self._pending[node.this]
+            plan, _ = renamed(_reading(subquery.plan, columns), self._names)
+            left = tuple(substitute(e, columns) for e in subquery.left)
+            return self._put_off(replace(subquery, plan=cast(Project, plan), left=left), node.text("text"))
+
+        return substitute(condition, columns).transform(copied)
 
     def _lateral(self, join: exp.Join, plan: Plan, scope: Scope) -> tuple[Plan, Scope]:
         """A subquery, or a set-returning function, that may read what stands before it."""
@@ -394,6 +453,10 @@ class _Reader:
                 right = self.query(cast(exp.Expression, inner.this))
                 self._know(right.columns)
                 more = self._scope(item, right.relation, [c.name for c in right.columns])
+                more = self._with_whole_row(more, None)
+                if join.side:
+                    optional, more = self._optional(right, more)
+                    right = cast(Project, optional)
             else:
                 rows, more = self._rows(item)
                 right = None
@@ -401,20 +464,26 @@ class _Reader:
             self._outer.pop()
         both = {**scope, **more}
         conditions = tuple(self._resolve(c, both) for c in on)
-        if right is None:
-            if join.side:
-                return Join((plan,), (), (Outer(rows, conditions),)), both
-            return Join((plan, rows), conditions), both
+        if right is None and not join.side:
+            plan = Join((plan, rows), tuple(c for c in conditions if not c.find(Pending)))
+            for condition in conditions:
+                plan = self._filter(plan, condition) if condition.find(Pending) else plan
+            return plan, both
+        if join.side and (right is None or any(c.find(Pending) for c in conditions)):
+            plan, values = self._left_join(plan, rows if right is None else right, conditions)
+            return plan, {a: {n: substitute(e, values) for n, e in f.items()} for a, f in both.items()}
+        assert right is not None
         plan, read = self._unnest.lateral(plan, right, conditions if join.side else None)
         values = {(right.relation, i.name): e for i, e in zip(right.items, read, strict=True)}
         more = {a: {n: substitute(e, values) for n, e in f.items()} for a, f in more.items()}
-        if not join.side and conditions:
-            plan = Filter(plan, tuple(substitute(c, values) for c in conditions))
+        for condition in () if join.side else conditions:
+            plan = self._filter(plan, self._moved(condition, values))
         return plan, {**scope, **more}
 
     def _rows(self, item: exp.Expression) -> tuple[Rows, Scope]:
         """VALUES, or a set-returning function, as an item of FROM."""
         source = self._resolve(_source_of_rows(item), {})
+        self._check_level([source], ())
         source = exp.Paren(this=source) if isinstance(source, exp.Values) else source
         given = _columns_of_rows(item)
         header = f"({', '.join(map(to_sql, given))})" if given else ""
@@ -433,7 +502,6 @@ class _Reader:
     def _conditions(self, join: exp.Join, left: Side, right: Side) -> list[exp.Expression]:
         on = join.args.get("on")
         if on is not None:
-            check_expression(on, self.source)
             return [c for c in conjuncts(on) if not _is_true(c)]
         names = [name.name for name in join.args.get("using") or []]
         return [exp.EQ(this=self._common(n, *left), expression=self._common(n, *right)) for n in names]
@@ -459,7 +527,8 @@ class _Reader:
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Query):
             project = self.query(cast(exp.Expression, item.this))
             self._know(project.columns)
-            return project, self._scope(item, project.relation, [c.name for c in project.columns])
+            scope = self._scope(item, project.relation, [c.name for c in project.columns])
+            return project, self._with_whole_row(scope, item.this.meta.get("row_type"))
         if isinstance(item, exp.Table) and isinstance(item.this, exp.Identifier):
             return self._table(item)
         return self._rows(item)
@@ -469,7 +538,7 @@ class _Reader:
         if any(join.args.get("using") for join in item.find_all(exp.Join)):
             hint = "write the join with ON, or leave its alias out"
             raise self.source.unsupported("an alias of a join with USING", "using", hint=hint)
-        columns = [column for fields in scope.values() for column in fields.items()]
+        columns = [c for fields in scope.values() for c in fields.items() if c[0] != _WHOLE]
         alias = item.args["alias"]
         renamed = [c.name for c in alias.args.get("columns") or []]
         names = renamed + [name for name, _ in columns[len(renamed) :]]
@@ -499,10 +568,41 @@ class _Reader:
         self._know(fields)
         scan = Scan(table, name, fields)
         there = _has_rows(scan) if self._published else None
-        return (
-            scan if there is None else Filter(scan, (there,)),
-            self._scope(item, name, [f.name for f in found.fields]),
+        scope = self._scope(item, name, [f.name for f in found.fields])
+        if item.alias_or_name in self.read_whole and not self._published:
+            self.whole_rows.add(table)
+        return scan if there is None else Filter(scan, (there,)), self._with_whole_row(scope, table)
+
+    def _with_whole_row(self, scope: Scope, row_type: Table | None) -> Scope:
+        """The columns of a relation, and its whole row among them if that is read."""
+        (alias, fields), *_ = scope.items()
+        if alias not in self.read_whole or self._published:
+            return scope
+        whole: exp.Expression = Record(
+            expressions=[exp.alias_(e.copy(), n, quoted=True) for n, e in fields.items()]
         )
+        if row_type is not None:
+            row = exp.Anonymous(this="ROW", expressions=[e.copy() for e in fields.values()])
+            whole = cast_to(row, f"{quote_name(row_type.schema)}.{quote_name(row_type.name)}")
+        return {alias: {**fields, _WHOLE: whole}}
+
+    def _optional(self, plan: Plan, scope: Scope) -> tuple[Plan, Scope]:
+        """The side of an outer join that may be missing: a whole row of it is NULL then."""
+        if not any(_WHOLE in fields for fields in scope.values()):
+            return plan, scope
+        taken: set[str] = set()
+        items = [Item(fresh(c.name, taken), c.ref, c.type) for c in plan.columns]
+        present = Item(fresh("present", taken), _TRUE, Type.of("boolean"))
+        project = Project(plan, fresh("optional", self._names), (*items, present))
+        self._know(project.columns)
+        there = exp.Is(this=reference(project.relation, present.name), expression=_TRUE.copy())
+        read = {(c.relation, c.name): n.ref for c, n in zip(plan.columns, project.columns, strict=False)}
+
+        def moved(name: str, column: exp.Expression) -> exp.Expression:
+            column = substitute(column, read)
+            return column if name != _WHOLE else exp.Case(ifs=[exp.If(this=there.copy(), true=column)])
+
+        return project, {a: {n: moved(n, e) for n, e in fields.items()} for a, fields in scope.items()}
 
     def _maintained_view(self, item: exp.Table, view: Table) -> tuple[Plan, Scope]:
         """Read the state table below a maintained view, through the query that publishes it."""
@@ -512,7 +612,8 @@ class _Reader:
         project = self.query(parse(view_definition(self.conn, view)))
         self._published, self._outer = before, outer
         self._know(project.columns)
-        return project, self._scope(item, project.relation, [c.name for c in project.columns])
+        scope = self._scope(item, project.relation, [c.name for c in project.columns])
+        return project, self._with_whole_row(scope, view)
 
     # --- SELECT -----------------------------------------------------------------------------------
 
@@ -534,9 +635,6 @@ class _Reader:
         """WITH RECURSIVE: its second part reads the rows found so far, by its own name."""
         ast = cast(exp.Union, cte.this)
         seed = self.query(cast(exp.Expression, ast.this))
-        if outside(seed):
-            hint = "read the outer query's columns after the recursion"
-            raise self.source.unsupported("a correlated WITH RECURSIVE", "recursive", hint=hint)
         called_ = cte.alias
         given = [c.name for c in cte.args["alias"].args.get("columns") or []]
         names = [*given, *(i.name for i in seed.items[len(given) :])]
@@ -548,9 +646,6 @@ class _Reader:
         del self._found_so_far[called_]
         if before is not None:
             self._found_so_far[called_] = before
-        if outside(step):
-            hint = "read the outer query's columns after the recursion"
-            raise self.source.unsupported("a correlated WITH RECURSIVE", "recursive", hint=hint)
         step = _aligned(step, seed, [i.type for i in seed.items])
         recursive = Recursive(seed, step, fresh(called_, self._names), name, bool(ast.args.get("distinct")))
         self._know(recursive.columns)
@@ -647,10 +742,16 @@ class _Reader:
             outputs = outputs_of(self.conn, to_sql(kept))
         plan, scope = self._from(select)
         if any(isinstance(e, exp.Star) for e in kept.expressions):  # of a subquery that was made here
-            columns = [exp.column(n, table=a, quoted=True) for a, fields in scope.items() for n in fields]
+            columns = [
+                exp.column(n, table=a, quoted=True)
+                for a, fields in scope.items()
+                for n in fields
+                if n != _WHOLE
+            ]
             kept.set("expressions", columns)
         where, having = select.args.get("where"), select.args.get("having")
         wheres = [self._resolve(c, scope) for c in conjuncts(where.this)] if where is not None else []
+        self._check_level(wheres, ())
         # The fewer rows are left, the fewer a correlated subquery is computed for.
         for condition in sorted(wheres, key=lambda c: c.find(Pending) is not None):
             plan = self._filter(plan, condition)
@@ -661,9 +762,13 @@ class _Reader:
         items = [self._resolve(unaliased(e), scope) for e in kept.expressions]
         more = [self._resolve(_by_number(e, kept), scope) for e in (*(o.this for o in ordered), *on)]
         conditions = [self._resolve(c, scope) for c in conjuncts(having.this)] if having is not None else []
-        plan, read = self._multiplied(plan, [*items, *more, *conditions])
+        read = [*items, *more, *conditions]
+        self._check_level(read, plan.columns)
         group = select.args.get("group")
-        if group is not None or having is not None or any(calls_in(e, self._aggregates) for e in read):
+        grouped = group is not None or having is not None or any(calls_in(e, self._aggregates) for e in read)
+        if not grouped and not any(e.find(exp.Window) for e in read):
+            plan, read = self._multiplied(plan, read)
+        if grouped:
             labels = dict(reversed(list(zip(items, names, strict=True))))
             plan, read = self._grouped(select, plan, scope, read, labels)
             for condition in read[len(items) + len(more) :]:
@@ -671,6 +776,7 @@ class _Reader:
             read = read[: len(items) + len(more)]
         plan, read = self._joined_subqueries(plan, read)
         plan, read = windowed(plan, read, self._names, self._types)
+        plan, read = self._multiplied(plan, read)
         types = (
             [o.type for o in outputs]
             if outputs is not None
@@ -684,29 +790,57 @@ class _Reader:
         project = Project(plan, fresh("result", self._names), named)
         return self._finished(select, project, read[len(items) :], ordered, len(on))
 
+    def _check_level(self, expressions: Iterable[exp.Expression], columns: Iterable[Column]) -> None:
+        """Refuse aggregates of which all arguments are of queries around this one: they are of those."""
+        there = {(c.relation, c.name) for c in columns}
+        for call in (c for e in expressions for c in calls_in(e, self._aggregates)):
+            read = set(columns_read(call))
+            if read and not read & there:
+                hint = "compute it in a subquery in FROM, and read its column"
+                name = name_of(call)
+                raise self.source.unsupported(
+                    "an aggregate of the outer query in a subquery", f"( select →{name}", name, hint=hint
+                )
+
     def _multiplied(self, plan: Plan, read: list[exp.Expression]) -> tuple[Plan, list[exp.Expression]]:
         """Set-returning functions among the outputs, as rows that are joined: side by side, as long as the
-        longest."""
-        calls = list(
-            dict.fromkeys(n for e in read for n in e.find_all(exp.Anonymous, exp.Dot) if self._is_set(n))
-        )
+        longest. Those in the arguments of others come first."""
+        calls = list(dict.fromkeys(n for e in read for n in self._sets_in(e)))
         if not calls:
             return plan, read
-        if any(calls_in(e, self._aggregates) or e.find(exp.Window) for e in read):
+        depths = {self._depth(c) for c in calls}
+        if len(depths) > 1 or any(c.find_ancestor(exp.Window) for c in calls):
             hint = "put the function into FROM"
-            raise self.source.unsupported(
-                "a set-returning function beside an aggregate", calls[0].name, hint=hint
-            )
+            where = "in a window" if len(depths) == 1 else "beside nested ones"
+            raise self.source.unsupported(f"a set-returning function {where}", calls[0].name, hint=hint)
+        if depths != {1}:
+            given = [a for c in calls for a in c.iter_expressions()]
+            plan, moved = self._multiplied(plan, given)
+            arguments = dict(zip(given, moved, strict=True))
+            read = [read_grouped(e, arguments) for e in read]
+            calls = list(dict.fromkeys(n for e in read for n in self._sets_in(e)))
         taken: set[str] = set()
         types = self._types(plan.columns, calls)
         name = fresh("rows", self._names)
         fields = tuple(Column(name, fresh("value", taken), t) for t in types)
-        source = calls[0] if len(calls) == 1 else exp.Anonymous(this="ROWS FROM", expressions=calls)
+        of_calls = [c.copy() for c in calls]
+        source = of_calls[0] if len(calls) == 1 else exp.Anonymous(this="ROWS FROM", expressions=of_calls)
         header = f"({', '.join(quote_name(f.name) for f in fields)})"
         self._know(fields)
         outputs = {c: cast(exp.Expression, f.ref) for c, f in zip(calls, fields, strict=True)}
-        joined = Join((plan, Rows(name, source.copy(), header, fields)), ())
+        joined = Join((plan, Rows(name, source, header, fields)), ())
         return joined, [read_grouped(e, outputs) for e in read]
+
+    def _sets_in(self, expression: exp.Expression) -> list[exp.Expression]:
+        """The calls of set-returning functions in an expression, without those in their arguments."""
+        if self._is_set(expression):
+            return [expression]
+        return [n for child in expression.iter_expressions() for n in self._sets_in(child)]
+
+    def _depth(self, call: exp.Expression) -> int:
+        """How many set-returning functions deep a call of one is."""
+        inner = (n for child in call.iter_expressions() for n in self._sets_in(child))
+        return 1 + max(map(self._depth, inner), default=0)
 
     def _is_set(self, node: exp.Expression) -> bool:
         sets = {
@@ -837,6 +971,12 @@ class _Reader:
             written = [k for s in sets for k in s]
         else:
             written = [resolve(k) for k in group.expressions] if group is not None else []
+        rows = list(dict.fromkeys(n for k in written for n in self._sets_in(k)))
+        plan, made = self._multiplied(plan, rows)
+        of_keys = dict(zip(rows, made, strict=True))
+        written = [read_grouped(k, of_keys) for k in written]
+        read = [read_grouped(e, of_keys) for e in read]
+        sets = sets and [type(s)(read_grouped(k, of_keys) for k in s) for s in sets]
         plan, keys = self._joined_subqueries(plan, written)
         joined = dict(zip(map(_as_written, written), keys, strict=True))
         read = [_with_keys(e, joined) for e in read]
@@ -960,6 +1100,9 @@ class _Reader:
             for alias in [column.table] if column.table else sorted(scope_, key=lambda a: a != _MERGED):
                 if column.name in scope_.get(alias, {}):
                     return scope_[alias][column.name].copy()
+        if column.name == _WHOLE:
+            hint = "name the columns that you need"
+            raise self.source.unsupported(f"the whole row of {column.table}", column.table, hint=hint)
         hint = "a system column does not follow its row"
         raise self.source.unsupported(f"the column {column.name}", column.name, hint=hint)
 
@@ -984,13 +1127,16 @@ class _Reader:
             if isinstance(inner, exp.Query):
                 kind = "any" if isinstance(node.expression, exp.Any) else "all"
                 return Subquery(kind, self._inner(inner, scope), self._row(node.this, scope), type(node))
+        if isinstance(node, exp.Binary) and _is_row(node.this) and isinstance(node.expression, exp.Subquery):
+            compared = self._inner(node.expression, scope)
+            return Subquery("row", compared, self._row(node.this, scope), type(node))
         if isinstance(node, exp.Subquery) or (isinstance(node, exp.Select) and node.parent is not None):
             return Subquery("scalar", self._inner(node, scope))
         return None
 
     def _row(self, expression: exp.Expression, scope: Scope) -> tuple[exp.Expression, ...]:
         inner = bare(expression)
-        parts = inner.expressions if isinstance(inner, exp.Tuple) else [inner]
+        parts = inner.expressions if _is_row(inner) else [inner]
         return tuple(self._resolve(p, scope) for p in parts)
 
     def _inner(self, query: exp.Expression, scope: Scope) -> Project:
@@ -1032,21 +1178,6 @@ def _gathered(query: exp.Expression) -> exp.Select:
     call = exp.Anonymous(this="array_agg", expressions=[value])
     alias = exp.TableAlias(this=exp.to_identifier("gathered", quoted=True))
     return exp.Select(expressions=[call], from_=exp.From(this=exp.Subquery(this=inner, alias=alias)))
-
-
-def _optional_subquery(join: exp.Join) -> exp.Join:
-    """LEFT JOIN b ON condition -> LEFT JOIN LATERAL (SELECT * FROM b WHERE condition) AS b ON true"""
-    item, name = join.this, join.this.alias_or_name
-    if not isinstance(item, exp.Table | exp.Subquery) or not name or item.args.get("joins"):
-        return join
-    inner = exp.Select(
-        expressions=[exp.Star()],
-        from_=exp.From(this=item.copy()),
-        where=exp.Where(this=join.args["on"].copy()),
-    )
-    alias = exp.TableAlias(this=exp.to_identifier(name, quoted=True))
-    lateral = exp.Lateral(this=exp.Subquery(this=inner), alias=alias)
-    return exp.Join(this=lateral, side="LEFT", on=exp.true())
 
 
 def _unwrapped(node: exp.Expression) -> exp.Expression:
@@ -1113,6 +1244,12 @@ def _columns_of_rows(item: exp.Expression) -> list[exp.Expression]:
     return [*named, offset] if isinstance(offset, exp.Identifier) else named
 
 
+def _is_row(expression: exp.Expression) -> bool:
+    """Whether it is (a, b) or ROW(a, b)."""
+    inner = bare(expression)
+    return isinstance(inner, exp.Tuple) or (isinstance(inner, exp.Anonymous) and inner.name.upper() == "ROW")
+
+
 def _is_true(condition: exp.Expression) -> bool:
     inner = bare(condition)
     return isinstance(inner, exp.Boolean) and bool(inner.this)
@@ -1164,8 +1301,15 @@ def _is_all(limit: exp.Expression | None) -> bool:
 
 def _over(plan: Plan, outputs: Mapping[exp.Expression, exp.Expression]) -> Plan:
     """A subquery's plan that reads groups in place of what was grouped."""
-    columns = {(e.table, e.name): o for e, o in outputs.items() if isinstance(e, exp.Column)}
-    return rebuild(plan, tuple(_over(i, outputs) for i in plan.inputs), lambda e: substitute(e, columns))
+    return _reading(plan, {(e.table, e.name): o for e, o in outputs.items() if isinstance(e, exp.Column)})
+
+
+def _reading(plan: Plan, columns: Mapping[tuple[str, str], exp.Expression]) -> Plan:
+    """The plan with other expressions in place of columns of the query around it."""
+    if isinstance(plan, Rows):
+        return replace(plan, source=substitute(plan.source, columns))
+    inputs = tuple(_reading(i, columns) for i in plan.inputs)
+    return rebuild(plan, inputs, lambda e: substitute(e, columns))
 
 
 def _arguments(call: exp.Expression) -> list[exp.Expression]:

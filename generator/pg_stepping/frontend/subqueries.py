@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sqlglot import exp
 
 from pg_stepping.frontend.database_functions import over_no_rows
-from pg_stepping.frontend.dialect import cast_to, null_of, parse, to_sql
+from pg_stepping.frontend.dialect import cast_to, null_of, parse, quote_name, to_sql
 from pg_stepping.frontend.refuse import Source
 from pg_stepping.frontend.trees import name_of
 from pg_stepping.ir import (
@@ -45,13 +45,15 @@ BOOLEAN = Type.of("boolean")
 _TRUE = exp.Boolean(this=True)
 Collated = Callable[[Expression, Sequence[Column]], Expression]
 TypeOf = Callable[[Sequence[Column], Sequence[Expression]], list[Type]]
+OfNone = Callable[[Sequence[Column], Expression], str | None]  # the text of an aggregate's value over no rows
 
 
 @dataclass(frozen=True, slots=True)
 class Subquery:
     """A subquery in an expression.
 
-    `kind` is exists, scalar, array, in, any or all; `left` is what is compared with its row, by `operator`.
+    `kind` is exists, scalar, array, in, any, all or row (all of its one row is compared); `left` is what is
+    compared with its row, by `operator`.
     """
 
     kind: str
@@ -82,10 +84,13 @@ class _CannotLift(Exception):
 class Unnester:
     """Joins subqueries to the plan of the query that they stand in."""
 
-    def __init__(self, names: set[str], type_of: TypeOf, collated: Collated, source: Source) -> None:
+    def __init__(
+        self, names: set[str], type_of: TypeOf, collated: Collated, of_none: OfNone, source: Source
+    ) -> None:
         self.names = names
         self.type_of = type_of
         self.collated = collated
+        self.of_none = of_none
         self.source = source
         self._compensated: set[str] = set()  # aggregates whose one row is made up for where there is no group
 
@@ -117,6 +122,8 @@ class Unnester:
             return self._contained(plan, subquery)
         if subquery.kind in ("in", "any", "all"):
             return self._quantified(plan, subquery)
+        if subquery.kind == "row":
+            return self._of_one_row(plan, replace(subquery, plan=self._single(subquery.plan)))
         plan, values = self.row(plan, self._single(subquery.plan))
         if subquery.kind == "array":
             empty = cast_to(exp.Literal.string("{}"), subquery.plan.items[0].type.name)
@@ -127,9 +134,7 @@ class Unnester:
         self, plan: Plan, right: Project, on: tuple[Expression, ...] | None
     ) -> tuple[Plan, list[Expression]]:
         """The plan joined with a subquery that may read it; `on` is the condition of a left join, or None."""
-        if _global(right) is not None and outside(right):
-            if on:
-                raise self._refused("a LEFT JOIN LATERAL of an aggregate, ON a condition")
+        if _global(right) is not None and outside(right) and not on:
             return self.row(plan, right)
         below, keys = self._bound(right, plan)
         names = [i.name for i in right.items]
@@ -164,8 +169,9 @@ class Unnester:
             test = strict.inner.copy()
         missing = exp.Is(this=test, expression=exp.Null())
         values: list[Expression] = []
+        of_none = self._of_no_rows(aggregate)
         for item in below.items[: len(subquery.items)]:
-            empty = substitute(item.expression, _of_no_rows(aggregate))
+            empty = substitute(item.expression, of_none)
             if isinstance(item.expression, exp.Column) and isinstance(empty.this, exp.Null):
                 values.append(item.expression)  # it is NULL where there is no group
                 continue
@@ -274,25 +280,25 @@ class Unnester:
 
     def _single(self, subquery: Project) -> Project:
         """The subquery as one that has at most one row for each row of the plan, or raises an error."""
-        if _global(subquery) is not None or _is_limited(subquery):
+        if _global(subquery, filtered=True) is not None or _is_limited(subquery):
             return subquery
-        value = subquery.items[0]
         relation = fresh("single", self.names)
-        ref = subquery.columns[0].ref
-        all_ = exp.Anonymous(this="array_agg", expressions=[ref])
-        first = exp.Bracket(this=exp.Paren(this=all_), expressions=[exp.Literal.number(0)])  # prints [1]
         rows = exp.Anonymous(this="count", expressions=[exp.Star()])
-        items = (Item("value", first, value.type), Item("n", rows, Type.of("bigint")))
-        below = Partition(subquery, relation, (), items, group=())
+        values = tuple(
+            Item(f"value_{i}" if i else "value", _first(c.ref), c.type)
+            for i, c in enumerate(subquery.columns)
+        )
+        below = Partition(subquery, relation, (), (*values, Item("n", rows, Type.of("bigint"))), group=())
         checked = exp.Anonymous(this="refuse_rows", expressions=[reference(relation, "n")])
         refused = exp.Dot(this=exp.to_identifier("stepping"), expression=checked)
         many = exp.GT(this=reference(relation, "n"), expression=exp.Literal.number(1))
-        case = exp.Case(
-            ifs=[exp.If(this=exp.And(this=many, expression=refused), true=null_of(value.type))],
-            default=reference(relation, "value"),
-        )
-        item = Item(value.name, exp.Paren(this=case), value.type)
-        return Project(below, fresh("result", self.names), (item,))
+        test = exp.And(this=many, expression=refused)
+        items = []
+        for value, item in zip(values, subquery.items, strict=True):
+            ifs = [exp.If(this=test.copy(), true=null_of(item.type))]
+            case = exp.Case(ifs=ifs, default=reference(relation, value.name))
+            items.append(Item(item.name, exp.Paren(this=case), item.type))
+        return Project(below, fresh("result", self.names), tuple(items))
 
     def _is_sure(self, plan: Plan, subquery: Subquery) -> bool:
         """Whether IN can only be true or false."""
@@ -313,13 +319,13 @@ class Unnester:
         mine = {(c.relation, c.name) for c in plan.columns}
         if not outside(subquery):
             return subquery, []
-        if _global(subquery) is not None and isinstance(subquery.input, Filter):
-            raise self._refused("HAVING without GROUP BY in a correlated subquery")
         subquery = flatten_joins(inline_projections(subquery))
         try:
             below, keys = self._lifted(subquery)
         except _CannotLift:
             free = sorted(outside(subquery) & mine)
+            if not free:  # what it reads belongs to a query further out
+                return subquery, []
             below, refs = self._with_domain(subquery, plan, free)
             sure = {(c.relation, c.name) for c in plan.columns if c.not_null}
             keys = [Key(reference(*c), r, alike=c not in sure) for c, r in zip(free, refs, strict=True)]
@@ -389,11 +395,8 @@ class Unnester:
         if not inner:
             return node, []
         assert isinstance(node, Project | Aggregate | Partition)
-        of_all = (isinstance(node, Aggregate) and not node.keys) or (
-            isinstance(node, Partition) and node.group == () and not node.keys
-        )
-        if of_all and node.relation not in self._compensated:
-            raise self._refused("an aggregate without GROUP BY inside a correlated subquery")
+        if isinstance(node, Aggregate | Partition) and self._is_open(node):
+            raise _CannotLift
         taken = {c.name for c in node.columns}
         taken |= {k.name for k in node.keys} if isinstance(node, Aggregate | Partition) else set()
         types = self.type_of(node.input.columns, inner)
@@ -422,6 +425,11 @@ class Unnester:
         """The node joined with the distinct values of the columns `free` of the plan."""
         if isinstance(node, Union):
             return self._union_with_domain(node, plan, free)
+        if isinstance(node, Recursive) and outside(node) & set(free):
+            return self._recursive_with_domain(node, plan, free)
+        if isinstance(node, Aggregate | Partition) and not outside(node) & set(free):
+            domain, refs = self._domain(plan, free)
+            return Join((node, domain), ()), refs
         if isinstance(node, Scan | Rows | Join | Recursive):
             domain, refs = self._domain(plan, free)
             if not isinstance(node, Join):
@@ -435,7 +443,36 @@ class Unnester:
         node = rebuild(node, (below,), lambda e: substitute(e, columns))
         if isinstance(node, Filter):
             return node, refs
+        if isinstance(node, Aggregate | Partition) and self._is_open(node):
+            return self._row_for_each(node, refs, plan, free)
         return self._keyed(node, refs)
+
+    def _is_open(self, node: Aggregate | Partition) -> bool:
+        """Whether it has a row even where nothing belongs to its keys, and nobody makes that up."""
+        return _of_all_rows(node) and node.relation not in self._compensated
+
+    def _row_for_each(
+        self, node: Aggregate | Partition, refs: list[Expression], plan: Plan, free: list[tuple[str, str]]
+    ) -> tuple[Plan, list[Expression]]:
+        """An aggregate over all rows, for each of the distinct values of `free`; some may have no rows."""
+        groups = replace(node, relation=fresh(node.relation, self.names))
+        self._compensated.add(groups.relation)
+        present = Item(fresh("present", {c.name for c in node.columns}), _TRUE, BOOLEAN)
+        keyed, (test, *inner) = self._keyed(groups, [present.expression, *refs])
+        domain, outer = self._domain(plan, free)
+        links = _links([Key(o, i, alike=True) for o, i in zip(outer, inner, strict=True)])
+        missing = exp.Is(this=test, expression=exp.Null())
+        of_none = self._of_no_rows(node)
+        items = []
+        for c in node.columns:
+            ifs = [exp.If(this=missing.copy(), true=of_none[c.relation, c.name])]
+            value = exp.Case(ifs=ifs, default=reference(groups.relation, c.name))
+            items.append(Item(c.name, exp.Paren(this=value), c.type))
+        taken = {i.name for i in items}
+        keys = [Item(fresh(k.name, taken), o, k.type) for k, o in zip(domain.columns, outer, strict=True)]
+        joined = Join((domain,), (), (Outer(keyed, links),))
+        each = Project(joined, node.relation, (*items, *keys))
+        return each, [reference(each.relation, k.name) for k in keys]
 
     def _join_with_domain(
         self, node: Join, domain: Plan, refs: list[Expression], plan: Plan, free: list[tuple[str, str]]
@@ -458,6 +495,35 @@ class Unnester:
         )
         conditions = (*node.conditions, *(c for _, more in parts for c in more))
         return Join((*(p for p, _ in parts), domain), conditions, tuple(outers))
+
+    def _recursive_with_domain(
+        self, node: Recursive, plan: Plan, free: list[tuple[str, str]]
+    ) -> tuple[Plan, list[Expression]]:
+        """A recursion for each of the values of `free`: each row that it finds has those it belongs to."""
+        seed, refs = self._with_domain(node.seed, plan, free)
+        assert isinstance(seed, Project)
+        added = {r.name: i for r in refs for i in seed.items if i.name == r.name}
+        own = [r for r in _rows_in(node.step) if to_sql(r.source) == f"(TABLE {quote_name(node.name)})"]
+        if len(own) != 1:
+            raise self._refused("a correlated recursion whose second part does not read the first")
+        fields = [Column(own[0].relation, name, i.type) for name, i in added.items()]
+        columns = dict(zip(free, (f.ref for f in fields), strict=True))
+
+        def widened(p: Plan) -> Plan:
+            if isinstance(p, Rows):
+                if p is not own[0]:
+                    return replace(p, source=substitute(p.source, columns))
+                all_ = (*p.fields, *fields)
+                return replace(p, fields=all_, header=f"({', '.join(quote_name(f.name) for f in all_)})")
+            return rebuild(p, tuple(map(widened, p.inputs)), lambda e: substitute(e, columns))
+
+        step = widened(node.step)
+        assert isinstance(step, Project)
+        step = replace(step, items=(*step.items, *(Item(f.name, f.ref, f.type) for f in fields)))
+        if outside(step) & {(f.relation, f.name) for f in fields}:
+            raise self._refused("a correlated subquery inside a correlated recursion")
+        found = replace(node, seed=seed, step=step)
+        return found, [reference(node.relation, f.name) for f in fields]
 
     def _union_with_domain(
         self, node: Union, plan: Plan, free: list[tuple[str, str]]
@@ -490,8 +556,28 @@ class Unnester:
         equal = (exp.EQ(this=left.copy(), expression=c.ref) for left, c in pairs)
         return Filter(subquery.plan, tuple(self.collated(e, subquery.plan.columns) for e in equal))
 
+    def _of_no_rows(self, aggregate: Aggregate | Partition) -> dict[tuple[str, str], Expression]:
+        """What the aggregates are over no rows."""
+        found: dict[tuple[str, str], Expression] = {}
+        for item in aggregate.calls if isinstance(aggregate, Aggregate) else aggregate.items:
+            fold = over_no_rows(item.function if isinstance(item, Call) else name_of(item.expression))
+            if fold is not None:
+                empty: Expression = parse(f"SELECT {fold}").expressions[0]
+            elif isinstance(item, Call):
+                counts = item.function in ("count", "regr_count")
+                empty = exp.Literal.number(0) if counts else exp.Null()
+            else:
+                text = self.of_none(aggregate.input.columns, item.expression)
+                empty = exp.Null() if text is None else exp.Literal.string(text)
+            found[aggregate.relation, item.name] = cast_to(empty, item.type.name)
+        return found
+
     def _refused(self, what: str) -> Exception:
         return self.source.unsupported(what, "( select", "select", hint="write it as a join")
+
+
+def _rows_in(plan: Plan) -> list[Rows]:
+    return [plan] if isinstance(plan, Rows) else [r for i in plan.inputs for r in _rows_in(i)]
 
 
 def _split(
@@ -530,14 +616,24 @@ def _partitioned(item: Item, by: list[Expression]) -> Item:
     return replace(item, expression=expression)
 
 
-def _global(subquery: Project) -> Aggregate | Partition | None:
-    """The aggregate over all rows that a subquery's one row comes from."""
+def _global(subquery: Project, *, filtered: bool = False) -> Aggregate | Partition | None:
+    """The aggregate over all rows that a subquery's one row comes from; `filtered`: even where HAVING may
+    leave it out."""
     node = subquery.input
-    while isinstance(node, Filter):
+    while filtered and isinstance(node, Filter):
         node = node.input
-    if isinstance(node, Aggregate) and not node.keys:
-        return node
-    return node if isinstance(node, Partition) and node.group == () and not node.keys else None
+    return node if isinstance(node, Aggregate | Partition) and _of_all_rows(node) else None
+
+
+def _of_all_rows(node: Aggregate | Partition) -> bool:
+    """Whether it has one row, whatever its input has."""
+    return not node.keys and (isinstance(node, Aggregate) or node.group == ())
+
+
+def _first(column: Expression) -> Expression:
+    """The value of a column in one of all rows."""
+    all_ = exp.Anonymous(this="array_agg", expressions=[column.copy()])
+    return exp.Bracket(this=exp.Paren(this=all_), expressions=[exp.Literal.number(0)])  # prints [1]
 
 
 def _is_limited(subquery: Project) -> bool:
@@ -554,23 +650,6 @@ def _is_limited(subquery: Project) -> bool:
         and c.this.name == "place"
         for c in node.conditions
     )
-
-
-def _of_no_rows(aggregate: Aggregate | Partition) -> dict[tuple[str, str], Expression]:
-    """What the aggregates are over no rows."""
-    found: dict[tuple[str, str], Expression] = {}
-    named = aggregate.calls if isinstance(aggregate, Aggregate) else aggregate.items
-    for item in named:
-        counts = (
-            item.function == "count"
-            if isinstance(item, Call)
-            else to_sql(item.expression).startswith("count(")
-        )
-        fold = over_no_rows(item.function if isinstance(item, Call) else name_of(item.expression))
-        empty: Expression = exp.Literal.number(0) if counts else exp.Null()
-        empty = empty if fold is None else parse(f"SELECT {fold}").expressions[0]
-        found[aggregate.relation, item.name] = cast_to(empty, item.type.name)
-    return found
 
 
 def _is_not_null(expression: Expression, columns: Sequence[Column]) -> bool:

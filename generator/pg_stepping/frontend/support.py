@@ -15,9 +15,6 @@ def check_select(select: exp.Expression, source: Source) -> exp.Select:
         name = type(select).__name__.upper()
         raise source.unsupported(name, name, hint="write a SELECT from tables")
     check_set_operation(select, source)
-    for part in (*select.expressions, select.args.get("where"), select.args.get("having")):
-        if part is not None:
-            check_expression(part, source)
     return select
 
 
@@ -26,15 +23,6 @@ def check_set_operation(query: exp.Expression, source: Source) -> None:
     if query.args.get("locks"):
         words = ("for update", "for share", "for no key", "for key")
         raise source.unsupported("a locking clause", *words, hint="leave it out")
-
-
-def check_expression(expression: exp.Expression, source: Source) -> None:
-    """Refuse whole-row references."""
-    for node in expression.find_all(exp.Column):
-        if isinstance(node.this, exp.Star):
-            raise source.unsupported(
-                f"the whole row of {node.table}", node.table, hint="name the columns that you need"
-            )
 
 
 def check_clock_words(tree: exp.Expression, source: Source) -> None:
