@@ -15,15 +15,18 @@ CREATE TABLE IF NOT EXISTS stepping.maintained_view (
     fingerprint text NOT NULL,
     version text NOT NULL,
     mode text NOT NULL CHECK (mode IN ('immediate', 'deferred')),
-    stripes integer NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (schema_name, view_name)
 );
+-- What came later, for a catalog that is there.
+ALTER TABLE stepping.maintained_view ADD COLUMN IF NOT EXISTS stripes integer NOT NULL DEFAULT 0;
 
 -- The version of pg_stepping that made the rest of this schema.
 CREATE OR REPLACE FUNCTION stepping.version() RETURNS text
 LANGUAGE sql IMMUTABLE
 RETURN '@version@';
+
+COMMENT ON FUNCTION stepping.version() IS '@version@';
 
 COMMENT ON TABLE stepping.maintained_view IS
 'One row for each view that pg_stepping maintains.';

@@ -41,10 +41,31 @@ class Installed:
         return Table(self.schema, self.name)
 
 
+MADE_BY = "obj_description(to_regprocedure('stepping.version()'), 'pg_proc')"
+
+
 def has_catalog(conn: Connection) -> bool:
-    """Whether the database has the catalog, by `init` or as an extension."""
-    row = execute(conn, "SELECT to_regclass('stepping.maintained_view') IS NOT NULL").fetchone()
-    return row is not None and bool(row[0])
+    """Whether the database has the catalog, by `init` or as an extension.
+
+    Raises SteppingError if another version made it.
+    """
+    row = execute(conn, f"SELECT to_regclass('stepping.maintained_view') IS NOT NULL, {MADE_BY}").fetchone()
+    if row is None or not row[0]:
+        return False
+    check_version(row[1])
+    return True
+
+
+def check_version(made_by: str | None) -> None:
+    """Raises SteppingError if a catalog was made by another version: it may lack what this one needs."""
+    if made_by != version():
+        says = f"version {made_by}" if made_by else "an earlier version"
+        raise SteppingError(
+            f"the catalog in this database was made by {says} of pg_stepping, this is {version()}",
+            hint="run pg-stepping init, or ALTER EXTENSION pg_stepping UPDATE, as the role that made it;"
+            " the views go on",
+            sqlstate="55000",
+        )
 
 
 def init(conn: Connection) -> None:
@@ -109,7 +130,6 @@ def prelude(conn: Connection, language: str) -> str:
     """What a view in `language` needs and the database lacks: the catalog, its PL/Python part, or nothing."""
     if not has_catalog(conn):
         return "-- The catalog of pg_stepping, which this database does not have yet.\n" + _init_script(conn)
-    _check_version(conn)
     sql = "SELECT to_regprocedure(%s) IS NULL, to_regprocedure('stepping.texts_of(jsonb)') IS NULL"
     row = execute(conn, sql, [f"stepping.load_maintainer_{suffix()}()"]).fetchone()
     assert row is not None
@@ -119,20 +139,6 @@ def prelude(conn: Connection, language: str) -> str:
             *([python_sql()] if row[1] else []),
         ]
     )
-
-
-def _check_version(conn: Connection) -> None:
-    """Raises SteppingError if the catalog was made by another version, without what this one needs."""
-    row = execute(conn, "SELECT to_regprocedure('stepping.version()') IS NOT NULL").fetchone()
-    made_by = execute(conn, "SELECT stepping.version()").fetchone() if row == (True,) else None
-    if made_by != (version(),):
-        says = f"version {made_by[0]}" if made_by else "an earlier version"
-        raise SteppingError(
-            f"the catalog in this database was made by {says} of pg_stepping, this is {version()}",
-            hint="run pg-stepping init, or ALTER EXTENSION pg_stepping UPDATE, as the role that made it;"
-            " the views go on",
-            sqlstate="55000",
-        )
 
 
 def target(conn: Connection, name: str, schema: str | None) -> Table:

@@ -10,7 +10,7 @@ from typing import cast
 from psycopg import Connection
 
 from pg_stepping.backend.script import AS_APPLIED, LANGUAGES, Definition
-from pg_stepping.catalog import Installed
+from pg_stepping.catalog import MADE_BY, Installed, check_version
 from pg_stepping.delta import (
     Edge,
     Stage,
@@ -127,11 +127,12 @@ def compile_installed(conn: Connection[object], view: Installed) -> Definition:
 
 def _catalog(conn: Connection[object]) -> str:
     """What makes the functions of schema stepping that the database lacks."""
-    sql = """SELECT to_regclass('stepping.maintained_view') IS NULL,
-                    to_regprocedure('stepping.texts_of(jsonb)') IS NULL"""
-    row = cast("tuple[bool, bool]", execute(conn, sql).fetchone())
+    sql = f"""SELECT to_regclass('stepping.maintained_view') IS NULL,
+                     to_regprocedure('stepping.texts_of(jsonb)') IS NULL, {MADE_BY}"""
+    row = cast("tuple[bool, bool, str | None]", execute(conn, sql).fetchone())
     if row[0]:
         return f"CREATE SCHEMA IF NOT EXISTS stepping;\n{catalog_sql()}"
+    check_version(row[2])
     return python_sql() if row[1] else ""
 
 

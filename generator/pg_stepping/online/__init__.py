@@ -8,6 +8,7 @@ are in the short transaction in which the view becomes what it is to be.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 
 from pg_stepping.backend.deferred import maintain_function
 from pg_stepping.backend.script import (
@@ -27,7 +28,7 @@ from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.online.before import before, before_view, divided_by
-from pg_stepping.online.patience import lock, patiently
+from pg_stepping.online.patience import lock, patiently, within
 from pg_stepping.online.pieces import MARK, fill, rows_to_read
 from pg_stepping.online.retire import drop_triggers, silenced
 from pg_stepping.session import guarded
@@ -85,7 +86,12 @@ def create_view_online(
     progress("catch up", 0)
     _catch_up(conn, captured)
     progress("publish", 0)
-    patiently(conn, lambda: _publish(conn, captured, final), before=lambda: _catch_up(conn, captured))
+    holds = count(20, 5)  # ms; more each time, for a view of which a single change takes long
+    patiently(
+        conn,
+        lambda: _publish(conn, captured, final, next(holds)),
+        before=lambda: _catch_up(conn, captured),
+    )
     if final.deferred is None:
         drop_triggers(conn, [_capture_name(captured)])
         with guarded(conn):
@@ -127,8 +133,11 @@ def _capture_name(captured: Definition) -> str:
     return f"{captured.deferred.name}__capture"
 
 
-def _publish(conn: Connection, captured: Definition, final: Definition) -> None:
-    """Make the captured view what it is to be; what needs no lock on its tables comes first."""
+def _publish(conn: Connection, captured: Definition, final: Definition, hold: int) -> None:
+    """Make the captured view what it is to be; what needs no lock on its tables comes first.
+
+    The changes that are left are applied under the lock, in `hold` ms or not at all.
+    """
     deferred = captured.deferred
     assert deferred is not None
     gone = [f"DROP VIEW {quote_table(before(log))};" for log in deferred.logs]
@@ -144,7 +153,9 @@ def _publish(conn: Connection, captured: Definition, final: Definition) -> None:
     run_script(conn, "\n".join([*gone, *maintaining(final), *published(final), register(final)]))
     if changed is not None:
         execute(conn, _MARK_VERSION, [*row, *changed])
+    apply = f"SELECT {_apply_function(captured)}()"
+    execute(conn, apply)  # what came meanwhile, so that next to nothing is left under the lock
     lock(conn, [log.source for log in deferred.logs], "SHARE ROW EXCLUSIVE")
-    execute(conn, f"SELECT {_apply_function(captured)}()")
+    within(conn, hold, apply)
     execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
     run_script(conn, follow(final))

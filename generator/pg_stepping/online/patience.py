@@ -38,6 +38,19 @@ def patiently(
             time.sleep(random.uniform(0.02, 0.2))
 
 
+def within(conn: Connection, hold: int, sql: str) -> None:
+    """Run a statement under such locks: in `hold` ms, or raise LockNotAvailable as if they were not got."""
+    execute(conn, f"SET LOCAL statement_timeout = '{hold}ms'")
+    began = time.monotonic()
+    try:
+        execute(conn, sql)
+    except pg.QueryCanceled as error:
+        if time.monotonic() - began < hold / 1000:  # somebody else's
+            raise
+        raise pg.LockNotAvailable(str(error)) from error
+    execute(conn, "SET LOCAL statement_timeout = 0")
+
+
 def lock(conn: Connection, tables: Sequence[Table], mode: str) -> None:
     """Lock some tables, the last thing for which the transaction waits.
 
