@@ -77,6 +77,15 @@ def _canonical(value: Any) -> Any:
     return _json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
+def _found(value: Any, steps: Any) -> Any:
+    """The part of a row by these steps; None if a row on the way is None or Empty()."""
+    for step in steps:
+        if value is None or type(value).__name__ == "Empty":
+            return None
+        value = value[step] if isinstance(step, int) else getattr(value, step)
+    return None if type(value).__name__ == "Empty" else value
+
+
 def _checked(value: Any, types: Any, but: Any, what: Any) -> Any:
     if not isinstance(value, types) or isinstance(value, but):
         raise TypeError(f"{what}, not {type(value).__name__}: {value!r}")

@@ -219,7 +219,10 @@ QUERIES = [value for name, value in globals().items() if name.startswith("q_")]
 
 
 ITEMS = hypothesis.strategies.builds(
-    Item, id=integers(1, 4), kind=sampled_from(["x", "Y", None]), price=sampled_from([0.1, 0.2, 5.0])
+    Item,
+    id=integers(1, 4),
+    kind=sampled_from(["x", "Y", None]),
+    price=sampled_from([0.1, 0.2, 5.0, -0.0, float("nan"), float("inf")]),
 )
 SALES = hypothesis.strategies.builds(
     Sale, item=integers(1, 4), count=integers(1, 4), note=sampled_from("abä")

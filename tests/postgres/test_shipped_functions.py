@@ -304,6 +304,39 @@ def joined_in_python(p: st.Pair[Left, Right | st.Empty]) -> Both:
     return Both(id=p.left.id, v=r.v if isinstance(r, Right) else -1, w=w)
 
 
+class Held(st.Data):
+    id: int
+    right: Right | None
+    pair: st.Pair[int, Right | None]
+
+
+def held(p: st.Pair[Left, Right | st.Empty]) -> Held:
+    right = None if isinstance(p.right, st.Empty) else Right(id=p.right.id, v=len(p.left.name.upper()))
+    return Held(id=p.left.id, right=right, pair=st.Pair(1, right))
+
+
+def test_a_row_in_what_python_returns_may_be_missing(conn):
+    if not plpython(conn):
+        pytest.skip("this runs as Python")
+
+    def query(lefts: st.ZSet[Left], rights: st.ZSet[Right]) -> st.ZSet[Held]:
+        on_left, on_right = st.Index.pick(Left, lambda r: r.id), st.Index.pick(Right, lambda r: r.id)
+        return st.map(st.outer_join(lefts, rights, on_left=on_left, on_right=on_right), f=held)
+
+    graph = st.compile(query)
+    for store in (
+        st.StorePostgres.from_graph(conn, graph, create_tables=True),
+        st.StorePython.from_graph(graph),
+    ):
+        lefts, rights = st.actions(store, graph)
+        (changed,) = lefts.insert(Left(id=1, name="ß"))
+        none = Held(id=1, right=None, pair=st.Pair(1, None))
+        assert changed == st.ZSetPython({none: 1})
+        (changed,) = rights.insert(Right(id=1, v=7))
+        right = Right(id=1, v=2)
+        assert changed == st.ZSetPython({none: -1, Held(id=1, right=right, pair=st.Pair(1, right)): 1})
+
+
 def test_rows_that_may_be_missing(conn):
     def query(lefts: st.ZSet[Left], rights: st.ZSet[Right]) -> None:
         on_left, on_right = st.Index.pick(Left, lambda r: r.id), st.Index.pick(Right, lambda r: r.id)

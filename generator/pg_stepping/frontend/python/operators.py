@@ -224,7 +224,8 @@ class Reduce(Operator):
         return False
 
     def computed(self, *inputs: Rows) -> Rows:
-        return recomputed.reduce(inputs[0], self.key, self.pick_value, self.zero, self.made)
+        rows = recomputed.reduce(inputs[0], self.key, self.pick_value, self.zero, self.made)
+        return recomputed.map_rows(rows, lambda row: checked(self.output, row))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

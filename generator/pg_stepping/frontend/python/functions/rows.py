@@ -22,7 +22,7 @@ from pg_stepping.frontend.python.functions.operations import TRUE, is_scalar, li
 from pg_stepping.frontend.python.functions.origin import is_users
 from pg_stepping.frontend.python.functions.ship import Shipping, shipping
 from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, source_of
-from pg_stepping.frontend.python.rows import is_row, normal, parts, rebuilt, row_of
+from pg_stepping.frontend.python.rows import Maybe, is_row, normal, parts, rebuilt, row_of
 from pg_stepping.frontend.python.scalar import NotTraceable, Scalar
 from pg_stepping.frontend.python.tracing import trace
 from pg_stepping.frontend.python.types import FieldType
@@ -124,18 +124,20 @@ class _Compiled:
         ]
         return rebuilt(value, made)
 
-    def _all_shipped(self, unknown: Unknown, row: Any, path: tuple[str, ...]) -> Any:
+    def _all_shipped(self, unknown: Unknown, row: Any, path: tuple[str, ...], optional: bool = False) -> Any:
         if is_scalar(row):
-            return self._shipped(unknown, row.type, path)
-        return rebuilt(
-            row, [(n, self._all_shipped(unknown, p, (*path, n) if n else path)) for n, p in parts(row)]
-        )
+            return self._shipped(unknown, row.type, path, optional=optional)
+        within = optional or type(row) is Maybe
+        made = [(n, self._all_shipped(unknown, p, (*path, n) if n else path, within)) for n, p in parts(row)]
+        return rebuilt(row, made)
 
-    def _shipped(self, unknown: Unknown, kind: FieldType, path: tuple[str, ...]) -> Scalar:
+    def _shipped(
+        self, unknown: Unknown, kind: FieldType, path: tuple[str, ...], *, optional: bool = False
+    ) -> Scalar:
         if self._shipping is None:
             self.why = unknown.reason
             self._shipping = shipping(self.function, self.rows, f"{unknown.reason.construct} has no SQL")
-        return self._shipping.leaf(path, kind, as_truth=self.returns is bool)
+        return self._shipping.leaf(path, kind, as_truth=self.returns is bool, optional=optional)
 
     @property
     def _annotation(self) -> Any:

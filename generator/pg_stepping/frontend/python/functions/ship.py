@@ -63,12 +63,23 @@ class Shipping:
     arguments: tuple[tuple[str, FieldType, exp.Expression], ...]
     call: str
 
-    def leaf(self, path: Sequence[str], kind: FieldType, *, as_truth: bool = False) -> Scalar:
-        """The call that gives the leaf at `path` of what the function returns."""
-        picked = "result" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in path)
+    def leaf(
+        self, path: Sequence[str], kind: FieldType, *, as_truth: bool = False, optional: bool = False
+    ) -> Scalar:
+        """The call that gives the leaf at `path` of what the function returns.
+
+        If that is `optional` a row on the way to it may be missing: then the leaf is NULL.
+        """
         program = self.program
-        out = f"bool({picked})" if as_truth else into_sql(picked, kind, self._named(path), program)
-        lines = [*([f"result = {self.call}"]), f"return {out}"]
+        picked = "result" + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in path)
+        lines = [f"result = {self.call}"]
+        if optional:
+            steps = tuple(int(p) if p.isdigit() else p for p in path if p != PRESENT)
+            lines.append(f"found = _found(result, {steps!r})")
+            picked = "found is not None" if path[-1] == PRESENT else "found"
+        stored = FieldType(kind.python, kind.nullable or (optional and path[-1] != PRESENT))
+        out = f"bool({picked})" if as_truth else into_sql(picked, stored, self._named(path), program)
+        lines.append(f"return {out}")
         if path:
             lines = self._keeping(lines)
         listed = ", ".join(name for name, _, _ in self.arguments)
@@ -82,7 +93,7 @@ class Shipping:
         )
         arguments = tuple((name, kind.sql) for name, kind, _ in self.arguments)
         told = repr((body.partition("\n")[2], arguments, kind.sql))
-        label = identifier("_".join((self.name.strip("<>"), *path))).lower()[:40]
+        label = identifier("_".join((self.name.strip("<>"), *path)).replace(PRESENT, "present")).lower()[:40]
         name = f"{label}_{hashlib.sha256(told.encode()).hexdigest()[:12]}"
         says = f"pg_stepping: {self.name} runs as Python, since {self.why}"
         shipped = Shipped(
