@@ -17,7 +17,7 @@ from pg_stepping.console import Steps, connected, table
 from pg_stepping.explain import FORMATS, explain
 from pg_stepping.migrate.commands import IMPORT, diff, generate
 from pg_stepping.migrate.declared import import_modules
-from pg_stepping.worker import pending_of, worker
+from pg_stepping.worker import STEP, pending_of, worker
 
 _MODE_HELP = "immediate: writers maintain the view; deferred: they append to a log, readers see it at once."
 _STRIPES_HELP = "Spread each group over so many rows, for many writers of one group; the view sums them."
@@ -211,11 +211,25 @@ def change(
 @main.command()
 @click.argument("name")
 @click.option("--schema", help="Schema of the view.")
+@click.option("--limit", type=click.IntRange(1), default=STEP, show_default=True, help="Changes in one step.")
 @click.pass_context
-def apply(ctx: click.Context, name: str, schema: str | None) -> None:
-    """Bring the state of view NAME, which is in deferred mode, up to date with its logs."""
-    with connected(ctx) as conn:
-        applied = pg_stepping.apply(conn, name, schema=schema)
+def apply(ctx: click.Context, name: str, schema: str | None, limit: int) -> None:
+    """Bring the state of view NAME, which is in deferred mode, up to date with its logs.
+
+    A long log is applied in steps, each a transaction of its own; interrupted, what was applied stays so.
+    """
+    with connected(ctx, autocommit=True) as conn:
+        waiting = {p.view: p.changes for p in pending_of(conn)}
+        view = pg_stepping.installed(conn, name, schema=schema)
+        total = waiting.get(view.table, 0) if view is not None else 0
+        progress, applied = Steps(), 0
+        while True:
+            step = pg_stepping.apply(conn, name, limit=limit, schema=schema)
+            applied += step
+            if total > limit:
+                progress("apply", min(applied / total, 1))
+            if step == 0 or applied >= total:
+                break
     click.echo(f"view {name}: {applied} changes applied", err=True)
 
 

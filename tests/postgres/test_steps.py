@@ -4,10 +4,13 @@ import random
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from test_cases import CASES, NAMES, assert_right, rows, steps_of, views_of
 from test_deferred import logged
 
 import pg_stepping
+from pg_stepping import errors
+from pg_stepping.cli import main
 
 LOGS = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'stepping'::regnamespace AND relname ~ %s ORDER BY 1"
@@ -67,3 +70,49 @@ def test_oracle_any_part_of_the_logs_may_be_applied(database, case):
                 assert pg_stepping.verify(conn, name) == []
         stepped = [conn.execute(STEPPED, [name]).fetchone() != (None,) for name, _ in views]
         assert several or not any(stepped) or case in REFUSED
+
+
+def test_the_command_line_applies_in_steps(conn, dsn, language):
+    query = "SELECT k, count(*) AS n, sum(v) AS total FROM t GROUP BY k"
+    conn.execute("CREATE TABLE t (k integer, v integer)")
+    pg_stepping.create_view(conn, "v", query, language=language, mode="deferred")
+    conn.execute("INSERT INTO t SELECT i % 10, i FROM generate_series(1, 1000) AS i")
+    conn.commit()
+    run = CliRunner().invoke(main, ["--dsn", dsn, "apply", "v", "--limit", "400"])
+    assert (run.exit_code, run.output.splitlines()[-1]) == (0, "view v: 1000 changes applied")
+    assert "apply 40%" in run.output
+    assert conn.execute("SELECT times, changes, all_changes FROM stepping.applied").fetchone() == (
+        3,
+        200,
+        1000,
+    )
+    assert rows(conn, "v_as_applied") == rows(conn, f"({query})")
+    with pytest.raises(errors.InvalidQuery, match="cannot apply 0 changes"):
+        pg_stepping.apply(conn, "v", limit=0)
+    conn.rollback()
+    conn.execute("INSERT INTO t SELECT 1, i FROM generate_series(1, 3) AS i")
+    assert conn.execute("SELECT stepping.apply('v', 2)").fetchone() == (2,)
+    assert conn.execute("SELECT stepping.apply('v', max_rows => 2)").fetchone() == (1,)
+
+
+def test_a_step_costs_what_it_takes(conn):
+    """However long the log: its rows are found by their places, the state's by its index."""
+    conn.execute("CREATE TABLE t (k integer, v integer)")
+    pg_stepping.create_view(
+        conn,
+        "v",
+        "SELECT k, count(*) AS n, sum(v) AS total FROM t GROUP BY k",
+        language="plpgsql",
+        mode="deferred",
+    )
+    conn.execute("INSERT INTO t SELECT i, i FROM generate_series(1, 20000) AS i")
+    pg_stepping.apply(conn, "v")
+    conn.execute("INSERT INTO t SELECT i, i FROM generate_series(1, 30000) AS i")
+    conn.execute("ANALYZE")
+    read = "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = %s"
+    before = [conn.execute(read, [t]).fetchone() for t in ("v__log_1", "v")]
+    assert conn.execute("SELECT stepping.apply('v', 100)").fetchone() == (100,)
+    after = [conn.execute(read, [t]).fetchone() for t in ("v__log_1", "v")]
+    assert after[0][0] - before[0][0] < 300
+    assert after[1][0] == before[1][0]
+    assert after[1][1] - before[1][1] >= 100
