@@ -90,27 +90,34 @@ class Arena:
     def connect(self, contender: str) -> Connection:
         return psycopg.connect(self.dsn(contender), autocommit=True)
 
-    def rate(self, contender: str, script: Path, clients: int, protocol: str = "prepared") -> float:
-        """Transactions a second of one statement each; NaN if one failed."""
+    def rate(
+        self, contender: str, script: Path, clients: int, protocol: str = "prepared", commit: str = "off"
+    ) -> float:
+        """Transactions a second of one statement each, at this synchronous_commit; NaN if one failed."""
         done = subprocess.run(
             [str(self.pgbench), "-n", "-M", protocol, "-c", str(clients), "-j", "2",
              "-T", str(math.ceil(self.seconds)), "-D", f"meters={METERS}", "-D", f"users={USERS}",
              "-f", str(script),
-             f"{self.dsn(contender)} options='-c synchronous_commit=off'"],
+             f"{self.dsn(contender)} options='-c synchronous_commit={commit}'"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if line.startswith("tps")]
         return float(lines[0].split()[2]) if lines and not done.returncode else math.nan
 
     def rates(
-        self, contenders: Sequence[str], script: Path, clients: int, protocol: str = "prepared"
+        self,
+        contenders: Sequence[str],
+        script: Path,
+        clients: int,
+        protocol: str = "prepared",
+        commit: str = "off",
     ) -> Rates:
         """The median of each, the order rotated from round to round."""
         found: dict[str, list[float]] = {c: [] for c in contenders}
         for i in range(self.rounds):
             shift = i % len(contenders)
             for contender in (*contenders[shift:], *contenders[:shift]):
-                found[contender].append(self.rate(contender, script, clients, protocol))
+                found[contender].append(self.rate(contender, script, clients, protocol, commit))
         run(self.server, "CHECKPOINT")
         return {c: statistics.median(r) for c, r in found.items()}
 

@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 from psycopg import IsolationLevel
-from test_cases import assert_right, columns, rows
+from test_cases import assert_right, columns, columns_of_query, rows
 from test_deferred import assert_applied, logged
 
 import pg_stepping
@@ -105,6 +105,21 @@ def test_a_view_over_a_deferred_one_reads_what_that_one_reads(daily, language):
     assert_applied(daily, "later", over)
     with pytest.raises(errors.ViewInUse):
         pg_stepping.drop_view(daily, "daily")
+
+
+def test_columns_keep_their_lengths(conn, language):
+    conn.execute(
+        "CREATE TABLE t (a char(3), b varchar(5), c numeric(5, 2), d timestamp(0), e bit(4), f interval day)"
+    )
+    for name, query in (
+        ("v", "TABLE t"),
+        ("w", "SELECT a, b, c, d, e, f, count(*) AS n FROM t GROUP BY a, b, c, d, e, f"),
+    ):
+        pg_stepping.create_view(conn, name, query, language=language, mode="deferred")
+        assert columns(conn, name) == columns_of_query(conn, query)
+        conn.execute("INSERT INTO t VALUES ('a', 'b', 1.5, '2024-01-01 00:00:00', '0101', '3 days')")
+        assert assert_right(conn, name, query, "insert")
+        assert_applied(conn, name, query)
 
 
 def test_a_name_must_leave_room_for_the_second_view(conn):

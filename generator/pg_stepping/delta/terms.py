@@ -321,10 +321,16 @@ def _overlaid(scan: Scan, overlay: str) -> str:
     look a key up by the table's index while it reads the others as they come."""
     *columns, place = names_of(scan.fields)
     now = f"SELECT {', '.join([*columns, f'ctid AS {place}'])} FROM {quote_table(scan.table)}"
+    # a function gives its rows without lengths and collations
+    lengths = (f"::{c.type.name}" if _has_length(c.type.name) else "" for c in scan.fields)
     collations = (f" COLLATE {c.type.collation}" if c.type.collation else "" for c in scan.fields)
-    columns = [c + collation for c, collation in zip(columns, collations, strict=False)]
+    columns = ["".join(parts) for parts in zip(columns, lengths, collations, strict=False)]
     new = f"SELECT {', '.join([*columns, 'NULL::tid'])} FROM (SELECT * FROM {overlay} OFFSET 0) AS changed"
     return f"({now} UNION ALL\n{_INDENT}{new})"
+
+
+def _has_length(type_: str) -> bool:
+    return "(" in type_ or type_.startswith("interval ")
 
 
 def select_of(project: Project) -> str:
