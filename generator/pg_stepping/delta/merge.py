@@ -36,7 +36,12 @@ class Log:
 
     @property
     def net(self) -> str:
-        return self.change.netted(quote_table(self.table))
+        """A log of inserts alone has nothing that cancels: it is read as it is."""
+        table, change = quote_table(self.table), self.change
+        gone = f"EXISTS (SELECT FROM {table} WHERE {change.weight} < 0)"
+        columns = ", ".join([*filter(None, [change.columns]), change.weight])
+        netted = change.netted(f"(SELECT * FROM {table} WHERE {gone})")
+        return f"SELECT {columns} FROM {table} WHERE NOT {gone}\nUNION ALL\n{netted}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +103,9 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
     listed += [f"({to_sql(sums[c.name])})::{c.type.name} AS {c.sql_name}" for c in stage.state]
     listed += [f"delta.{shrinks}"] if tests else []
     merged = "\nUNION ALL\n".join(
-        f"SELECT {', '.join(listed)}\nFROM delta\nLEFT JOIN {quote_table(stage.table)} AS {STATE} ON {on}"
-        for on in _on_key(stage)
+        f"SELECT {', '.join(listed)}\nFROM delta\nLEFT JOIN LATERAL (\n{INDENT}SELECT {STATE}.ctid, {STATE}.*"
+        f" FROM {quote_table(stage.table)} AS {STATE} WHERE {on} OFFSET 0\n) AS {STATE} ON true{where}"
+        for on, where in _on_key(stage)
     )
     n = stage.count.sql_name
     values: dict[str, Expression] = {c.name: reference("merged", c.name) for c in stage.state}
@@ -132,11 +138,13 @@ def _refused(stage: Stage, stale: str) -> list[str]:
     return refused
 
 
-def _on_key(stage: Stage) -> list[str]:
-    """How a row of `delta` finds that of its key; by itself for keys that are NULL, which no hash finds."""
+def _on_key(stage: Stage) -> list[tuple[str, str]]:
+    """How a row of `delta` finds that of its key, and for which rows; keys that are NULL by themselves, which
+    no equality finds. It does so by the index, each for itself, however many there are: the state may be
+    large (OFFSET 0 keeps it from being read as a whole, for a hash)."""
     if stage.is_bag:
         key = quote_name(stage.row_key)
-        return [f"{STATE}.{key} = delta.{key}"]
+        return [(f"{STATE}.{key} = delta.{key}", "")]
     not_null = {(c.relation, c.name) for p in stage.core.parts for c in p.columns if c.not_null}
     pairs, nullable = [], []
     for k in stage.keys:
@@ -148,7 +156,7 @@ def _on_key(stage: Stage) -> list[str]:
             nullable.append(f"delta.{name}")
     equal = " AND ".join(f"{a} = {b}" for a, b in pairs)
     if not nullable:
-        return [equal]
+        return [(equal, "")]
     same = " AND ".join(f"({a} = {b} OR ({a} IS NULL AND {b} IS NULL))" for a, b in pairs)
     none = " AND ".join(f"{name} IS NOT NULL" for name in nullable)
-    return [f"{equal}\nWHERE {none}", f"{same}\nWHERE NOT ({none})"]
+    return [(equal, f"\nWHERE {none}"), (same, f"\nWHERE NOT ({none})")]
