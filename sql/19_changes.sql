@@ -1,16 +1,25 @@
 -- What changes in a maintained view, told to whoever asks: to one statement's writer, or in a feed.
 
 -- Appends what went from a view and what came to a setting, each row an array in JSON, followed by a comma. Its arguments:
--- the setting, and a SELECT that makes this text of old_rows, and one of new_rows.
+-- the setting, a SELECT that makes this text of old_rows, one of new_rows, and the view: who sets the setting must be one
+-- who may read it.
 CREATE OR REPLACE FUNCTION stepping.gather_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 SET bytea_output = 'hex'
 SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET timezone = 'UTC'
 AS $body$
 DECLARE
+    writer name := coalesce(nullif(current_setting('role'), 'none'), session_user);
     gone text;
     came text;
 BEGIN
+    IF NOT has_table_privilege(writer, TG_ARGV[3], 'SELECT')
+        OR (SELECT c.relrowsecurity FROM pg_class AS c WHERE c.oid = TG_RELID) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = concat('role ', writer, ' may not see what changes in view ', TG_ARGV[3]),
+            HINT = 'An action returns that: GRANT SELECT on the view, without row security, or write by SQL.';
+    END IF;
     IF TG_OP <> 'INSERT' THEN
         EXECUTE TG_ARGV[1] INTO gone;
     END IF;

@@ -91,8 +91,8 @@ def some(program: Any, start: int, count: int) -> list[Any]:
     ]
 
 
-def writing(server: devserver.Server, calls: int) -> tuple[float, float]:
-    """Reads a second: 1,000 a call, and one a call; each call is committed."""
+def writing(server: devserver.Server, calls: int) -> tuple[float, float, float]:
+    """Reads a second: 1,000 a call, and one a call, and one a statement of psycopg's alone; all committed."""
     with database(server) as conn:
         program, reads = prepared(conn)
         place = 0
@@ -104,11 +104,22 @@ def writing(server: devserver.Server, calls: int) -> tuple[float, float]:
                 conn.commit()
                 place += batch
 
+        def plainly(count: int) -> None:
+            nonlocal place
+            for read in some(program, place, count):
+                conn.execute(
+                    "INSERT INTO reads VALUES (%s, %s, %s)", (read.meter_id, read.timestamp, read.value)
+                )
+                conn.commit()
+            place += count
+
         write(2, 1000)
         write(20, 1)
+        plainly(20)
         batch = statistics.median(seconds(lambda: write(1, 1000)) for _ in range(calls))
-        single = statistics.median(seconds(lambda: write(20, 1)) for _ in range(calls))
-        return 1000 / batch, 20 / single
+        pairs = [(seconds(lambda: write(20, 1)), seconds(lambda: plainly(20))) for _ in range(calls)]
+        single, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
+        return 1000 / batch, 20 / single, 20 / plain
 
 
 def twins(server: devserver.Server, rounds: int, size: int) -> float:
@@ -189,7 +200,7 @@ def main(quick: bool) -> None:
     with devserver.start(settings=SETTINGS) as server:
         if not server.plpython:
             raise click.ClickException("the server has no plpython3u")
-        batch, single = writing(server, calls)
+        batch, single, plain = writing(server, calls)
         ratio = twins(server, rounds, 2000 if quick else 20_000)
         rates = shipped(server, rows, rounds)
         version = server.version
@@ -207,6 +218,7 @@ Medians.
 | the seed query in Python, time of a large insert against its SQL twin | {ratio:.2f} | at most 1.05 |
 | `insert` of 1,000 reads a call, committed: reads a second | {batch:,.0f} {times[0]} | 20 times |
 | `insert` of one read a call, committed: reads a second | {single:,.0f} {times[1]} | 8 times |
+| the same by a statement of psycopg's, which tells no change | {plain:,.0f} | |
 
 A function that runs as Python (normalize, a regular expression, join), rows a second:
 

@@ -103,6 +103,28 @@ def test_the_feed_of_an_outer_join_has_its_columns_in_their_places(stores: tuple
     assert len(told[0]) == 3
 
 
+def test_only_who_may_read_a_view_is_told_its_changes(conn: psycopg.Connection[Any]) -> None:
+    def whole(pets: st.ZSet[Pet]) -> Any:
+        return st.group_reduce_flatten(pets, by=by_owner, zero=float, pick_value=lambda p: p.weight)
+
+    graph = st.compile(whole)
+    (pets,) = st.actions(st.StorePostgres.from_graph(conn, graph, create_tables=True), graph)
+    conn.execute("CREATE ROLE stepping_teller; GRANT INSERT ON pets TO stepping_teller")
+    conn.execute("GRANT USAGE ON SCHEMA stepping TO stepping_teller")
+    for become in ("SET ROLE stepping_teller", "SET SESSION AUTHORIZATION stepping_teller"):
+        conn.execute(become)
+        conn.execute("INSERT INTO pets VALUES (1, 'x', 1)")
+        refused = pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not see what changes")
+        with refused, conn.transaction():
+            pets.insert(Pet(owner=1, kind="x", weight=2.0))
+        conn.execute("RESET SESSION AUTHORIZATION; RESET ROLE")
+    conn.execute("GRANT SELECT ON whole_output TO stepping_teller; SET ROLE stepping_teller")
+    assert pets.insert(Pet(owner=2, kind="x", weight=2.0)) == (st.ZSetPython({st.Pair(2.0, 2): 1}),)
+    conn.execute("RESET ROLE; ALTER TABLE stepping.whole_output ENABLE ROW LEVEL SECURITY")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not see what changes"):
+        pets.insert(Pet(owner=1, kind="x", weight=2.0))
+
+
 def test_what_triggers_tell_follows_the_views_query(conn: psycopg.Connection[Any]) -> None:
     def doubled(pets: st.ZSet[Pet]) -> Any:
         found = st.group_reduce_flatten(pets, by=by_owner, zero=float, pick_value=lambda p: p.weight)

@@ -36,6 +36,17 @@ def sums(users: st.ZSet[User]) -> st.ZSet[st.Pair[int, str]]:
     return st.group_reduce_flatten(
         users, by=st.Index.pick(User, lambda u: u.name), zero=int, pick_value=lambda u: u.id
     )
+def many(u: User) -> frozenset[str]:
+    return frozenset([u.name])
+def more(users: st.ZSet[User]) -> tuple[st.ZSet[str], st.ZSet[int]]:
+    names = st.map_many(users, f=many)
+    st.first_n(names, index=st.Index.pick(User, lambda u: u.id), n=1)  # rejected
+    st.add(names, users)  # rejected
+    return names, st.count(users)
+kept = st.Cache[User](name="kept")
+for key, row, count in kept.zset(store).iter_by_index(st.Index.pick(User, lambda u: u.id), at_least=2):
+    row.name.upper()
+    row.key  # rejected
 def groups(users: st.ZSet[User]) -> st.ZSet[st.Pair[int, str]]:
     g = st.group(users, by=st.Index.pick(User, lambda u: u.name))
     return st.flatten(st.per_group[g](lambda z: st.count(z)))
@@ -45,10 +56,17 @@ def groups(users: st.ZSet[User]) -> st.ZSet[st.Pair[int, str]]:
 def test_mypy_accepts_the_right_lines_and_rejects_the_wrong_ones(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    run = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(program)]
     root = Path(__file__).parents[2]
+    examples = [
+        root / "examples" / "meter_reads" / "query.py",
+        root / "tests/postgres/test_python_examples.py",
+    ]
+    options = ["--strict", "--cache-dir", str(tmp_path / "cache")]
+    run = [sys.executable, "-m", "mypy", *options, *map(str, [program, *examples])]
     done = subprocess.run(run, cwd=root, capture_output=True, text=True, check=False)
-    told = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
+    errors = [line.split(":") for line in done.stdout.splitlines() if ": error:" in line]
+    assert all(file.endswith("program.py") for file, *_ in errors), done.stdout
+    told = {int(line) for _, line, *_ in errors}
     wanted = {n for n, line in enumerate(PROGRAM.splitlines(), 1) if "# rejected" in line}
-    assert len(wanted) == 3
+    assert len(wanted) == 6
     assert told == wanted, done.stdout + done.stderr

@@ -96,7 +96,8 @@ def follow_changes(conn: Connection, schema: str, name: str, columns: Sequence[s
         return False
     state, old, new = found
     gathers = setting(schema, name)
-    arguments = [gathers, _as_texts(old, -1, columns), _as_texts(new, 1, columns)]
+    view = f"{quote_name(schema)}.{quote_name(name)}"
+    arguments = [gathers, _as_texts(old, -1, columns), _as_texts(new, 1, columns), view]
     made = are_there(conn, state, "capture", arguments)
     if made or not create:
         return made is True
