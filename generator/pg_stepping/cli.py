@@ -21,15 +21,28 @@ from pg_stepping.worker import STEP, pending_of, worker
 
 _MODE_HELP = "immediate: writers maintain the view; deferred: they append to a log, readers see it at once."
 _STRIPES_HELP = "Spread each group over so many rows, for many writers of one group; the view sums them."
+_DSN_HELP = "Conninfo string or URL of the database; default: the PG* variables."
 _INDEX_HELP = "Published columns of a further index, separated by commas; may be repeated."
+
+
+def _note_dsn(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.obj = value
 
 
 class _Commands(click.Group):
     """Turns our errors, and Postgres's, into one message on stderr and exit status 2."""
 
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Every command takes --dsn, before its name or after it."""
+        cmd.params.append(click.Option(["--dsn"], help=_DSN_HELP, expose_value=False, callback=_note_dsn))
+        super().add_command(cmd, name)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except UnicodeDecodeError as error:
+            self._fail(f"a file is not text in UTF-8: {error}")
         except pg_stepping.SteppingError as error:
             self._fail(f"{error} (SQLSTATE {error.sqlstate})")
         except psycopg.Error as error:
@@ -43,7 +56,7 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands)
 @click.version_option(pg_stepping.__version__, prog_name="pg-stepping")
-@click.option("--dsn", default="", help="Conninfo string or URL of the database; default: the PG* variables.")
+@click.option("--dsn", default="", help=_DSN_HELP)
 @click.pass_context
 def main(ctx: click.Context, dsn: str) -> None:
     """Maintained views for plain PostgreSQL: the result of a query, always right, kept by triggers."""
@@ -64,7 +77,7 @@ def _view_options(command: Any) -> Any:
         click.option("--language", type=click.Choice(LANGUAGES), help="Default: plpython3u if it is there."),
         click.option("--schema", help="Schema of the view; default: the first of search_path."),
         IMPORT,
-        click.argument("query", type=click.File("r", encoding="utf-8")),
+        click.argument("query", type=click.File("r", encoding="utf-8-sig")),
         click.argument("name"),
     ):  # fmt: skip
         command = option(command)

@@ -40,6 +40,12 @@ def catalog_sql() -> str:
 
 
 @cache
+def catalog_relations() -> frozenset[str]:
+    """The names of its tables and views, which no view's state can have."""
+    return frozenset(re.findall(r"^CREATE .*?(?:TABLE|VIEW) .*?stepping\.(\w+)", catalog_sql(), flags=re.M))
+
+
+@cache
 def superuser_sql() -> str:
     """What only a superuser can do for triggers in PL/Python, for a role called `the_role`."""
     return (_folder("sql") / "30_superuser.sql").read_text()

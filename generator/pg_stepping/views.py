@@ -6,6 +6,7 @@ that fails leaves the database, and the transaction, as they were.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from pg_stepping.catalog import Installed, check_language, found, init, installe
 from pg_stepping.compiler import compile_query
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import NameTaken, SteppingError, UnsupportedQuery
+from pg_stepping.frontend.bodies import UNKNOWN, found_by_path
 from pg_stepping.frontend.postgres import Connection, describe, execute, relation, run_script, savepoint
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded
@@ -115,7 +117,12 @@ def make(conn: Connection, definition: Definition) -> None:
     try:
         with savepoint(conn):
             run_script(conn, prelude(conn, definition.language) + write_script(definition).up)
-    except pg.UndefinedObject as error:
+    except UNKNOWN as error:
+        called = re.search(r'(?:SQL|PL/pgSQL) function "?([^" ]+)', error.diag.context or "")
+        if called is not None:
+            raise found_by_path(called[1], error) from error
+        if not isinstance(error, pg.UndefinedObject):
+            raise
         raise UnsupportedQuery(
             f"a type that has no ordering ({error.diag.message_primary})",
             hint="group by a form of it that has one, such as its text",

@@ -130,3 +130,45 @@ def test_a_session_that_reads_backslashes_otherwise_is_refused(conn: Connection)
     conn.execute("SET standard_conforming_strings = off")
     with pytest.raises(pg_stepping.SteppingError, match="backslash"):
         pg_stepping.create_view(conn, "v", "SELECT a FROM t")
+
+
+def test_a_function_that_finds_others_by_search_path_is_refused(conn: Connection, language: str) -> None:
+    """It would fail in the trigger, at every write."""
+    conn.execute(
+        """CREATE TABLE t (k integer, v integer);
+        CREATE FUNCTION g(integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1';
+        CREATE FUNCTION f(integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT g($1)';
+        CREATE FUNCTION h(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN g($1); END'"""
+    )
+    with pytest.raises(
+        pg_stepping.SteppingError, match=r"function public.f\(integer\) fails in a trigger.*g\(integer\)"
+    ):
+        pg_stepping.create_view(conn, "v", "SELECT k, sum(f(v)) AS s FROM t GROUP BY k", language=language)
+    conn.execute("INSERT INTO t VALUES (1, 2)")
+    with pytest.raises(
+        pg_stepping.SteppingError, match=r"function (public.)?h\(integer\) fails in a trigger"
+    ):
+        pg_stepping.create_view(conn, "v", "SELECT k, sum(h(v)) AS s FROM t GROUP BY k", language=language)
+    conn.execute("ALTER FUNCTION f SET search_path = public; ALTER FUNCTION h SET search_path = public")
+    views = ["SELECT k, sum(f(v)) AS s, max(h(v)) AS m FROM t GROUP BY k"]
+    maintained(conn, language, views, ["INSERT INTO t VALUES (1, 3)", "DELETE FROM t WHERE v = 2"])
+
+
+def test_an_aggregate_is_as_volatile_as_its_functions(conn: Connection) -> None:
+    conn.execute(
+        """CREATE TABLE t (v integer);
+        CREATE FUNCTION luck(integer, integer) RETURNS integer VOLATILE LANGUAGE sql AS 'SELECT $1 + random()::int';
+        CREATE AGGREGATE lucky(integer) (SFUNC = luck, STYPE = integer, INITCOND = 0)"""
+    )
+    with pytest.raises(pg_stepping.UnsupportedQuery, match="volatile function lucky"):
+        pg_stepping.create_view(conn, "v", "SELECT lucky(v) AS l FROM t")
+
+
+def test_oracle_views_named_like_what_the_catalog_has(conn: Connection, language: str) -> None:
+    conn.execute("CREATE TABLE t (k integer); INSERT INTO t VALUES (1)")
+    views = [(name, "SELECT k, count(*) AS n FROM t GROUP BY k") for name in ("views", "waiting", "applied")]
+    steps = ["INSERT INTO t VALUES (1), (2)", "DELETE FROM t WHERE k = 2"]
+    assert_maintained(conn, views, [(s, s) for s in steps], language)
+    for name, _ in views:
+        pg_stepping.drop_view(conn, name)
+    assert conn.execute("SELECT count(*) FROM stepping.waiting").fetchone() == (0,)

@@ -255,17 +255,19 @@ def _fill_and_follow(
     locked = ", ".join(quote_table(t) for t in tables if t not in own)
     lines = [f"LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE;"]
     lines += [f"SET LOCAL {name} = {quote_text(value)};" for name, value in settings]
+    lines.append("PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);")
     lines += [f"{program.fill};" for program in definition.programs if fill]
     if definition.deferred is None:
         lines += [f"{program.keys.fill};" for program in definition.programs if program.keys is not None]
-    lines += [f"PERFORM set_config('{name}', before_{name}, true);" for name, _ in settings]
+    changed = [*(name for name, _ in settings), "search_path"]
+    lines += [f"PERFORM set_config('{name}', before_{name}, true);" for name in changed]
     followed = [definition.deferred] if definition.deferred is not None else definition.programs
     lines += [f"PERFORM {follow_call(each, definition.query.tables)};" for each in followed]
     body = "\n".join(lines)
     tag = dollar_tag("fill", body)
     inner = indent(body, "    ")
-    before = [f"    before_{name} text := current_setting('{name}');\n" for name, _ in settings]
-    declared = "DECLARE\n" + "".join(before) if before else ""
+    before = [f"    before_{name} text := current_setting('{name}');\n" for name in changed]
+    declared = "DECLARE\n" + "".join(before)
     return (
         "-- From here on the view follows its tables: writers wait until this is committed.\n"
         f"DO {tag}\n#variable_conflict use_column\n{declared}BEGIN\n{inner}\nEND\n{tag};"

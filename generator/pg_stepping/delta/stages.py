@@ -51,6 +51,7 @@ from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
 from pg_stepping.ir.types import NO_ORDER, fresh, reference
 from pg_stepping.passes.flatten_joins import flatten
 from pg_stepping.passes.prune_columns import prune
+from pg_stepping.shipped import catalog_relations
 
 Typed = Callable[[Sequence[Column], Sequence[Expression]], list[Type]]
 
@@ -183,12 +184,13 @@ def unique_names(keys: Sequence[Item]) -> list[str]:
 def object_name(view: Table) -> str:
     """The name of a view's state table: plain lower-case, the schema in it unless that is `public`.
 
-    Where letters were changed or left out, a hash of the full name keeps two views apart.
+    Where letters were changed or left out, or the catalog has it, a hash of the full name keeps two apart.
     """
     full = view.name if view.schema == "public" else f"{view.schema}__{view.name}"
     plain = re.sub(r"[^a-z0-9_]", "_", full.lower())
     plain = plain if plain[0].isalpha() else f"v_{plain}"
     ambiguous = "__" in view.name or "__" in view.schema
+    ambiguous |= plain in catalog_relations()
     if plain == full and len(plain) <= 40 and not ambiguous:
         return plain
     digest = hashlib.sha256(f"{view.schema}\0{view.name}".encode()).hexdigest()[:8]

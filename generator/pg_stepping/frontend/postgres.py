@@ -74,11 +74,13 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function that a query calls; `kind` is pg_proc.prokind, `volatile` is pg_proc.provolatile.
+    """A function that a query calls; `kind` is pg_proc.prokind, `volatile` is pg_proc.provolatile, of an
+    aggregate that of the functions that it is made of.
 
     `operators` are the names of the operators by which it is called.
     """
 
+    oid: int
     schema: str
     name: str
     kind: str
@@ -334,7 +336,16 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
 
     rows = execute(
         conn,
-        """SELECT n.nspname, p.proname, p.prokind, p.provolatile, p.proretset, p.pronargs,
+        """SELECT p.oid, n.nspname, p.proname, p.prokind,
+                  CASE WHEN p.prokind = 'a' AND n.nspname <> 'pg_catalog' THEN (
+                      -- 'i' < 's' < 'v': an aggregate is what the user's functions are that it is made of
+                      SELECT coalesce(max(f.provolatile::text), 'i')
+                      FROM pg_aggregate AS g JOIN pg_proc AS f
+                          ON f.oid IN (aggtransfn, aggfinalfn, aggmtransfn, aggminvtransfn, aggmfinalfn)
+                      WHERE g.aggfnoid = p.oid
+                        AND (f.provolatile = 'v' OR f.pronamespace <> 'pg_catalog'::regnamespace)
+                  ) ELSE p.provolatile::text END,
+                  p.proretset, p.pronargs,
                   array(SELECT DISTINCT oprname::text FROM pg_operator
                         WHERE oprcode = p.oid AND oid = ANY (%(operators)s) ORDER BY 1)
            FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
@@ -347,7 +358,9 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
             "parsed": oids(r"\{COERCEVIAIO .*? :resulttype (\d+)"),
         },
     )
-    return frozenset(Function(s, n, k, v, r, a, tuple(operators)) for s, n, k, v, r, a, operators in rows)
+    return frozenset(
+        Function(oid, s, n, k, v, r, a, tuple(operators)) for oid, s, n, k, v, r, a, operators in rows
+    )
 
 
 def implicit_schema(conn: Connection, name: str) -> str:

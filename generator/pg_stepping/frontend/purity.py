@@ -55,7 +55,7 @@ def check_functions(described: Described, source: Source) -> bool:
         )
     depends = described.casts_by_text
     for function in sorted(described.functions, key=lambda f: (f.schema, f.name)):
-        if function.kind != "f" or function.volatile == "i":
+        if function.volatile == "i":
             continue
         if function.volatile == "s" and _only_settings(function):
             depends = True

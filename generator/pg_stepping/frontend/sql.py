@@ -17,6 +17,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from pg_stepping.errors import SteppingError
+from pg_stepping.frontend.bodies import check_bodies
 from pg_stepping.frontend.collations import with_one_collation
 from pg_stepping.frontend.dialect import (
     Record,
@@ -147,6 +148,9 @@ def read_query(conn: Connection, text: str) -> Query:
         CORRELATED.reset(token)
     if not reader.tables:
         raise source.unsupported("no table", "select", hint="a query without tables never changes")
+    if not described.outputs:
+        raise source.unsupported("no column", "select", hint="name a column, or count(*)")
+    check_bodies(conn, expansion.functions)
     return Query(
         text=described.text,
         recompute=recomputed(ast, reader.decided),

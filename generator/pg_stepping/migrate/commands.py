@@ -34,7 +34,7 @@ _CONFIG = click.option("--config", type=_FILE, help="The file that declares view
 
 @click.command()
 @click.argument("name", required=False)
-@click.argument("query", type=click.File("r", encoding="utf-8"), required=False)
+@click.argument("query", type=click.File("r", encoding="utf-8-sig"), required=False)
 @click.option("--schema", help="Schema of the view; default: the first of search_path.")
 @click.option("--language", type=click.Choice(LANGUAGES), help="Default: plpython3u if it is there.")
 @click.option("--mode", type=click.Choice(MODES), help="Default: immediate.")
