@@ -16,6 +16,7 @@ from textwrap import indent
 from sqlglot import exp
 
 from pg_stepping.delta.stages import SCHEMA, Stage, unique_names
+from pg_stepping.delta.state import compared
 from pg_stepping.delta.terms import named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.ir import Item, Table, Type
@@ -122,5 +123,8 @@ class Keys:
         return ", ".join(quote_name(c.name) for c in self.columns)
 
     def _same(self, a: str, b: str) -> str:
-        pairs = ((f"{a}.{n}", f"{b}.{n}") for n in (quote_name(c.name) for c in self.columns))
+        pairs = (
+            (compared(f"{a}.{quote_name(c.name)}", c.type), compared(f"{b}.{quote_name(c.name)}", c.type))
+            for c in self.columns
+        )
         return " AND ".join(f"({x} = {y} OR ({x} IS NULL AND {y} IS NULL))" for x, y in pairs)

@@ -13,11 +13,12 @@ from pg_stepping.delta.partition import INDENT
 from pg_stepping.delta.program import Shape, stored_names
 from pg_stepping.delta.refresh import STATE, afresh
 from pg_stepping.delta.stages import SCHEMA, Stage
+from pg_stepping.delta.state import compared
 from pg_stepping.delta.terms import Changed, quote_table, terms
 from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Table
 from pg_stepping.ir.nodes import Expression
-from pg_stepping.ir.types import NO_ORDER, fresh, reference
+from pg_stepping.ir.types import fresh, reference
 
 REPLACES = "replaces"
 Relations = Sequence[tuple[str, str]]
@@ -148,9 +149,8 @@ def _on_key(stage: Stage) -> list[tuple[str, str]]:
     not_null = {(c.relation, c.name) for p in stage.core.parts for c in p.columns if c.not_null}
     pairs, nullable = [], []
     for k in stage.keys:
-        text = "::text" if k.type.base in NO_ORDER else ""
         name = quote_name(k.name)
-        pairs.append((f"{STATE}.{name}{text}", f"delta.{name}{text}"))
+        pairs.append(tuple(compared(f"{r}.{name}", k.type) for r in (STATE, "delta")))
         sure = isinstance(k.expression, exp.Column) and (k.expression.table, k.expression.name) in not_null
         if not sure and stage.kind != "total":
             nullable.append(f"delta.{name}")

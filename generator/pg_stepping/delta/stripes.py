@@ -21,7 +21,7 @@ from sqlglot import exp
 
 from pg_stepping.delta.locks import OLD_SNAPSHOT
 from pg_stepping.delta.stages import SCHEMA, Published, Stage
-from pg_stepping.delta.state import StateColumn
+from pg_stepping.delta.state import StateColumn, compared
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery
 from pg_stepping.frontend.dialect import quote_name
@@ -175,7 +175,8 @@ def vanish_body(stage: Stage) -> str:
         return " AND ".join(f"NOT {c.change_test(_sum(c, relation))}" for c in stage.state)
 
     def same(a: str, b: str) -> str:
-        return " AND ".join(f"({a}.{k} = {b}.{k} OR ({a}.{k} IS NULL AND {b}.{k} IS NULL))" for k in keys)
+        pairs = ([compared(f"{r}.{quote_name(k.name)}", k.type) for r in (a, b)] for k in stage.keys)
+        return " AND ".join(f"({x} = {y} OR ({x} IS NULL AND {y} IS NULL))" for x, y in pairs)
 
     def of(relation: str) -> str:
         return ", ".join(f"{relation}.{k}" for k in keys)
