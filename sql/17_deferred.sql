@@ -102,6 +102,16 @@ BEGIN
             MESSAGE = concat(view, ' is not a maintained view in deferred mode'),
             HINT = 'stepping.maintained_view has those that there are.';
     END IF;
+    IF EXISTS (
+        SELECT FROM pg_proc AS p
+        WHERE p.pronamespace = 'stepping'::regnamespace AND p.proname IN (concat(name, '__apply'), concat(name, '__step'))
+          AND NOT p.prosecdef AND pg_get_userbyid(p.proowner) <> current_user
+    ) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = concat('what applies ', view, ' would run with the rights of ', current_user),
+            HINT = 'Its functions were replaced: drop and create the view again.';
+    END IF;
     IF max_rows IS NULL OR to_regproc(concat('stepping.', quote_ident(name || '__step'))) IS NULL THEN
         EXECUTE concat('SELECT stepping.', quote_ident(name || '__apply'), '()') INTO taken;
     ELSE

@@ -6,45 +6,56 @@ CREATE TABLE IF NOT EXISTS stepping.overdue (stage text NOT NULL, apply_lock big
 COMMENT ON TABLE stepping.overdue IS
 'Views whose logs have grown past the threshold, for the end of the transaction that finds it; empty at every commit.';
 
+-- Tells the worker that waits for it that something is in a log. A transaction that may be prepared (PREPARE TRANSACTION)
+-- must not: there the worker finds out by itself.
+CREATE OR REPLACE FUNCTION stepping.wake(stage text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF current_setting('max_prepared_transactions') = '0' THEN
+        PERFORM pg_notify('stepping', stage);
+    END IF;
+    RETURN true;
+END
+$body$;
+
+-- The length of a log from which on writers apply it, NULL for never: the setting stepping.threshold, where 0 means that.
+-- Plain SQL, which the planner puts into the expression that calls it.
+CREATE OR REPLACE FUNCTION stepping.threshold() RETURNS bigint
+LANGUAGE sql STABLE
+RETURN CASE
+    WHEN pg_catalog.current_setting('stepping.threshold', true) OPERATOR(pg_catalog.~) '^[0-9]{1,18}$'
+    THEN nullif(pg_catalog.current_setting('stepping.threshold', true)::bigint, 0)
+    ELSE 100000
+END;
+
 -- Comes after the rows of a statement are in a log. A worker that waits for it holds an advisory lock, which its death ends;
 -- nobody else keeps that. NOTIFY makes commits queue: so it is not used but where somebody waits. How long the log is tell the
--- statistics, without reading it: they are late by a second or so.
--- A transaction that may be prepared (PREPARE TRANSACTION) must not notify, nor hold the lock of who applies.
+-- statistics, without reading it: they are late by a second or so. One expression, as open_statement() has it.
 CREATE OR REPLACE FUNCTION stepping.logged() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 AS $body$
 BEGIN
-    IF pg_catalog.pg_try_advisory_lock_shared(TG_ARGV[1]::bigint) THEN
-        PERFORM pg_catalog.pg_advisory_unlock_shared(TG_ARGV[1]::bigint);
-    ELSIF pg_catalog.current_setting('max_prepared_transactions') OPERATOR(pg_catalog.=) '0' THEN
-        PERFORM pg_catalog.pg_notify('stepping', TG_ARGV[0]);
-    END IF;
-    IF pg_catalog.pg_stat_get_live_tuples(TG_RELID) OPERATOR(pg_catalog.+)
-        pg_catalog.pg_stat_get_xact_tuples_inserted(TG_RELID) OPERATOR(pg_catalog.>=) 100
+    IF (CASE
+            WHEN pg_catalog.pg_try_advisory_lock_shared(TG_ARGV[1]::bigint)
+            THEN pg_catalog.pg_advisory_unlock_shared(TG_ARGV[1]::bigint)
+            ELSE stepping.wake(TG_ARGV[0])
+        END)
+        AND pg_catalog.pg_stat_get_live_tuples(TG_RELID) OPERATOR(pg_catalog.+)
+            pg_catalog.pg_stat_get_xact_tuples_inserted(TG_RELID) OPERATOR(pg_catalog.>=) stepping.threshold()
     THEN
-        PERFORM stepping.note_long(TG_ARGV[0], TG_RELID, TG_ARGV[2]::bigint);
+        PERFORM stepping.note_long(TG_ARGV[0], TG_ARGV[2]::bigint);
     END IF;
     RETURN NEW;
 END
 $body$;
 
--- The length of a log from which on writers apply it, 0 for never: the setting stepping.threshold.
-CREATE OR REPLACE FUNCTION stepping.threshold() RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $body$
-    SELECT CASE WHEN set ~ '^[0-9]{1,18}$' THEN set::bigint ELSE 100000 END
-    FROM current_setting('stepping.threshold', true) AS set
-$body$;
-
 -- Notes that a log is past the threshold, unless somebody applies it.
-CREATE OR REPLACE FUNCTION stepping.note_long(stage text, log regclass, apply_lock bigint) RETURNS void
+CREATE OR REPLACE FUNCTION stepping.note_long(stage text, apply_lock bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
-DECLARE
-    threshold bigint := stepping.threshold();
 BEGIN
-    IF threshold = 0 OR pg_stat_get_live_tuples(log) + pg_stat_get_xact_tuples_inserted(log) < threshold
-        OR current_setting('transaction_isolation') <> 'read committed' OR current_setting('max_prepared_transactions') <> '0'
+    IF current_setting('transaction_isolation') <> 'read committed' OR current_setting('max_prepared_transactions') <> '0'
         OR EXISTS (SELECT FROM stepping.overdue AS o WHERE o.stage = note_long.stage)
     THEN
         RETURN;

@@ -123,3 +123,20 @@ def test_exactly_once_by_many_writers(counted, connect):
     assert pg_stepping.verify(counted, "v") == []
     pg_stepping.apply(counted, "v")
     assert sorted(counted.execute("SELECT * FROM v_as_applied")) == sorted(counted.execute(QUERY))
+
+
+def test_nobody_else_runs_what_a_view_s_owner_put_in_place_of_it(counted):
+    """The catalog's owner applies past the threshold: with the rights of the view's owner, or not at all."""
+    counted.execute(
+        "DROP ROLE IF EXISTS owns_v; CREATE ROLE owns_v; CREATE TABLE seen (by text); GRANT ALL ON seen TO PUBLIC;"
+        "ALTER FUNCTION stepping.v__step(bigint) OWNER TO owns_v;"
+        "ALTER FUNCTION stepping.v__step(bigint) SECURITY INVOKER"
+    )
+    said = []
+    counted.add_notice_handler(lambda d: said.append(d.message_primary))
+    try:
+        counted.execute(MANY)
+        assert waiting(counted) == 300
+        assert "would run with the rights of" in said[0]
+    finally:
+        counted.execute("REASSIGN OWNED BY owns_v TO CURRENT_USER; DROP ROLE owns_v")
