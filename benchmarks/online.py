@@ -120,7 +120,9 @@ def main(reads: int) -> None:
             measured(
                 "create", lambda: pg_stepping.create_view_online(conn, "usage", QUERY, language="plpgsql")
             )
-            changed = QUERY.replace("sum(r.value) AS", "max(r.value) AS most, sum(r.value) AS")
+            changed = QUERY.replace(
+                "sum(r.value) AS", "count(r.value) FILTER (WHERE r.value > 9) AS n, sum(r.value) AS"
+            )
             measured("change", lambda: pg_stepping.change_view(conn, "usage", changed, online=True))
             table = pg_stepping.list_views(conn)[0].stages[-1]
             conn.execute(f"UPDATE stepping.{table} SET n = n + 1 WHERE owner < 100")  # type: ignore[call-overload]
