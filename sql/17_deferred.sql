@@ -29,7 +29,7 @@ AS $body$
         times = a.times + 1, all_changes = a.all_changes + excluded.changes, all_seconds = a.all_seconds + excluded.seconds
 $body$;
 
--- What waits in the logs of each view in deferred mode, since when, and how long applying took.
+-- What waits in the logs of each view in deferred mode, since when, and how long applying took; NULL for who may not read them.
 CREATE OR REPLACE FUNCTION stepping.pending() RETURNS TABLE (
     schema_name text, view_name text, pending bigint, oldest timestamptz, age interval,
     applied_at timestamptz, changes bigint, seconds double precision, times bigint, all_changes bigint, all_seconds double precision
@@ -54,7 +54,11 @@ BEGIN
             ON c.relname ~ concat('^', stage, '__log_[0-9]+$')
             WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
         LOOP
-            EXECUTE concat('SELECT count(*), min(logged_at) FROM stepping.', quote_ident(log)) INTO waits, since;
+            log := concat('stepping.', quote_ident(log));
+            waits := NULL;
+            IF has_table_privilege(log, 'SELECT') THEN
+                EXECUTE concat('SELECT count(*), min(logged_at) FROM ', log) INTO waits, since;
+            END IF;
             pending := pending + waits;
             oldest := least(oldest, since);
         END LOOP;

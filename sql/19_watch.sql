@@ -316,8 +316,16 @@ SELECT
     f.total_time,
     f.self_time,
     p.problem AS last_error,
-    l.lock_waits
+    l.lock_waits,
+    d.pending,
+    d.age AS pending_age,
+    d.applied_at,
+    d.times AS apply_calls,
+    d.all_changes AS apply_rows,
+    d.all_seconds OPERATOR(pg_catalog.*) 1000 AS apply_time
 FROM stepping.maintained_view AS v
+LEFT JOIN stepping.pending() AS d
+    ON d.schema_name OPERATOR(pg_catalog.=) v.schema_name AND d.view_name OPERATOR(pg_catalog.=) v.view_name
 CROSS JOIN LATERAL stepping.problem(v) AS p (problem)
 CROSS JOIN LATERAL (
     SELECT pg_catalog.sum(s.calls)::bigint AS calls, pg_catalog.sum(s.total_time) AS total_time, pg_catalog.sum(s.self_time) AS self_time
@@ -351,7 +359,8 @@ CROSS JOIN LATERAL (
 ) AS l;
 
 COMMENT ON VIEW stepping.stat_views IS
-'What maintenance did since the statistics were reset; calls and times (ms) need track_functions = all. lock_waits: sessions that wait now.';
+'What maintenance did since the statistics were reset; calls and times (ms) need track_functions = all. lock_waits: sessions that wait now.
+In deferred mode also: changes that wait, the age of the oldest, and since the view was made how often, how many and how long (ms) they were applied.';
 
 DO $body$
 BEGIN

@@ -23,7 +23,8 @@ _TOP = """
 SELECT concat(schema_name, '.', view_name) AS view, calls, delta_rows_in AS "rows in",
     delta_rows_out AS "rows out", round(total_time::numeric, 1) AS "ms",
     round((total_time / nullif(calls, 0))::numeric, 3) AS "ms a call",
-    lock_waits AS waits, last_error AS problem
+    lock_waits AS waits, pending, date_trunc('second', pending_age) AS "for",
+    round(apply_time::numeric, 1) AS "ms applied", last_error AS problem
 FROM stepping.stat_views ORDER BY total_time DESC NULLS LAST, 1"""
 Keys = tuple[Mapping[str, Any], ...]
 _SCHEMA = click.option("--schema", help="Schema of the view.")
