@@ -125,6 +125,39 @@ def test_oracle_is_right_after_every_statement(session, place, section, query):
     assert any(sizes), "the view was empty all the time"
 
 
+MANY = [c for s in ("outer joins", "semijoins and antijoins", "subqueries") for c in CASES if c[0] == s][
+    2::16
+]
+
+
+@pytest.mark.parametrize(("section", "query"), MANY, ids=[q for _, q in MANY])
+def test_oracle_parts_of_outer_joins_are_looked_up(session, section, query, monkeypatch):
+    """As it is done where there are many of them."""
+    monkeypatch.setattr("pg_stepping.delta.terms._SPLIT", 0)
+    test_oracle_is_right_after_every_statement(session, 0, section, query)
+
+
+def test_many_outer_joins_do_not_make_products(session):
+    """Each is a table that may change with all others, which would be 3 to the power of 7 terms."""
+    session.execute("".join(f"CREATE TABLE d{i} (id integer PRIMARY KEY, v integer);" for i in range(7)))
+    joins = " ".join(f"LEFT JOIN d{i} ON d{i}.id = a.x + {i}" for i in range(7))
+    query = f"SELECT a.id, d0.v, d6.v AS w FROM a {joins} WHERE coalesce(d5.v, 0) < 9"
+    session.execute(
+        "TRUNCATE a, b, c; INSERT INTO a VALUES (1, 1, 1), (2, 2, 2); INSERT INTO d5 VALUES (6, 9)"
+    )
+    pg_stepping.create_view(session, "v", query, language="plpgsql")
+    session.execute(
+        """WITH e AS (INSERT INTO d0 VALUES (1, 5), (2, 6)), f AS (INSERT INTO d6 VALUES (7, 7)),
+                g AS (UPDATE d5 SET v = 8), h AS (INSERT INTO a VALUES (3, 2, 2), (4, NULL, 4))
+           DELETE FROM a WHERE id = 2"""
+    )
+    assert rows(session, "SELECT * FROM v") == rows(session, query) == {
+        ("1", "5", "7"): 1, ("3", "6", "None"): 1, ("4", "None", "None"): 1
+    }  # fmt: skip
+    size = session.execute("SELECT length(prosrc) FROM pg_proc WHERE proname = 'v__maintain'").fetchone()[0]
+    assert size < 400_000, size
+
+
 def written(session):
     """The page for readers: what is maintained, by construct, and how its stages are kept."""
     lines = [

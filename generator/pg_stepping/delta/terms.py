@@ -10,7 +10,8 @@ An outer join is made of products too, so that the same law holds for it: if M h
 that has partners in B,
     A left join B  =  A x B  +  A x NULL  -  A x M x NULL
 (the last two are the rows without a partner; cf. Griffin, Kumar, SIGMOD Record 27(3), 1998). Where nothing
-changes in B and M, Postgres's own LEFT JOIN computes the sum at once.
+changes in B and M, Postgres's own LEFT JOIN computes the sum at once. Of many outer joins these would be too
+many products: there each row of A looks the three parts up, as one relation with weights.
 """
 
 from __future__ import annotations
@@ -132,26 +133,28 @@ def names_of(columns: tuple[Column, ...]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """One way in which an outer takes part in a product: joined `as_` is, missing, or as its match."""
+    """One way in which an outer takes part in a product: as it is joined, missing, as its match, or as all
+    three parts at once."""
 
     sign: int
-    kind: str  # left, inner, missing, match
+    kind: str  # left, inner, missing, match, parts
 
 
 def terms(core: Core, changed: Changed, weight: str) -> tuple[Term, ...]:
     """The delta of a core whose tables have changed."""
     result: list[Term] = []
     outers, parts = core.outers, core.parts
+    split = _PARTS if sum(_has_changed(o, changed) for o in outers) <= _SPLIT else (_Way(1, "parts"),)
     for i, outer in enumerate(outers):
-        before = [_new_ways(o, changed) for o in outers[:i]]
-        after = [_old_ways(o, changed) for o in outers[i + 1 :]]
+        before = [_new_ways(o, changed, split) for o in outers[:i]]
+        after = [_old_ways(o, changed, split) for o in outers[i + 1 :]]
         roles = ["new"] * i + ["delta"] + ["old"] * len(after)
         for ways in product(*before, tuple(_changed_ways(outer, changed)), *after):
             result.append(_term(core, ways, roles, ["old"] * len(parts), changed, weight))
     for i, part in enumerate(parts):
         if _is_changed(part, changed):
             roles = ["new"] * i + ["delta"] + ["old"] * (len(parts) - i - 1)
-            for ways in product(*(_new_ways(o, changed) for o in outers)):
+            for ways in product(*(_new_ways(o, changed, split) for o in outers)):
                 result.append(_term(core, ways, ["new"] * len(outers), roles, changed, weight))
     return tuple(result)
 
@@ -189,18 +192,22 @@ def _changed_ways(outer: Outer, changed: Changed) -> Iterator[_Way]:
 
 
 _PARTS = (_Way(1, "inner"), _Way(1, "missing"), _Way(-1, "match"))
+_SPLIT = 3  # changed outers of which each product of parts is a term: 3 to the power of them
 
 
-def _old_ways(outer: Outer, changed: Changed) -> tuple[_Way, ...]:
-    there = _is_changed(outer.input, changed) or _is_changed(outer.match, changed)
-    return _PARTS if there else (_Way(1, "left"),)
+def _has_changed(outer: Outer, changed: Changed) -> bool:
+    return _is_changed(outer.input, changed) or _is_changed(outer.match, changed)
 
 
-def _new_ways(outer: Outer, changed: Changed) -> tuple[_Way, ...]:
+def _old_ways(outer: Outer, changed: Changed, split: tuple[_Way, ...]) -> tuple[_Way, ...]:
+    return split if _has_changed(outer, changed) else (_Way(1, "left"),)
+
+
+def _new_ways(outer: Outer, changed: Changed, split: tuple[_Way, ...]) -> tuple[_Way, ...]:
     """At once, but for a match that may have lost rows for what is gone from the other side, and for what
     is not in its table yet."""
     lost = outer.mutual and _is_changed(outer.match, changed)
-    return _PARTS if lost or _is_changed(outer.input, changed.among(beside=True)) else (_Way(1, "left"),)
+    return split if lost or _is_changed(outer.input, changed.among(beside=True)) else (_Way(1, "left"),)
 
 
 def _term(
@@ -215,13 +222,22 @@ def _term(
     sign = 1
     inner = list(zip(core.parts, part_roles, strict=True))
     joined: list[Expression] = []
-    left: list[Outer] = []
+    left: list[tuple[Outer, str | None]] = []
+    looked_up: list[str] = []
     missing: dict[tuple[str, str], Expression] = {}
     for outer, way, role in zip(core.outers, ways, outer_roles, strict=True):
         sign *= way.sign
-        if way.kind == "left":
-            input_ = _over(outer.input, missing)
-            left.append(replace(outer, input=input_, conditions=_all(outer.conditions, missing)))
+        if way.kind in ("left", "parts"):
+            there = replace(
+                outer,
+                input=_over(outer.input, missing),
+                conditions=_all(outer.conditions, missing),
+                match=None if outer.match is None else _over(outer.match, missing),
+                match_conditions=_all(outer.match_conditions, missing),
+            )
+            parts = _parts(there, role, changed, weight) if way.kind == "parts" else None
+            left.append((there, parts))
+            looked_up += [f"{quote_name(_name(there.input))}.{quote_name(weight)}"] if parts else []
         elif way.kind == "match" and outer.match is not None:
             inner.append((outer.match, role))
             joined += _all(outer.match_conditions, missing)
@@ -235,9 +251,35 @@ def _term(
         inner = [(_over(plan, missing), role) for plan, role in inner]
     relations = [_Relation(plan, *_source(plan, role, changed, weight)) for plan, role in inner]
     weights = [f"{quote_name(r.name)}.{quote_name(weight)}" for r in relations if r.weighted and weight]
+    weights += looked_up
     first = next((r for r in relations if r.role == "delta"), relations[0])
     lines = _lines(relations, first, [*_all(core.conditions, missing), *joined], left)
     return Term(tuple(lines), _product(sign, weights), missing)
+
+
+def _parts(outer: Outer, role: str, changed: Changed, weight: str) -> str:
+    """What a row finds in an optional relation: its partners, the row without one, and what takes this away
+    again if there are some."""
+    w = quote_name(weight)
+
+    def found(plan: Plan, columns: str, sign: str, conditions: Sequence[Expression]) -> str:
+        source, weighted, _ = _source(plan, role, changed, weight)
+        own = f"{sign}{quote_name(_name(plan))}.{w}" if weighted else f"{sign}1"
+        lines = [f"SELECT {columns}{own} AS {w}", f"FROM {_aliased(plan, source)}", *_copies(plan)]
+        return "\n".join([*lines, *([f"WHERE {all_of(conditions)}"] if conditions else [])])
+
+    columns = outer.input.columns
+    there = "".join(f"{to_sql(c.ref)}, " for c in columns)
+    nothing = "".join(f"{to_sql(null_of(c.type))} AS {quote_name(c.name)}, " for c in columns)
+    match, conditions = outer.match, outer.match_conditions
+    if match is None:
+        match, conditions = outer.input, outer.conditions
+    arms = (
+        found(outer.input, there, "", outer.conditions),
+        f"SELECT {nothing}1 AS {w}",
+        found(match, nothing, "-", conditions),
+    )
+    return _subquery(arms)
 
 
 def _over(plan: Plan, columns: Mapping[tuple[str, str], Expression]) -> Plan:
@@ -420,9 +462,13 @@ def _links(relations: set[str], relation: str, there: set[str]) -> bool:
 
 
 def _lines(
-    relations: Sequence[_Relation], first: _Relation, conditions: list[Expression], left: Sequence[Outer]
+    relations: Sequence[_Relation],
+    first: _Relation,
+    conditions: list[Expression],
+    left: Sequence[tuple[Outer, str | None]],
 ) -> list[str]:
-    """FROM and WHERE of a join, beginning at `first`."""
+    """FROM and WHERE of a join, beginning at `first`; `left` are the outers that are left joined, or looked
+    up in their parts."""
     if isinstance(first.plan, Rows):
         first = next((r for r in relations if not isinstance(r.plan, Rows)), first)
     by_plan = {id(r.plan): r for r in relations}
@@ -446,12 +492,16 @@ def _lines(
             lines.append(f"CROSS JOIN {aliased}")
         lines += _copies(step.plan)
         where += step.where
-    for outer in left:
-        read = _reads(outer.input) | {relation for relation, _ in columns_read(*outer.conditions)}
+    for outer, of_parts in left:
+        on_ = (*outer.conditions, *(outer.match_conditions if of_parts else ()))
+        read = _reads(outer.input) | {relation for relation, _ in columns_read(*on_)}
         while more := {name for r in last if r.name in read for name in _reads(r.plan)} - read:
             read |= more
         lines += (f"CROSS JOIN {_aliased(r.plan, r.source)}" for r in last if r.name in read)
         last = [r for r in last if r.name not in read]
+        if of_parts is not None:
+            lines.append(f"CROSS JOIN LATERAL {of_parts} AS {quote_name(_name(outer.input))}")
+            continue
         on = all_of(outer.conditions) if outer.conditions else "true"
         lines.append(f"LEFT JOIN {_aliased(outer.input, source_of(outer.input))} ON {on}")
     lines += (f"CROSS JOIN {_aliased(r.plan, r.source)}" for r in last)
