@@ -276,6 +276,34 @@ def test_a_fold_over_no_rows_is_what_it_begins_with(posts):
     assert st.verify(posts, "v") == st.verify(posts, "total") == []
 
 
+@function
+def padded(text: str, width: int = 4, fill: str | None = None) -> str:
+    return text.rjust(width, fill or "*")
+
+
+def test_differential_defaults_orders_and_rows_in_exists(posts):
+    posts.execute("CREATE TABLE r (id bigint, v bigint, x float8, s text)")
+    posts.execute(
+        "INSERT INTO r VALUES (1, 5, 0.5, 'a b'), (1, 3, 2, 'c'), (1, NULL, 1, ''), (2, 1, 1.5, NULL)"
+    )
+    query = """SELECT id, joined(v, x ORDER BY x DESC) AS down, joined(v, x ORDER BY v NULLS FIRST) AS up,
+                      joined(v, x) AS plain FROM r GROUP BY id"""
+    st.create_view(posts, "v", query)
+    st.create_view(posts, "u", "SELECT s, padded(s) AS a, padded(s, 5) AS b, padded(s, 5, '-') AS c FROM r")
+    there = "SELECT s FROM r WHERE EXISTS (SELECT FROM words(r.s) AS w (word) WHERE w.word > 'a')"
+    st.create_view(posts, "w", there)
+    posts.execute("INSERT INTO r VALUES (1, 4, 3, 'x')")
+    posts.execute("UPDATE r SET x = 9 WHERE v = 5")
+    assert posts.execute("SELECT * FROM v ORDER BY id").fetchall() == [
+        (1, ";5:9.0;4:3.0;3:2.0", ";3:2.0;4:3.0;5:9.0", ";3:2.0;4:3.0;5:9.0"), (2, ";1:1.5", ";1:1.5", ";1:1.5"),
+    ]  # fmt: skip
+    shown = posts.execute("SELECT * FROM u WHERE s = 'c'").fetchall()
+    assert shown == [("c", padded("c"), padded("c", 5), padded("c", 5, "-"))]
+    assert sorted(posts.execute("SELECT s FROM w").fetchall()) == [("a b",), ("c",), ("x",)]
+    for view in ("v", "u", "w"):
+        assert st.verify(posts, view) == []
+
+
 class Line(st.Data):
     label: str
     day: date | None

@@ -32,7 +32,8 @@ class Shipped:
     `arguments` are names and SQL types; `returns` is what stands after RETURNS; `says` tells what it is of
     and why it is Python; `requires` are packages that the server's Python must have; `after` is SQL that
     follows, for what is more than one function, and `called` the name that queries call then; `fold` is how
-    an aggregate is kept that has an inverse. In `sql` the body is one expression.
+    an aggregate is kept that has an inverse. In `sql` the body is one expression. `defaults` are those of
+    the last arguments.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Shipped:
     after: str = ""
     called: str = ""
     fold: Fold | None = None
+    defaults: tuple[str, ...] = ()
     language: str = "plpython3u"
 
     @property
@@ -55,7 +57,10 @@ class Shipped:
     @property
     def sql(self) -> str:
         """The statements that make it, whether or not it is there."""
-        listed = ", ".join(f"{quote_name(name)} {kind}" for name, kind in self.arguments)
+        without = len(self.arguments) - len(self.defaults)
+        ends = [""] * without + [f" DEFAULT {default}" for default in self.defaults]
+        given = zip(self.arguments, ends, strict=True)
+        listed = ", ".join(f"{quote_name(name)} {kind}{end}" for (name, kind), end in given)
         if self.language == "sql":
             return (
                 f"CREATE OR REPLACE FUNCTION stepping.{quote_name(self.name)}({listed})"
@@ -117,6 +122,7 @@ def _quoted(text: str, tag: str) -> str:
     return f"${tag}${text}${tag}$"
 
 
+IN_ORDER = "ordered_"  # begins the name of a fold that takes values in the order of the call's ORDER BY
 REGISTRY: dict[str, Shipped] = {}
 # What `@function` declares: the Python object, and how it is made; the last of each place in the source.
 DECLARED: dict[str, dict[str, tuple[Any, Callable[[], Shipped]]]] = {}
@@ -140,9 +146,20 @@ def fold_of(name: str) -> Fold | None:
     return shipped.fold if shipped is not None else None
 
 
+def is_fold(name: str) -> bool:
+    """Whether an aggregate, `stepping.name`, is a fold, which takes values in ascending order."""
+    shipped = _aggregate(name)
+    return shipped is not None and bool(shipped.called)
+
+
+def _aggregate(name: str) -> Shipped | None:
+    plain = name.removeprefix("stepping.")
+    return REGISTRY.get(plain) or REGISTRY.get(plain.removeprefix(IN_ORDER))
+
+
 def over_no_rows(name: str) -> str | None:
     """What an aggregate, `stepping.name`, is over no rows, as SQL; None for what is no fold."""
-    shipped = REGISTRY.get(name.removeprefix("stepping."))
+    shipped = _aggregate(name)
     return f"stepping.{quote_name(shipped.name)}('{{}}')" if shipped is not None and shipped.called else None
 
 

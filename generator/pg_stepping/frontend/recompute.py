@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlglot import exp
 
+from pg_stepping.frontend.database_functions import IN_ORDER, is_fold
 from pg_stepping.frontend.dialect import cast_to, to_sql
 from pg_stepping.frontend.trees import called, invoked, name_of
 from pg_stepping.ir import Type
@@ -38,6 +39,8 @@ def determined(
 ) -> exp.Expression:
     """An aggregate call (with its FILTER, if any) in a form that gives one result for a bag of rows."""
     name, type_ = name_of(call), types[call]
+    if is_fold(name):
+        return _in_the_calls_order(call, types)
     if name in ("sum", "avg"):
         return _exact(call, type_) if type_.base in _FLOATS else call
     if name in _ORDERLESS or isinstance(called(call), exp.WithinGroup):
@@ -47,6 +50,16 @@ def determined(
     if name in STATISTICS and not isinstance(called(call).expressions[0], exp.Distinct):
         return _exact_statistic(call)
     return _ordered(call, types)
+
+
+def _in_the_calls_order(call: exp.Expression, types: Mapping[exp.Expression, Type]) -> exp.Expression:
+    """A fold: one that orders its values itself, unless the call has an ORDER BY."""
+    if not any(isinstance(a, exp.Order) for a in invoked(call).expressions):
+        return call
+    copy = _ordered(call, types).copy()
+    inner = invoked(copy)
+    inner.set("this", f"{IN_ORDER}{inner.name}")
+    return copy
 
 
 def _ordered(call: exp.Expression, types: Mapping[exp.Expression, Type]) -> exp.Expression:

@@ -1229,6 +1229,8 @@ def _source_of_rows(item: exp.Expression) -> exp.Expression:
     """VALUES or the call of a function, without alias and LATERAL."""
     inner = item.this if isinstance(item, exp.Lateral | exp.Table) and item.this is not None else item
     source = inner.copy()
+    if isinstance(item, exp.Table) and item.args.get("db") is not None:
+        source = exp.Dot(this=item.args["db"].copy(), expression=source)
     ordinality = item.args.get("ordinality")
     if isinstance(inner, exp.Unnest):
         ordinality = inner.args.get("offset")

@@ -6,6 +6,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pg_stepping.errors import UnsupportedQuery
@@ -72,9 +73,20 @@ def _called(declared: Any, frame: Mapping[str, Any]) -> Shipped:
     source = declared_source(declared)
     arguments = {n: field_type(a, f"{source.name}.{n}") for n, a in annotations.items()}
     if typing.get_origin(result) in _STREAMS or is_collection(result):
-        return _table(declared, arguments, typing.get_args(result)[0])
-    kind = field_type(result, f"the result of {source.name}")
-    return _as_sql(declared, arguments, kind) or _scalar(declared, arguments, kind)
+        made = _table(declared, arguments, typing.get_args(result)[0])
+    else:
+        kind = field_type(result, f"the result of {source.name}")
+        made = _as_sql(declared, arguments, kind) or _scalar(declared, arguments, kind)
+    return _with_defaults(made, declared, arguments)
+
+
+def _with_defaults(made: Shipped, declared: Any, arguments: Mapping[str, FieldType]) -> Shipped:
+    """The function with the defaults of its parameters, which are part of its name."""
+    values = inspect.signature(declared).parameters.values()
+    given = [(p.name, p.default) for p in values if p.default is not inspect.Parameter.empty]
+    texts = tuple(to_sql(arguments[n].literal(arguments[n].value(v, n))) for n, v in given)
+    name = digest_name(made.name.rpartition("_")[0], made.name, texts) if texts else made.name
+    return replace(made, name=name, defaults=texts)
 
 
 def _as_sql(declared: Any, arguments: Mapping[str, FieldType], kind: FieldType) -> Shipped | None:

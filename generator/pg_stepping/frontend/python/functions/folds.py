@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from pg_stepping.errors import UnsupportedQuery
-from pg_stepping.frontend.database_functions import Shipped
+from pg_stepping.frontend.database_functions import IN_ORDER, Shipped
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.python.data import resolved
 from pg_stepping.frontend.python.encoding import fields_of
@@ -76,10 +76,10 @@ def fold(declared: type, frame: Mapping[str, Any]) -> Shipped:
     source = _Named(parts)
     why = parts.why_anew
     says = f"it is a fold, computed anew for touched keys: {why}" if why else "it is a fold with an inverse"
-    final = _final(parts, program, source, says)
+    final, in_order = (_final(parts, program, source, says, sort=sort) for sort in (True, False))
     more = [] if why else _kept(parts, program, source, says)
     digest = digest_name(parts.name, final.body.partition("\n")[2], [m.body for m in more], parts.signature)
-    return _aggregate(parts, digest, final, more)
+    return _aggregate(parts, digest, final, in_order, more)
 
 
 def _parts(declared: type, frame: Mapping[str, Any]) -> _Parts:
@@ -120,8 +120,11 @@ def _annotations(method: Any, frame: Mapping[str, Any]) -> dict[str, Any]:
 # --- all rows at once -----------------------------------------------------------------------------
 
 
-def _final(parts: _Parts, program: Program, source: Any, says: str) -> Shipped:
-    """The function that folds all values of a group: an array of them, or of JSON arrays of arguments."""
+def _final(parts: _Parts, program: Program, source: Any, says: str, *, sort: bool) -> Shipped:
+    """The function that folds all values of a group: an array of them, or of JSON arrays of arguments.
+
+    Without `sort` they are in the order that the call asks for.
+    """
     names, plain = list(parts.arguments), parts.plain
     if plain is not None:
         value = from_sql("value", FieldType(plain.python, True), program, parts.place)
@@ -132,8 +135,9 @@ def _final(parts: _Parts, program: Program, source: Any, says: str) -> Shipped:
     if required:
         lines.append(f"rows = [row for row in rows if {' and '.join(required)}]")
     keys = [_key(kind, f"row[{i}]", program, parts) for i, kind in enumerate(parts.arguments.values())]
+    if sort:
+        lines.append(f"rows.sort(key=lambda row: ({', '.join(keys)},))")
     lines += [
-        f"rows.sort(key=lambda row: ({', '.join(keys)},))",
         "state = fold_zero()",
         "for row in rows:",
         "    state = fold_step(state, *row)",
@@ -239,8 +243,8 @@ def _has(annotation: Any, kinds: tuple[type, ...], within: tuple[Any, ...] = ())
 # --- the aggregate --------------------------------------------------------------------------------
 
 
-def _aggregate(parts: _Parts, name: str, final: Shipped, more: list[Shipped]) -> Shipped:
-    """The functions under their names, and the aggregate that queries call."""
+def _aggregate(parts: _Parts, name: str, final: Shipped, in_order: Shipped, more: list[Shipped]) -> Shipped:
+    """The functions under their names, and the aggregates that queries call: the second with ORDER BY."""
     kinds = [k.sql for k in parts.arguments.values()]
     texts = tuple(k.python in (float, Decimal) for k in parts.arguments.values())
     what = ("merge", "finish")
@@ -258,13 +262,15 @@ def _aggregate(parts: _Parts, name: str, final: Shipped, more: list[Shipped]) ->
             f"AS $rows$ BEGIN RETURN array_append($1, jsonb_build_array({row})); END $rows$;\n"
             f"COMMENT ON FUNCTION {gathers} IS 'pg_stepping: gathers the rows of a fold';"
         )
-    aggregate = f"stepping.{quote_name(name)}({', '.join(kinds)})"
-    after.append(
-        f"CREATE OR REPLACE AGGREGATE {aggregate} (\n"
-        f"    SFUNC = {step}, STYPE = {state}, INITCOND = '{{}}',"
-        f" FINALFUNC = stepping.{quote_name(f'fold_{name}')}\n);\n"
-        f"COMMENT ON AGGREGATE {aggregate} IS 'pg_stepping: folds in Python';"
-    )
+    after.append(replace(in_order, name=f"given_{name}", strict=False).sql)
+    for called, last in ((name, f"fold_{name}"), (f"{IN_ORDER}{name}", f"given_{name}")):
+        aggregate = f"stepping.{quote_name(called)}({', '.join(kinds)})"
+        ends = f"INITCOND = '{{}}', FINALFUNC = stepping.{quote_name(last)}"
+        after.append(
+            f"CREATE OR REPLACE AGGREGATE {aggregate} (\n"
+            f"    SFUNC = {step}, STYPE = {state}, {ends}\n"
+            f");\nCOMMENT ON AGGREGATE {aggregate} IS 'pg_stepping: folds in Python';"
+        )
     required = tuple(not k.nullable for k in parts.arguments.values())
     kept = Fold(f"merge_{name}", f"finish_{name}", texts, required) if more else None
     return replace(
