@@ -160,3 +160,22 @@ def test_killed_in_a_step_it_leaves_nothing_half_done(counted, dsn):
     stopped(worker)
     assert pg_stepping.verify(counted, "v") == []
     assert sorted(counted.execute("SELECT * FROM v_as_applied")) == sorted(counted.execute(QUERY))
+
+
+def test_several_views_past_a_threshold_whatever_the_interval(counted, dsn):
+    """One view that cannot be applied does not keep the other from it."""
+    pg_stepping.create_view(counted, "w", "SELECT 10 / v AS q FROM t", language="plpgsql", mode="deferred")
+    counted.execute("INSERT INTO t VALUES (1, 0)")  # that it can be logged
+    worker = start(dsn, "--interval", "60", "--threshold", "50")
+    counted.execute("INSERT INTO t SELECT i, i FROM generate_series(1, 20) AS i")
+    time.sleep(1)
+    assert counted.execute("SELECT min(pending) FROM stepping.deferred_view").fetchone() == (21,)
+    counted.execute("INSERT INTO t SELECT i, i FROM generate_series(1, 40) AS i")
+    waits = "SELECT pending FROM stepping.deferred_view WHERE view_name = 'v'"
+    wait_until(lambda: counted.execute(waits).fetchone() == (0,))
+    time.sleep(0.3)
+    assert counted.execute("SELECT max(pending) FROM stepping.deferred_view").fetchone() == (61,)
+    counted.execute("DELETE FROM t WHERE v = 0; NOTIFY stepping")
+    wait_until(lambda: counted.execute("SELECT sum(pending) FROM stepping.deferred_view").fetchone() == (0,))
+    stopped(worker)
+    assert pg_stepping.verify(counted, "v") == pg_stepping.verify(counted, "w") == []

@@ -186,3 +186,27 @@ def test_explain_and_list_show_what_waits(daily, dsn):
     daily.execute("INSERT INTO reads VALUES (1, '2024-01-02', 100), (1, '2024-01-02', 200)")
     daily.commit()
     assert "deferred\t2 pending" in CliRunner().invoke(main, ["--dsn", dsn, "list"]).output
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_another_query_for_a_view_in_deferred_mode(daily, connect, online):
+    """What waits is in the new version from the begin; readers and grants stay."""
+    daily.execute("CREATE VIEW reader AS SELECT user_id FROM daily; GRANT SELECT ON daily TO PUBLIC")
+    daily.execute("INSERT INTO reads VALUES (1, '2024-01-02', 100), (2, '2030-01-01', 1)")
+    daily.commit()
+    conn = connect(autocommit=True)
+    for query in (
+        QUERY.replace("sum(r.value) AS value", "sum(r.value) AS value, max(r.value) AS most"),
+        QUERY.replace("sum(r.value) AS value", "sum(r.value) + 1 AS value"),
+    ):
+        assert pg_stepping.change_view(conn, "daily", query, online=online).kind == "new version"
+        assert_right(daily, "daily", query, "the change")
+        assert rows(daily, "daily_as_applied") == rows(daily, "daily")
+        daily.execute("INSERT INTO reads VALUES (3, '2024-01-02', 100)")
+        assert_right(daily, "daily", query, "a write")
+        assert pg_stepping.apply(daily, "daily") == 1
+        assert_right(daily, "daily_as_applied", query, "apply")
+        daily.commit()
+    assert daily.execute("SELECT has_table_privilege('public', 'daily', 'SELECT')").fetchone() == (True,)
+    assert rows(daily, "reader")
+    assert daily.execute("SELECT count(*) FROM pg_class WHERE relname ~ '__log_[0-9]+$'").fetchone() == (3,)

@@ -73,7 +73,8 @@ def step(deferred: Deferred, settings: Settings) -> str:
         f"    IF NOT ({waiting(deferred.logs)}) THEN\n        RETURN 0;\n    END IF;\n"
         "    FOR attempt IN 1 .. 2 LOOP\n        BEGIN\n"
         f"{indent(tried, _INDENT * 3)}\n            RETURN taken;\n"
-        "        EXCEPTION WHEN SQLSTATE 'S5001' THEN  -- see refuse_step()\n"
+        "        -- see refuse_step(); or a row is in the part that another one would have taken back\n"
+        "        EXCEPTION WHEN SQLSTATE 'S5001' OR data_exception THEN\n"
         "            most := most * 10;\n        END;\n    END LOOP;\n"
         f"    RETURN {SCHEMA}.{quote_name(deferred.name + '__apply')}();\nEND"
     )

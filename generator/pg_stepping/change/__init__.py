@@ -213,12 +213,6 @@ def _compared(
             hint="change it without online: its writers wait while a new version is filled",
             sqlstate="0A000",
         )
-    if view.mode == "deferred":
-        raise SteppingError(
-            f"a view in deferred mode cannot be given another query: {view.table}",
-            hint="drop it and create it again",
-            sqlstate="0A000",
-        )
     new = compile_query(
         conn,
         view.table,
@@ -228,6 +222,7 @@ def _compared(
         strict=strict,
         state=view.stages[-1],
         stripes=view.stripes,
+        mode=view.mode,
     )
     kind = "new version"
     if fingerprint_of(new) == view.fingerprint and new.language == view.language:
@@ -235,7 +230,8 @@ def _compared(
     with guarded(conn, undo=True):
         use_settings(conn, view)
         old = compile_installed(conn, view)
-    if _stored(old) == _stored(new) and old.language == new.language:
+    in_place = _stored(old) == _stored(new) and old.language == new.language
+    if in_place and view.mode == "immediate":  # else the views show what is in the logs, too
         kind = "in place"
     anew: list[Installed] = []
     if kind == "new version" or _published(old) != _published(new):
