@@ -151,7 +151,10 @@ def create(
         click.echo(f"view {name} is maintained from now on", err=True)
         return
     with connected(ctx) as conn:
-        if or_replace and pg_stepping.installed(conn, name, schema=schema) is not None:
+        there = pg_stepping.installed(conn, name, schema=schema) if or_replace else None
+        if there is not None:
+            if stripes not in (0, there.stripes):
+                raise click.UsageError(f"{name} is in {there.stripes} stripes: drop it to change that.")
             conn.rollback()
             conn.autocommit = True
             change = pg_stepping.change_view(

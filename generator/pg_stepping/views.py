@@ -164,10 +164,12 @@ def fingerprint(
     *,
     schema: str | None = None,
     indexes: Sequence[Sequence[str]] = (),
+    stripes: int = 0,
 ) -> str:
     """The fingerprint that view `name` of this query would have."""
     with guarded(conn, undo=True):
-        return fingerprint_of(compile_query(conn, target(conn, name, schema), query, indexes=indexes))
+        view = target(conn, name, schema)
+        return fingerprint_of(compile_query(conn, view, query, indexes=indexes, stripes=stripes))
 
 
 def check_name_is_free(conn: Connection, view: Table) -> None:

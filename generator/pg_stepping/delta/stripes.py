@@ -40,9 +40,9 @@ def striped(
 ) -> tuple[tuple[Stage, ...], Published]:
     """The stages of a view, and what is published of them, with the groups of the last one in `number`
     stripes; raises UnsupportedQuery where they are more than sums."""
-    if not 2 <= number <= MOST:
+    if not 1 <= number <= MOST:
         raise InvalidQuery(
-            f"stripes={number}", hint=f"a number from 2 to {MOST}, or 0 for none", sqlstate="22023"
+            f"stripes={number}", hint=f"a number from 1 to {MOST}, or 0 for none", sqlstate="22023"
         )
     last = next(s for s in stages if s.table == published.stage.table)
     _check(stages, last)
