@@ -28,6 +28,7 @@ def watched(shape: Shape) -> Shape:
         shape, transactions={n: t for n, t in shape.transactions.items() if "TRUNCATE" not in str(t)}
     )
     applied = {f"apply {v}": (f"SELECT stepping.apply('{v}')",) for v in shape.views}
+    applied |= {f"apply a part of {v}": (f"SELECT stepping.apply('{v}', 1)",) for v in shape.views}
     looking = {
         f"{name} and look": (*(s for step in steps for s in (step, LOOK)),)
         for name, steps in list(shape.transactions.items())[:6]

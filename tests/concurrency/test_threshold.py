@@ -54,6 +54,7 @@ def test_not_at_other_levels(counted, level):
     assert waiting(counted) == 300
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_not_while_another_applies(counted, connect):
     other = connect()
     other.execute(HOLD)
@@ -87,6 +88,7 @@ def test_not_within_a_statement(counted):
     assert pg_stepping.verify(counted, "v") == []
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_a_writer_without_rights(counted, dsn):
     counted.execute(
         "DROP ROLE IF EXISTS writes_only; CREATE ROLE writes_only; GRANT INSERT ON t TO writes_only"
@@ -101,6 +103,7 @@ def test_a_writer_without_rights(counted, dsn):
     assert pg_stepping.verify(counted, "v") == []
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_exactly_once_by_many_writers(counted, connect):
     failed = []
 
@@ -125,6 +128,7 @@ def test_exactly_once_by_many_writers(counted, connect):
     assert sorted(counted.execute("SELECT * FROM v_as_applied")) == sorted(counted.execute(QUERY))
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_nobody_else_runs_what_a_view_s_owner_put_in_place_of_it(counted):
     """The catalog's owner applies past the threshold: with the rights of the view's owner, or not at all."""
     counted.execute(

@@ -1,15 +1,19 @@
 """`pg-stepping worker` applies views in the background: one worker a view, through a lost connection, until SIGTERM."""
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack, suppress
 
 import psycopg
 import pytest
 
 import pg_stepping
+from conftest import unavailable
+from pg_stepping import devserver
 
 QUERY = "SELECT k, count(*) AS n, sum(v) AS total FROM t GROUP BY k"
 
@@ -116,6 +120,7 @@ def kill(conn, pid):
     conn.execute("SELECT pg_terminate_backend(%s)", [pid])
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_it_sleeps_until_a_writer_wakes_it(counted, dsn):
     worker = start(dsn, "--interval", "0.1")
     asked = "SELECT query_start FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ 'count_pending|advisory'"
@@ -132,6 +137,7 @@ def test_it_sleeps_until_a_writer_wakes_it(counted, dsn):
     assert "v: 1 changes applied" in stopped(worker)
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_one_that_was_not_committed_yet_is_not_overlooked(counted, connect, dsn):
     writer = connect()
     writer.execute("INSERT INTO t VALUES (1, 1)")
@@ -143,6 +149,7 @@ def test_one_that_was_not_committed_yet_is_not_overlooked(counted, connect, dsn)
     stopped(worker)
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_killed_in_a_step_it_leaves_nothing_half_done(counted, dsn):
     """The worker itself is killed, again and again, while it applies a long log."""
     counted.execute("INSERT INTO t SELECT i % 1000, i FROM generate_series(1, 100000) AS i")
@@ -162,6 +169,7 @@ def test_killed_in_a_step_it_leaves_nothing_half_done(counted, dsn):
     assert sorted(counted.execute("SELECT * FROM v_as_applied")) == sorted(counted.execute(QUERY))
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_several_views_past_a_threshold_whatever_the_interval(counted, dsn):
     """One view that cannot be applied does not keep the other from it."""
     pg_stepping.create_view(counted, "w", "SELECT 10 / v AS q FROM t", language="plpgsql", mode="deferred")
@@ -179,3 +187,41 @@ def test_several_views_past_a_threshold_whatever_the_interval(counted, dsn):
     wait_until(lambda: counted.execute("SELECT sum(pending) FROM stepping.deferred_view").fetchone() == (0,))
     stopped(worker)
     assert pg_stepping.verify(counted, "v") == pg_stepping.verify(counted, "w") == []
+
+
+def test_the_server_is_killed_in_mid_apply_and_the_worker_goes_on():
+    """One of its sessions is killed, so that it starts again: all is applied, once."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(
+                devserver.start(variables=(), kinds=[devserver.cluster.start], settings={"fsync": "off"})
+            )
+        except devserver.NoServer as reason:
+            unavailable(str(reason))
+        with psycopg.connect(server.dsn) as conn:
+            pg_stepping.init(conn)
+            conn.execute("CREATE TABLE t (k integer, v integer); SET stepping.threshold = 0")
+            pg_stepping.create_view(conn, "v", QUERY, language="plpgsql", mode="deferred")
+            conn.execute("INSERT INTO t SELECT i % 1000, i FROM generate_series(1, 100000) AS i")
+        worker = start(server.dsn)
+        with suppress(psycopg.OperationalError), psycopg.connect(server.dsn, autocommit=True) as conn:
+            applying = (
+                "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query ~ '^SELECT stepping.apply'"
+            )
+            while not (found := conn.execute(applying).fetchall()):
+                time.sleep(0.005)
+            time.sleep(0.05)
+            os.kill(found[0][0], signal.SIGKILL)
+            conn.execute("SELECT pg_sleep(20)")
+            pytest.fail("the server did not go down")
+
+        def is_applied():
+            with suppress(psycopg.OperationalError), psycopg.connect(server.dsn) as session:
+                return pending(session) == 0
+            return False
+
+        wait_until(is_applied, seconds=40)
+        assert "the server is away" in stopped(worker)
+        with psycopg.connect(server.dsn) as conn:
+            assert pg_stepping.verify(conn, "v") == []
+            assert sorted(conn.execute("SELECT * FROM v_as_applied")) == sorted(conn.execute(QUERY))

@@ -5,7 +5,7 @@ import random
 import psycopg
 import pytest
 from click.testing import CliRunner
-from test_cases import CASES, NAMES, assert_right, rows, steps_of, views_of
+from test_cases import CASES, assert_right, rows, steps_of, views_of
 from test_deferred import logged
 
 import pg_stepping
@@ -17,6 +17,10 @@ LOGS = (
 )
 STEPPED = "SELECT to_regproc(concat('stepping.', stages[cardinality(stages)], '__step')) FROM stepping.maintained_view WHERE view_name = %s"
 
+CHOSEN = [
+    "aggregate_over_aggregate", "bag_of_a_join", "bag_with_duplicates", "common_table_expressions",
+    "expressions_over_aggregates", "filtered_aggregates", "having", "join_over_aggregate", "self_joins",
+]  # fmt: skip
 REFUSED = ["expressions_over_aggregates"]  # sums of numerics, of which rows go: they are read again
 
 
@@ -41,7 +45,7 @@ def drain(conn, view, query, limit):
     return parts
 
 
-@pytest.mark.parametrize("case", NAMES)
+@pytest.mark.parametrize("case", CHOSEN)
 def test_oracle_any_part_of_the_logs_may_be_applied(database, case):
     with psycopg.connect(database("plpgsql")) as conn:
         tables, _, data = (CASES / case / "schema.sql").read_text().partition("-- data\n")
