@@ -55,6 +55,16 @@ schema = "odd % :name"
 query = "views/hostile.sql"
 """
 
+AROUND = """
+CREATE VIEW report AS SELECT d.day, u.value FROM daily_usage AS d CROSS JOIN usage_by_user AS u;
+CREATE VIEW later WITH (security_barrier) AS SELECT * FROM report WHERE day > '2024-01-01';
+COMMENT ON VIEW daily_usage IS 'Each day'; COMMENT ON COLUMN report.day IS 'That day';
+GRANT SELECT ON daily_usage, later TO PUBLIC;
+"""
+SAID = """
+SELECT relname, relacl::text, reloptions, obj_description(oid, 'pg_class'), col_description(oid, 1)
+FROM pg_class WHERE relname IN ('daily_usage', 'report', 'later') AND relkind = 'v' ORDER BY 1"""
+
 Run = Callable[..., Result]
 
 
@@ -144,6 +154,8 @@ def test_each_format_goes_up_changes_and_goes_down(
     run("diff")
     run("generate", "--check")
 
+    execute(conn, AROUND)
+    said = conn.execute(SAID).fetchall()
     (project / "views/daily.sql").write_text(DAILY.replace("FROM reads", "FROM reads WHERE value > 1.5"))
     text = (project / "pyproject.toml").read_text()
     (project / "pyproject.toml").write_text(text[: text.index("[tool.pg_stepping.views.'")])
@@ -156,11 +168,15 @@ def test_each_format_goes_up_changes_and_goes_down(
     assert "CREATE TABLE IF NOT EXISTS stepping.maintained_view" not in up_2
     execute(conn, up_2)
     run("diff")
+    assert conn.execute(SAID).fetchall() == said
+    assert conn.execute("SELECT count(*) FROM later").fetchone() == (1,)
     assert names(conn) == all_three[1:]
     assert conn.execute("SELECT * FROM usage_by_user").fetchall() == [(7, 6, 2)]
     execute(conn, "INSERT INTO reads VALUES (1, '2024-01-03', 10)")
     execute(conn, down_2)
     assert names(conn) == all_three
+    assert conn.execute(SAID).fetchall() == said
+    execute(conn, "DROP VIEW report CASCADE")
     assert conn.execute("SELECT * FROM usage_by_user").fetchall() == [(7, 17.5, 4)]
     execute(conn, "INSERT INTO reads VALUES (1, '2024-01-04', 1)")
     for view in pg_stepping.list_views(conn):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pg_stepping.frontend.dialect import quote_text
+from pg_stepping.ir import Table
 from pg_stepping.migrate.changes import Change, readers_first
 from pg_stepping.migrate.sections import Section
 
@@ -31,23 +33,35 @@ class Migration:
     @property
     def drops(self) -> str:
         """The first half of `up`: drops what goes or changes."""
-        return "\n".join(s.dropped for s in readers_first(self._old))
+        return "\n".join([*self._aside, *(s.dropped for s in readers_first(self._old))])
 
     @property
     def creates(self) -> str:
         """The second half of `up`."""
-        made = [c.new.created for c in self.changes if c.new is not None]
-        return "\n".join([self.prelude, *made] if self.prelude else made)
+        made = [self._made(c.new) for c in self.changes if c.new is not None]
+        return "\n".join([*filter(None, [self.prelude]), *made])
 
     @property
     def undoes(self) -> str:
         """The first half of `down`: takes `creates` back."""
-        return "\n".join(s.dropped for s in readers_first([c.new for c in self.changes if c.new is not None]))
+        made = readers_first([c.new for c in self.changes if c.new is not None])
+        return "\n".join([*self._aside, *(s.dropped for s in made)])
 
     @property
     def restores(self) -> str:
         """The second half of `down`: takes `drops` back."""
-        return "\n".join(s.created for s in reversed(readers_first(self._old)))
+        return "\n".join(self._made(s) for s in reversed(readers_first(self._old)))
+
+    @property
+    def _aside(self) -> list[str]:
+        """What reads a view that is made anew is set aside meanwhile, with its grants and comments."""
+        return [_call("set_dependents_aside", c.view) for c in reversed(self.changes) if c.kind == "changed"]
+
+    def _made(self, section: Section) -> str:
+        """The SQL that makes a view, and what reads it where that was set aside."""
+        changed = any(c.kind == "changed" and c.view == section.view for c in self.changes)
+        back = _call("put_dependents_back", section.view) if changed else ""
+        return "\n".join(filter(None, [section.created, back]))
 
     @property
     def _old(self) -> list[Section]:
@@ -68,6 +82,11 @@ class Migration:
         verb = {"changed": "change_", "dropped": "drop_"}.get(kinds.pop(), "") if len(kinds) == 1 else ""
         more = f"_and_{len(names) - 1}_more" if len(names) > 1 else ""
         return f"{verb}{names[0][:40]}{more}"
+
+
+def _call(function: str, view: Table) -> str:
+    """A call with the names of a view."""
+    return f"SELECT stepping.{function}({quote_text(view.schema)}, {quote_text(view.name)});\n"
 
 
 def _plain(name: str) -> str:

@@ -93,16 +93,18 @@ class _Trial:
             if not has_catalog(self.conn):
                 init(self.conn)
             run_script(self.conn, write_skeleton(definition))
+            execute(self.conn, "SELECT stepping.put_dependents_back(%s, %s)", [view.schema, view.name])
         return section
 
     def drop(self, view: Table) -> None:
-        """Drop a view, if it is there, and before it those that read it."""
+        """Drop a view, if it is there, and before it those that read it; ordinary ones are set aside."""
         found = self.there.pop(view, None)
         if found is None:
             return
         for reader in [t for t, v in self.there.items() if str(view) in v.reads]:
             self.drop(reader)
         execute(self.conn, f"SET LOCAL lock_timeout = '{_PATIENCE}'")
+        execute(self.conn, "SELECT stepping.set_dependents_aside(%s, %s)", [view.schema, view.name])
         execute(self.conn, "SELECT stepping.drop_view(%s, %s)", [view.schema, view.name])
 
 

@@ -7,7 +7,7 @@ are in the short transaction in which the view becomes what it is to be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from pg_stepping.backend.deferred import maintain_function
@@ -89,7 +89,7 @@ def create_view_online(
     holds = count(20, 5)  # ms; more each time, for a view of which a single change takes long
     patiently(
         conn,
-        lambda: _publish(conn, captured, final, next(holds)),
+        lambda: _publish(conn, captured, final, holds),
         before=lambda: _catch_up(conn, captured),
     )
     if final.deferred is None:
@@ -133,10 +133,10 @@ def _capture_name(captured: Definition) -> str:
     return f"{captured.deferred.name}__capture"
 
 
-def _publish(conn: Connection, captured: Definition, final: Definition, hold: int) -> None:
+def _publish(conn: Connection, captured: Definition, final: Definition, holds: Iterator[int]) -> None:
     """Make the captured view what it is to be; what needs no lock on its tables comes first.
 
-    The changes that are left are applied under the lock, in `hold` ms or not at all.
+    The changes that are left are applied under the lock, in the next of `holds` ms or not at all.
     """
     deferred = captured.deferred
     assert deferred is not None
@@ -156,6 +156,6 @@ def _publish(conn: Connection, captured: Definition, final: Definition, hold: in
     apply = f"SELECT {_apply_function(captured)}()"
     execute(conn, apply)  # what came meanwhile, so that next to nothing is left under the lock
     lock(conn, [log.source for log in deferred.logs], "SHARE ROW EXCLUSIVE")
-    within(conn, hold, apply)
+    within(conn, next(holds), apply)
     execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
     run_script(conn, follow(final))

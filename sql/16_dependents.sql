@@ -1,0 +1,127 @@
+-- What depends on a view, or is said of it, while another one comes in its place: the views that read it, directly or not,
+-- owners, grants, comments and triggers. They are set aside as the statements that make them again.
+
+CREATE TABLE IF NOT EXISTS stepping.set_aside (
+    schema_name text NOT NULL,
+    view_name text NOT NULL,
+    number bigint GENERATED ALWAYS AS IDENTITY,
+    reader text,
+    statement text NOT NULL
+);
+
+COMMENT ON TABLE stepping.set_aside IS
+'Statements that make again what depends on a view that is being replaced; empty at all other times.';
+COMMENT ON COLUMN stepping.set_aside.reader IS
+'The view that it is of; NULL for the one that is being replaced.';
+
+-- What was given and said of a view, as the statements that do so again.
+CREATE OR REPLACE FUNCTION stepping.said_of(view regclass) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog
+AS $body$
+    WITH object AS (
+        SELECT c.oid, c.relacl, c.relowner, concat(quote_ident(n.nspname), '.', quote_ident(c.relname)) AS name
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = view
+    ), grants AS (
+        SELECT object.name, acl.*, '' AS columns FROM object CROSS JOIN aclexplode(relacl) AS acl
+        UNION ALL
+        SELECT object.name, acl.*, concat(' (', quote_ident(a.attname), ')')
+        FROM object JOIN pg_attribute AS a ON a.attrelid = object.oid CROSS JOIN aclexplode(a.attacl) AS acl
+    )
+    SELECT concat('ALTER VIEW ', name, ' OWNER TO ', relowner::regrole) FROM object
+    UNION ALL
+    SELECT concat('REVOKE ALL ON ', name, ' FROM ', relowner::regrole) FROM object WHERE relacl IS NOT NULL
+    UNION ALL
+    SELECT concat('GRANT ', privilege_type, columns, ' ON ', name, ' TO ',
+        CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
+        CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END)
+    FROM grants
+    UNION ALL
+    SELECT concat('COMMENT ON ', CASE d.objsubid WHEN 0 THEN concat('VIEW ', name)
+        ELSE concat('COLUMN ', name, '.', quote_ident(a.attname)) END, ' IS ', quote_literal(d.description))
+    FROM object JOIN pg_description AS d ON d.classoid = 'pg_class'::regclass AND d.objoid = object.oid
+    LEFT JOIN pg_attribute AS a ON a.attrelid = object.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+$body$;
+
+-- The views that read a view, directly or not, each after those that it reads.
+CREATE OR REPLACE FUNCTION stepping.readers_of(view regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog
+AS $body$
+    WITH RECURSIVE reader (oid, depth) AS (
+        SELECT view::oid, 0
+        UNION
+        SELECT r.ev_class, reader.depth + 1
+        FROM reader
+        JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = reader.oid
+            AND d.classid = 'pg_rewrite'::regclass
+        JOIN pg_rewrite AS r ON r.oid = d.objid AND r.ev_class <> reader.oid
+    )
+    SELECT oid::regclass FROM reader WHERE depth > 0 GROUP BY oid ORDER BY max(depth), oid::regclass::text
+$body$;
+
+-- Sets aside what depends on a view, and drops the views that read it. A materialized view is not made again: that is refused.
+CREATE OR REPLACE FUNCTION stepping.set_dependents_aside(schema_name text, view_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog
+AS $body$
+#variable_conflict use_variable
+DECLARE
+    view regclass := to_regclass(concat(quote_ident(schema_name), '.', quote_ident(view_name)));
+    reader regclass;
+    readers regclass[] := ARRAY(SELECT stepping.readers_of(view));
+BEGIN
+    IF view IS NULL THEN
+        RETURN;
+    END IF;
+    FOREACH reader IN ARRAY readers LOOP
+        IF (SELECT relkind <> 'v' FROM pg_class WHERE oid = reader) THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'dependent_objects_still_exist',
+                MESSAGE = concat(reader, ' reads ', view, ', which loses or changes a column'),
+                HINT = 'drop it, change the view, and make it again';
+        END IF;
+    END LOOP;
+    INSERT INTO stepping.set_aside (schema_name, view_name, statement)
+    SELECT schema_name, view_name, said FROM stepping.said_of(view) AS said;
+    FOREACH reader IN ARRAY readers LOOP
+        INSERT INTO stepping.set_aside (schema_name, view_name, reader, statement)
+        SELECT schema_name, view_name, reader::text, concat('CREATE VIEW ', reader,
+            ' WITH (' || array_to_string(c.reloptions, ', ') || ')', ' AS ', pg_get_viewdef(reader))
+        FROM pg_class AS c WHERE c.oid = reader
+        UNION ALL
+        SELECT schema_name, view_name, reader::text, pg_get_triggerdef(oid)
+        FROM pg_trigger WHERE tgrelid = reader AND NOT tgisinternal
+        UNION ALL
+        SELECT schema_name, view_name, reader::text, said FROM stepping.said_of(reader) AS said;
+    END LOOP;
+    FOR place IN REVERSE cardinality(readers) .. 1 LOOP
+        EXECUTE concat('DROP VIEW ', readers[place]);
+    END LOOP;
+END
+$body$;
+
+-- Makes again what was set aside. What was said of a column that is gone is gone with it.
+CREATE OR REPLACE FUNCTION stepping.put_dependents_back(schema_name text, view_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog
+AS $body$
+#variable_conflict use_variable
+DECLARE
+    aside record;
+    message text;
+BEGIN
+    FOR aside IN
+        SELECT s.reader, s.statement FROM stepping.set_aside AS s
+        WHERE s.schema_name = schema_name AND s.view_name = view_name ORDER BY s.number
+    LOOP
+        BEGIN
+            EXECUTE aside.statement;
+        EXCEPTION WHEN undefined_column OR undefined_function OR datatype_mismatch OR wrong_object_type THEN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
+            CONTINUE WHEN aside.reader IS NULL AND SQLSTATE = '42703';
+            RAISE EXCEPTION USING
+                ERRCODE = 'dependent_objects_still_exist',
+                MESSAGE = concat('view ', aside.reader, ' needs what the new query does not have: ', message),
+                HINT = 'change or drop that view first';
+        END;
+    END LOOP;
+    DELETE FROM stepping.set_aside AS s WHERE s.schema_name = schema_name AND s.view_name = view_name;
+END
+$body$;
