@@ -110,6 +110,8 @@ def change_view(
             compared = _compared(conn, name, query, schema, language, indexes, strict, online)
         if compared.change.kind == "in place":
             _change_in_place(conn, compared)
+    if online and compared.change.kind != "new version":  # one may have been interrupted at its very end
+        _drop_others(conn, compared.view.table, compared.view.table)
     if compared.change.kind == "new version":
         if online:
             _replace_online(conn, compared, progress, estimated)
