@@ -92,7 +92,7 @@ def _compiled(
     stages = tuple(_hashed(conn, s) for s in stages)
     if stripes:
         stages, published = striped(stages, published, stripes)
-    whole = [s for s in stages if s.kind == "partition" and not s.by]
+    whole = [s for s in stages if s.kind == "partition" and not s.by and not s.is_set]
     if strict and whole:
         computed = ", ".join(k.name for k in whole[0].keys)
         raise UnsupportedQuery(

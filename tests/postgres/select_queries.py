@@ -229,6 +229,9 @@ QUERIES = {
         WITH RECURSIVE r(n, d) AS (SELECT x, 0 FROM a WHERE id < 4 UNION ALL SELECT b.x, r.d + 1 FROM r, b WHERE b.a_id = r.n AND r.d < 3) SELECT n, d, count(*) AS k FROM r GROUP BY n, d
         WITH RECURSIVE reach AS (SELECT a_id AS f, x AS t FROM b UNION SELECT reach.f, b.x FROM reach JOIN b ON b.a_id = reach.t) SELECT a.id, reach.t FROM a JOIN reach ON reach.f = a.x
         WITH RECURSIVE s AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM s WHERE n < 5) SELECT s.n, a.id FROM s JOIN a ON a.x = s.n
+        WITH RECURSIVE delta(n, d) AS (SELECT x, 0 FROM a UNION ALL SELECT b.x, delta.d + 1 FROM delta JOIN b ON b.a_id = delta.n LEFT JOIN c ON c.x = b.x WHERE delta.d < 3) SELECT n, d FROM delta
+        WITH RECURSIVE reach AS (SELECT a_id AS f, x AS t FROM b UNION SELECT reach.f, b.x FROM reach JOIN b ON b.a_id = reach.t WHERE NOT EXISTS (SELECT 1 FROM c WHERE c.x = b.x)) SELECT f, t FROM reach
+        WITH RECURSIVE r AS (SELECT x FROM a UNION SELECT b.x FROM r LEFT JOIN b ON b.a_id = r.x LEFT JOIN c ON c.x = b.x AND c.y > 1) SELECT x FROM r
         SELECT id, (WITH RECURSIVE n AS (SELECT 1 AS k UNION ALL SELECT k + 1 FROM n WHERE k < a.x) SELECT sum(k) FROM n) AS s FROM a
         SELECT id, (WITH RECURSIVE n AS (SELECT b.id AS k FROM b WHERE b.a_id = a.x UNION SELECT b.id FROM n JOIN b ON b.a_id = n.k WHERE b.x <> a.y) SELECT count(*) FROM n) AS s FROM a
     """,

@@ -499,3 +499,30 @@ def test_oracle_trap_20_a_batch_is_matched_with_groups_by_index(conn: Connection
     assert work(conn, "DELETE FROM facts WHERE ctid IN (SELECT max(ctid) FROM facts GROUP BY a, b)") <= 8 * n
     right(conn, query, "a batch into groups that are there")
     assert conn.execute("SELECT count(*) FROM v").fetchone() == (n,)
+
+
+def test_oracle_a_row_of_a_recursion_is_left_with_derivations_from_itself(
+    conn: Connection, language: str
+) -> None:
+    """One statement takes its derivation from the seed and gives it another one, round a cycle: it is gone."""
+    conn.execute(
+        "CREATE TABLE edges (src integer, dst integer); INSERT INTO edges VALUES (1, 2), (2, 3), (3, 4)"
+    )
+    query = """
+        WITH RECURSIVE reached AS (
+            SELECT 1 AS node FROM edges UNION SELECT e.dst FROM reached AS r JOIN edges AS e ON e.src = r.node
+        ) SELECT node FROM reached"""
+    pg_stepping.create_view(conn, "v", query, language=language, strict=True)
+    for statement, nodes in (
+        ("UPDATE edges SET src = 3 WHERE src = 1", [1]),
+        ("INSERT INTO edges VALUES (1, 3)", [1, 2, 3, 4]),
+        ("UPDATE edges SET dst = 3 WHERE dst = 4", [1, 2, 3]),
+        ("DELETE FROM edges WHERE src = 1", [1]),
+        ("WITH gone AS (DELETE FROM edges WHERE src = 3) INSERT INTO edges VALUES (1, 3), (2, 5)", [1, 3]),
+        ("INSERT INTO edges SELECT i, i + 1 FROM generate_series(3, 400) AS i", [1, *range(3, 402)]),
+        ("UPDATE edges SET src = 401 WHERE src = 1", [1]),  # more than are looked up one by one
+        ("UPDATE edges SET src = 1 WHERE src = 300", [1, *range(301, 402), 3, *range(4, 301)]),
+    ):
+        conn.execute(statement)  # type: ignore[call-overload]
+        right(conn, query, statement)
+        assert sorted(n for (n,) in conn.execute("SELECT node FROM v")) == sorted(nodes), statement

@@ -55,9 +55,10 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     head = ["#variable_conflict use_column", "<<maintain>>", "DECLARE", *declared, "BEGIN"]
     body = "\n".join([*head, indent("\n".join(code), "    "), "END"])
     name, tag = function_name(program), dollar_tag("body", body)
+    set_ = pinned(settings, recursive=program.stage.is_recursive)
     return (
         f"CREATE FUNCTION {name}() RETURNS trigger\n"
-        f"LANGUAGE plpgsql SECURITY DEFINER\n{pinned(settings)}AS {tag}\n{body}\n{tag};"
+        f"LANGUAGE plpgsql SECURITY DEFINER\n{set_}AS {tag}\n{body}\n{tag};"
     )
 
 

@@ -29,9 +29,10 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
         ]
     )
     name, tag = function_name(program), dollar_tag("python", body)
+    set_ = pinned(settings, recursive=program.stage.is_recursive)
     return (
         f"CREATE FUNCTION {name}() RETURNS trigger\n"
-        f"LANGUAGE plpython3u SECURITY DEFINER\n{pinned(settings)}AS {tag}\n{body}\n{tag};"
+        f"LANGUAGE plpython3u SECURITY DEFINER\n{set_}AS {tag}\n{body}\n{tag};"
     )
 
 

@@ -12,13 +12,15 @@ def is_only_change() -> str:
     return f"current_setting('stepping.open') = '+' AND ({waiting} > TG_ARGV[1]::integer) IS NOT FALSE"
 
 
-def pinned(settings: tuple[tuple[str, str], ...]) -> str:
+def pinned(settings: tuple[tuple[str, str], ...], *, recursive: bool = False) -> str:
     """The SET clauses of a trigger function, a line each.
 
     JIT is off: a trigger's plans are mostly for a few rows, whatever they seem to cost, and would be compiled
-    again for each statement.
+    again for each statement. The planner takes a recursion for ten times its first rows: for the few that
+    there are, looking them up must not seem dearer than reading all of a table.
     """
-    values = [f"SET {name} = {quote_text(value)}\n" for name, value in (("jit", "off"), *settings)]
+    own = (("jit", "off"), *([("random_page_cost", "1")] if recursive else []))
+    values = [f"SET {name} = {quote_text(value)}\n" for name, value in (*own, *settings)]
     return "SET search_path = pg_catalog, pg_temp\n" + "".join(values)
 
 

@@ -130,12 +130,12 @@ class Anew:
     def _stored(self) -> str:
         return f"{self.row_key}, {self.columns}, {self.n}"
 
-    def _counted(self, query: str) -> str:
+    def _counted(self, query: str, number: str = "count(*)") -> str:
         """The distinct rows of a query, each with its key and number."""
         key = self.row_key
         return (
             f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {self.columns},"
-            f" count(*) OVER (PARTITION BY {key}) AS {self.n}\n"
+            f" {number} OVER (PARTITION BY {key}) AS {self.n}\n"
             f"FROM (SELECT *, {hash_of(self.stage.keys)} AS {key} FROM (\n"
             f"{indent(query, INDENT)}\n) AS computed) AS keyed\nORDER BY {key}"
         )

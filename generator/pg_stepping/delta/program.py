@@ -71,7 +71,7 @@ class StageProgram:
     is computed between it and `apply`.
     `apply` adds it to the state, and `outcome` sums up what that returns (`returning`): the least count, the
     rows whose count is zero, the rows whose sums are stale.
-    `remove` and `refresh` take such rows as $1, a tid array; all rows of a recursion are stale together.
+    `remove` and `refresh` take such rows as $1, a tid array (see recursion.py for those of a recursion).
     `empty` brings the state to what it is when one of its tables is empty. `one_table`: all that the stage
     reads comes from one table, so that nothing is left then. `keys` are held by who computes them anew.
     """
@@ -202,9 +202,9 @@ def _program(stage: Stage, tree: tuple[Edge, ...], *, one_table: bool) -> StageP
             gather=anew.gather,
             before=(*anew.before, *(keys.released if keys is not None else ())),
             apply=anew.apply,
-            returning=f"RETURNING {STATE}.{stage.count.sql_name} AS n",
+            returning=f"RETURNING {STATE}.ctid, {STATE}.{stage.count.sql_name} AS n",
             outcome=anew.outcome,
-            remove=None,
+            remove=anew.remove if isinstance(anew, Recursion) else None,
             refresh=anew.refresh if isinstance(anew, Recursion) else None,
             fill=anew.fill,
             empty=anew.empty if keys is None else keys.emptied(anew.empty),

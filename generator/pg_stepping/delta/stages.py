@@ -113,8 +113,10 @@ class Stage:
         """How it is maintained: by `delta`, by computing its `touched keys` anew, or the whole `stage`."""
         if self.kind != "partition":
             return "delta"
+        if self.is_set:
+            return "delta, derived again where rows go"
         if self.is_recursive:
-            return "delta, or stage where rows go"
+            return "delta, or stage where rows come and go"
         return "touched keys" if self.by else "stage"
 
     @property
@@ -148,6 +150,12 @@ class Stage:
         conditions = self.partition.conditions if self.partition is not None else ()
         first = (isinstance(c, exp.LTE) and to_sql(c.expression) != "0" for c in conditions)
         return all(first)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it is a recursion of distinct rows."""
+        node = self.partition.input if self.partition is not None else None
+        return isinstance(node, Recursive) and node.distinct
 
     @property
     def one_for(self) -> set[str] | None:
@@ -257,7 +265,8 @@ def is_own(plan: Plan, recursive: Recursive) -> bool:
 
 
 def _looked_up(recursive: Recursive) -> tuple[tuple[str, ...], ...]:
-    """The columns of a recursion's rows by which the other relations of the step find them, for each."""
+    """The columns of a recursion's rows by which the other relations of the step find them, for each; and
+    those that the step hands on, by which the rows are found that one may be derived from."""
     core = core_of(recursive.step.input)
     own = {c.relation for p in core.parts if is_own(p, recursive) for c in p.columns}
     found: dict[str, list[str]] = {}
@@ -266,6 +275,14 @@ def _looked_up(recursive: Recursive) -> tuple[tuple[str, ...], ...]:
             relations = {relation for relation, _ in columns_read(other)}
             if isinstance(mine, exp.Column) and mine.table in own and len(relations - own) == 1:
                 found.setdefault(min(relations - own), []).append(mine.name)
+    names = [i.name for i in recursive.seed.items]
+    handed = [
+        name
+        for name, item in zip(names, recursive.step.items, strict=True)
+        if isinstance(e := item.expression, exp.Column) and e.table in own and e.name == name
+    ]
+    if recursive.distinct and handed:
+        found["itself"] = handed
     return tuple(dict.fromkeys(tuple(dict.fromkeys(columns)) for columns in found.values()))
 
 

@@ -79,7 +79,9 @@ def _state(stage: Stage) -> str:
 
 def _computed_anew(stage: Stage) -> str:
     if stage.is_recursive:
-        return "one row for each distinct row; new ones by delta, ALL computed anew when one may be gone"
+        if stage.is_set:
+            return "one row for each distinct row; new ones by delta, those that may be gone derived again"
+        return "one row for each distinct row, by delta, but ALL computed anew when rows come and go at once"
     if not stage.by:
         return "one row for each distinct row, ALL of them computed anew when a row changes (there is no key)"
     return f"one row for each distinct row, computed anew for each touched key ({', '.join(stage.by)})"

@@ -97,6 +97,7 @@ from pg_stepping.ir import (
 from pg_stepping.ir.nodes import CORRELATED, columns_read
 from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
 from pg_stepping.ir.types import fresh, reference
+from pg_stepping.passes.name_relations import RESERVED
 
 _TRUE = exp.Boolean(this=True)
 _SHORT_FRAME = re.compile(
@@ -643,7 +644,7 @@ class _Reader:
         given = [c.name for c in cte.args["alias"].args.get("columns") or []]
         names = [*given, *(i.name for i in seed.items[len(given) :])]
         seed = replace(seed, items=tuple(replace(i, name=n) for i, n in zip(seed.items, names, strict=True)))
-        name = fresh(called_, self._names)
+        name = fresh(f"{called_}_rows" if called_ in RESERVED else called_, self._names)
         before = self._found_so_far.get(called_)
         self._found_so_far[called_] = (name, seed)
         step = self.query(cast(exp.Expression, ast.expression))
