@@ -6,6 +6,11 @@ CREATE TABLE IF NOT EXISTS stepping.overdue (stage text NOT NULL, apply_lock big
 COMMENT ON TABLE stepping.overdue IS
 'Views whose logs have grown past the threshold, for the end of the transaction that finds it; empty at every commit.';
 
+CREATE TABLE IF NOT EXISTS stepping.not_applied (stage text PRIMARY KEY, failed_at timestamptz NOT NULL, reason text NOT NULL);
+
+COMMENT ON TABLE stepping.not_applied IS
+'Views whose logs a writer past the threshold could not apply; the next one tries a minute later.';
+
 -- Tells the worker that waits for it that something is in a log. A transaction that may be prepared (PREPARE TRANSACTION)
 -- must not: there the worker finds out by itself.
 CREATE OR REPLACE FUNCTION stepping.wake(stage text) RETURNS boolean
@@ -50,21 +55,32 @@ BEGIN
 END
 $body$;
 
--- Notes that a log is past the threshold, unless somebody applies it.
+-- Notes that a log is past the threshold, unless somebody applies it, or it failed just now, or the view is not there yet.
 CREATE OR REPLACE FUNCTION stepping.note_long(stage text, apply_lock bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' OR current_setting('max_prepared_transactions') <> '0'
-        OR EXISTS (SELECT FROM stepping.overdue AS o WHERE o.stage = note_long.stage)
+    IF current_setting('transaction_isolation') = 'read committed' AND current_setting('max_prepared_transactions') = '0'
+        AND NOT EXISTS (SELECT FROM stepping.overdue AS o WHERE o.stage = note_long.stage)
+        AND NOT EXISTS (
+            SELECT FROM stepping.not_applied AS n
+            WHERE n.stage = note_long.stage AND n.failed_at > clock_timestamp() - interval '1 minute'
+        )
+        AND stepping.deferred_view_of(stage) IS NOT NULL
+        AND pg_try_advisory_lock(apply_lock)
     THEN
-        RETURN;
-    END IF;
-    IF pg_try_advisory_lock(apply_lock) THEN
         PERFORM pg_advisory_unlock(apply_lock);
         INSERT INTO stepping.overdue VALUES (stage, apply_lock);
     END IF;
 END
+$body$;
+
+-- The view in deferred mode whose last state table this is, if it is published.
+CREATE OR REPLACE FUNCTION stepping.deferred_view_of(stage text) RETURNS regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT to_regclass(concat(quote_ident(v.schema_name), '.', quote_ident(v.view_name))) FROM stepping.maintained_view AS v
+    WHERE v.mode = 'deferred' AND v.stages[cardinality(v.stages)] = stage
 $body$;
 
 -- Runs at the end of the transaction, when no statement is under way whose rows are not in the logs yet: so it does nothing
@@ -73,18 +89,18 @@ CREATE OR REPLACE FUNCTION stepping.apply_overdue() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    view regclass;
+    view regclass := stepping.deferred_view_of(NEW.stage);
     callers text;
 BEGIN
     DELETE FROM stepping.overdue AS o WHERE o.stage = NEW.stage;
     GET DIAGNOSTICS callers = PG_CONTEXT;
-    SELECT to_regclass(concat(quote_ident(v.schema_name), '.', quote_ident(v.view_name))) INTO view
-    FROM stepping.maintained_view AS v
-    WHERE v.mode = 'deferred' AND v.stages[cardinality(v.stages)] = NEW.stage;
     IF strpos(callers, chr(10)) = 0 AND view IS NOT NULL AND pg_try_advisory_xact_lock(NEW.apply_lock) THEN
         BEGIN
             PERFORM stepping.apply(view, stepping.threshold());
+            DELETE FROM stepping.not_applied AS n WHERE n.stage = NEW.stage;
         EXCEPTION WHEN OTHERS OR query_canceled THEN
+            INSERT INTO stepping.not_applied VALUES (NEW.stage, clock_timestamp(), SQLERRM)
+            ON CONFLICT (stage) DO UPDATE SET failed_at = excluded.failed_at, reason = excluded.reason;
             RAISE WARNING USING
                 MESSAGE = concat('the logs of ', view, ' were not applied: ', SQLERRM),
                 DETAIL = 'They are past the threshold, and no worker applies them. This transaction is not touched by it.';

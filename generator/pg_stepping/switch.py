@@ -63,6 +63,12 @@ def switch_view(conn: Connection, name: str, *, mode: str, schema: str | None = 
     """
     with guarded(conn):
         view = found(conn, name, schema)
+        if view.stripes and mode == "deferred":
+            raise SteppingError(
+                f"a view in stripes cannot be brought to deferred mode: {view.table}",
+                hint="its groups have several rows: drop it and create it with mode='deferred'",
+                sqlstate="0A000",
+            )
         wanted = _in_mode(conn, view, mode)
         is_half_way = view.mode == "deferred" and _has_triggers_of_both(conn, view)
         if mode == view.mode and not is_half_way:

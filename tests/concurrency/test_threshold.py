@@ -74,6 +74,14 @@ def test_the_writer_does_not_fail_of_it(counted):
     assert waiting(counted) == 300
     assert len(said) == 1
     assert "were not applied: stepping.v is corrupt" in said[0]
+    counted.execute("INSERT INTO t VALUES (1, 1)")  # the next one tries a minute later
+    assert len(said) == 1
+    counted.execute(
+        "UPDATE stepping.v SET n = 1; UPDATE stepping.not_applied SET failed_at = failed_at - interval '1 hour'"
+    )
+    counted.execute(MANY)
+    assert waiting(counted) < 500
+    assert counted.execute("TABLE stepping.not_applied").fetchall() == []
 
 
 def test_not_within_a_statement(counted):

@@ -131,6 +131,9 @@ def test_who_stands_in_the_way_is_named(daily, language):
         pg_stepping.switch_view(daily, "nothing", mode="deferred")
     daily.rollback()
     daily.execute("CREATE TABLE daily_as_applied ()")
+    pg_stepping.create_view(daily, "striped", "SELECT user_id, count(*) FROM meters GROUP BY 1", stripes=4)
+    with pytest.raises(errors.SteppingError, match="in stripes cannot be brought to deferred mode"):
+        pg_stepping.switch_view(daily, "striped", mode="deferred")
     with pytest.raises(errors.NameTaken, match="daily_as_applied"):
         pg_stepping.switch_view(daily, "daily", mode="deferred")
 
