@@ -60,6 +60,7 @@ from pg_stepping.frontend.support import (
     check_select,
     check_set_operation,
 )
+from pg_stepping.frontend.ties import decide_windows
 from pg_stepping.frontend.trees import (
     Pending,
     bare,
@@ -324,6 +325,14 @@ class _Reader:
         return of_no_rows(
             self.conn, [there[key] for key in dict.fromkeys(columns_read(aggregate))], aggregate
         )
+
+    def _types_in(self, select: exp.Select, expressions: Sequence[exp.Expression]) -> list[Type]:
+        """The types of expressions where the select list of a SELECT stands."""
+        probe = select.copy()
+        for key in ("order", "limit", "offset", "distinct"):
+            probe.set(key, None)
+        probe.set("expressions", [exp.alias_(e.copy(), f"c{i}") for i, e in enumerate(expressions)])
+        return [o.type for o in outputs_of(self.conn, to_sql(probe))]
 
     def _know(self, columns: Iterable[Column]) -> None:
         self._known |= {(c.relation, c.name): c for c in columns}
@@ -741,6 +750,8 @@ class _Reader:
         """The plan of one SELECT, with its subqueries."""
         select = check_select(ast, self.source)
         named_windows(select)
+        if not self._outer and not self._found_so_far and not self._published:
+            decide_windows(select, partial(self._types_in, select), self._is_set)
         kept = with_unique_names(select)
         outputs: tuple[Output, ...] | None = None
         if not self._outer and not self._found_so_far:
@@ -765,6 +776,8 @@ class _Reader:
         on = list(distinct.args["on"].expressions) if distinct is not None and distinct.args.get("on") else []
         names = [e.alias_or_name for e in kept.expressions]
         items = [self._resolve(unaliased(e), scope) for e in kept.expressions]
+        for mine, copy in zip(select.expressions, kept.expressions, strict=False):
+            _keep_orders(mine, copy)
         more = [self._resolve(_by_number(e, kept), scope) for e in (*(o.this for o in ordered), *on)]
         conditions = [self._resolve(c, scope) for c in conjuncts(having.this)] if having is not None else []
         read = [*items, *more, *conditions]
@@ -1090,7 +1103,11 @@ class _Reader:
             subquery = self._subquery(node, scope)
             return node if subquery is None else self._put_off(subquery, to_sql(_unwrapped(node)))
 
-        resolved = without_percent(without_parentheses(bare(expression.copy().transform(one))))
+        copy = expression.copy()
+        subqueries = list(zip(expression.find_all(exp.Query), copy.find_all(exp.Query), strict=True))
+        resolved = without_percent(without_parentheses(bare(copy.transform(one, copy=False))))
+        for mine, of_copy in subqueries:
+            _keep_order(mine, of_copy)
         return self._collated(resolved, ())
 
     def _collated(self, expression: exp.Expression, columns: Sequence[Column]) -> exp.Expression:
@@ -1151,6 +1168,18 @@ class _Reader:
             return self.query(bare(query))
         finally:
             self._outer.pop()
+
+
+def _keep_orders(expression: exp.Expression, copy: exp.Expression) -> None:
+    """Give the subqueries of an expression, in the query's own text, the order that those of its copy got."""
+    for mine, of_copy in zip(expression.find_all(exp.Query), copy.find_all(exp.Query), strict=False):
+        _keep_order(mine, of_copy)
+
+
+def _keep_order(query: exp.Query, copy: exp.Query) -> None:
+    order = copy.args.get("order")
+    if order is not None and order != query.args.get("order"):
+        query.set("order", order.copy())
 
 
 def _beside(first: Scope, second: Scope) -> Scope:
