@@ -164,6 +164,42 @@ def test_a_predicate_reaches_the_index_of_the_state(daily, pending, where):
     assert expected
 
 
+KEY = "user_id = 11 AND meter_id = 150 AND date = '2024-01-07'"
+
+
+def test_nothing_is_computed_while_nothing_waits(daily):
+    def called():
+        explained = daily.execute(
+            f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT * FROM daily WHERE {KEY}"
+        ).fetchall()
+        scans = [line for (line,) in explained if "Function Scan" in line]
+        assert len(scans) == 2
+        return [line for line in scans if "never executed" not in line]
+
+    assert rows(daily, f"(SELECT * FROM daily WHERE {KEY})")
+    assert called() == []
+    daily.execute("INSERT INTO reads VALUES (1, '2024-01-02', 100)")
+    assert len(called()) == 2
+    pg_stepping.apply(daily, "daily")
+    assert called() == []
+
+
+def test_what_waits_is_computed_without_reading_the_whole_state(daily):
+    daily.execute("INSERT INTO reads SELECT 300, '2024-02-01', i FROM generate_series(1, 50000) AS i")
+    daily.execute(
+        "INSERT INTO reads SELECT 1 + i % 200, '2024-01-01'::timestamp + i * interval '1 day', i FROM generate_series(1, 9000) AS i"
+    )
+    pg_stepping.apply(daily, "daily")
+    daily.commit()
+    daily.execute("ANALYZE")
+    daily.execute("INSERT INTO reads SELECT 1 + i % 200, '2024-01-07', i FROM generate_series(1, 300) AS i")
+    assert_right(
+        daily, f"(SELECT * FROM daily WHERE {KEY})", f"SELECT * FROM ({QUERY}) AS q WHERE {KEY}", "insert"
+    )
+    read = "SELECT seq_scan, idx_scan > 300 FROM pg_stat_xact_user_tables WHERE relid = 'stepping.daily'::regclass"
+    assert daily.execute(read).fetchone() == (0, True)
+
+
 def test_repair_puts_right_what_was_applied_wrongly_and_what_waits(daily):
     daily.execute("UPDATE stepping.daily SET sum_value = sum_value + 1 WHERE meter_id = 7")
     daily.execute("INSERT INTO reads VALUES (7, '2024-01-02', 100), (8, '2030-01-01', 1)")

@@ -28,9 +28,10 @@ from pg_stepping.delta.step import Step, steps_of
 from pg_stepping.delta.terms import Changed, quote_table
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Column, Filter, Join, Plan, Scan, Table, Type
-from pg_stepping.ir.nodes import Expression
+from pg_stepping.ir.nodes import Expression, columns_read
 from pg_stepping.ir.rewrite import with_inputs
 from pg_stepping.ir.types import fresh, reference
+from pg_stepping.passes.prune_columns import prune
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ def deferred_of(stages: Sequence[Stage], published: Published) -> Deferred:
         builder.add(stage)
     over = {c.stage.table: f"{pending_function(c.stage)}()" for c in builder.changes}
     by_table = {s.table: s for s in stages}
-    laid = replace(published, input=_overlaid(published.input, over, by_table, waiting(logs, sampled=True)))
+    shown = prune(published.input, set(columns_read(*(i.expression for i in published.items))))
+    laid = replace(published, input=_overlaid(shown, over, by_table, waiting(logs, sampled=True)))
     return Deferred(name, tuple(logs), tuple(builder.changes), laid, steps_of(stages, logs, weight))
 
 

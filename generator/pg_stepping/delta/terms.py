@@ -363,12 +363,12 @@ def _overlaid(scan: Scan, overlay: str) -> str:
     look a key up by the table's index while it reads the others as they come."""
     *columns, place = names_of(scan.fields)
     now = f"SELECT {', '.join([*columns, f'ctid AS {place}'])} FROM {quote_table(scan.table)}"
+    changed = f"(SELECT {', '.join(columns)} FROM {overlay} OFFSET 0) AS changed"
     # a function gives its rows without lengths and collations
     lengths = (f"::{c.type.name}" if _has_length(c.type.name) else "" for c in scan.fields)
     collations = (f" COLLATE {c.type.collation}" if c.type.collation else "" for c in scan.fields)
-    columns = ["".join(parts) for parts in zip(columns, lengths, collations, strict=False)]
-    new = f"SELECT {', '.join([*columns, 'NULL::tid'])} FROM (SELECT * FROM {overlay} OFFSET 0) AS changed"
-    return f"({now} UNION ALL\n{_INDENT}{new})"
+    typed = ["".join(parts) for parts in zip(columns, lengths, collations, strict=False)]
+    return f"({now} UNION ALL\n{_INDENT}SELECT {', '.join([*typed, 'NULL::tid'])} FROM {changed})"
 
 
 def _has_length(type_: str) -> bool:
