@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 import pg_stepping
 from pg_stepping import devserver
 from pg_stepping.devserver import machine
+from pg_stepping.devserver.cluster import free_port, process_options
 
 Connection = psycopg.Connection[Any]
 
@@ -125,4 +130,66 @@ def test_oracle_sessions_that_a_pooler_shares(filled: str) -> None:
                     [i],
                 )
             session.execute(("DISCARD ALL", "DISCARD PLANS", "RESET ALL", "DISCARD SEQUENCES")[i % 4])  # type: ignore[call-overload]
+    goes_on(filled)
+
+
+def test_oracle_writers_behind_pgbouncer_in_transaction_mode(
+    filled: str, server: devserver.Server, tmp_path: Path
+) -> None:
+    """Four clients share two sessions, which nobody cleans; the test above does the same without the program."""
+    pooler = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if pooler is None or server.cluster is None:
+        pytest.skip("pgbouncer is not on this machine, or the server is elsewhere")
+    cluster, port = server.cluster, free_port()
+    name = str(conninfo_to_dict(filled)["dbname"])
+    folder = cluster.folder / f"pooler-{port}"
+    folder.mkdir(mode=0o777)
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\npooled = host={cluster.folder} port={cluster.port} dbname={name} user=postgres\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        "pool_mode = transaction\ndefault_pool_size = 2\nserver_reset_query =\nlogfile = /dev/null\n"
+    )
+    process = subprocess.Popen(
+        [pooler, folder / "pgbouncer.ini"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **process_options(folder),
+    )
+    dsn = f"host=127.0.0.1 port={port} dbname=pooled user=someone"
+    backends = set[int]()
+
+    def write(client: int) -> None:
+        with psycopg.connect(dsn, prepare_threshold=None, autocommit=True) as session:
+            for i in range(15):
+                session.execute("INSERT INTO reads VALUES (%s, %s)", [1 + (client + i) % 9, i])
+                session.execute("UPDATE meters SET owner = %s WHERE id = %s", [f"owner {i % 4}", 1 + client])
+                with session.transaction():
+                    session.execute("DELETE FROM reads WHERE ctid = (SELECT min(ctid) FROM reads)")
+                    row = session.execute("SELECT pg_backend_pid()").fetchone()
+                    backends.add(row[0] if row else 0)
+
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                psycopg.connect(dsn).close()
+                break
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.05)
+        with psycopg.connect(filled, autocommit=True) as conn:
+            pg_stepping.create_view(conn, "later", QUERY, mode="deferred")
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(write, range(4)))
+        assert 1 <= len(backends) <= 2
+        with psycopg.connect(dsn, prepare_threshold=None) as session:
+            assert pg_stepping.verify(session, "usage") == []
+            assert pg_stepping.verify(session, "later") == []
+            session.commit()
+            assert pg_stepping.apply(session, "later") > 0
+    finally:
+        process.terminate()
+        process.wait(20)
+    with psycopg.connect(filled) as conn:
+        pg_stepping.drop_view(conn, "later")
     goes_on(filled)
