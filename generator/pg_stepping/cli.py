@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import click
 import psycopg
+from click.core import ParameterSource
 
 import pg_stepping
 from pg_stepping import catalog, operate
@@ -161,6 +162,8 @@ def create(
                 conn, name, query.read(), schema=schema, language=language, indexes=_indexes(indexes)
             )
             click.echo(str(change), err=True)
+            if ctx.get_parameter_source("mode") == ParameterSource.COMMANDLINE:
+                pg_stepping.switch_view(conn, name, mode=mode, schema=schema)
             return
         pg_stepping.create_view(
             conn,

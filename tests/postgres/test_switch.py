@@ -223,3 +223,16 @@ def test_a_snapshot_from_before_reads_what_waited_then(daily, connect):
     left = daily.execute("SELECT relname FROM pg_class WHERE relname ~ '__log_|_as_applied'").fetchall()
     assert left == []
     assert_right(daily, "daily", QUERY, "the end")
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_create_or_replace_in_another_mode(daily, dsn, tmp_path):
+    """Only a mode that is given is another one."""
+    query = tmp_path / "query.sql"
+    query.write_text(QUERY)
+    create = ["--dsn", dsn, "create", "daily", str(query), "--or-replace", "--index", "date"]
+    mode = "SELECT mode FROM stepping.maintained_view"
+    for options, expected in ((["--mode", "deferred"], "deferred"), ([], "deferred")):
+        assert CliRunner().invoke(main, [*create, *options]).exit_code == 0
+        assert daily.execute(mode).fetchone() == (expected,)
+        daily.commit()
