@@ -115,7 +115,8 @@ def _time_out(value: Any) -> Any:
 
 
 def _timedelta_out(value: Any) -> Any:
-    return f"{value.days} days {value.seconds * 1000000 + value.microseconds} microseconds"
+    """Each part with its sign: with IntervalStyle sql_standard a first minus alone is of all."""
+    return f"{value.days:+d} days {value.seconds * 1000000 + value.microseconds:+d} microseconds"
 
 
 def _text_out(value: Any) -> Any:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from pg_stepping.frontend.python.encoding import canonical_json, encode
+from pg_stepping.frontend.python.encoding import canonical_json, encode, interval_text
 from pg_stepping.frontend.python.types import AwareDatetime, FieldType, is_enum, stored
 
 
@@ -54,11 +54,6 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _interval(value: timedelta) -> str:
-    """Each part with its sign: with IntervalStyle sql_standard a first minus alone is of all."""
-    return f'"{value.days:+d} days {value.seconds * 1_000_000 + value.microseconds:+d} microseconds"'
-
-
 _WRITERS: dict[Any, Callable[[Any], str]] = {
     int: str,
     float: repr,
@@ -70,7 +65,7 @@ _WRITERS: dict[Any, Callable[[Any], str]] = {
     datetime: datetime.isoformat,
     AwareDatetime: datetime.isoformat,
     time: time.isoformat,
-    timedelta: _interval,
+    timedelta: lambda value: _quoted(interval_text(value)),
     bytes: lambda value: f'"\\\\x{value.hex()}"',
 }
 

@@ -252,8 +252,9 @@ def _decode_fields(annotation: Any, row_type: Any, value: Mapping[str, Any]) -> 
     return row_type(**made)
 
 
-def _interval(value: timedelta) -> str:
-    return f"{value.days} days {value.seconds * 1_000_000 + value.microseconds} microseconds"
+def interval_text(value: timedelta) -> str:
+    """Each part with its sign: with IntervalStyle sql_standard a first minus alone is of all."""
+    return f"{value.days:+d} days {value.seconds * 1_000_000 + value.microseconds:+d} microseconds"
 
 
 def _timedelta(text: str) -> timedelta:
@@ -286,7 +287,7 @@ _ENCODERS: dict[Any, Callable[[Any], Any]] = {
     date: date.isoformat,
     datetime: datetime.isoformat,
     time: time.isoformat,
-    timedelta: _interval,
+    timedelta: interval_text,
     bytes: lambda v: "\\x" + v.hex(),
 }
 _DECODERS: dict[Any, Callable[[Any], Any]] = {

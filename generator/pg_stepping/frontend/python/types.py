@@ -20,6 +20,7 @@ from pg_stepping.frontend.python.encoding import (
     canonical_json,
     decode,
     encode,
+    interval_text,
     is_collection,
     refuse_unencodable,
 )
@@ -146,8 +147,7 @@ class FieldType:
         if isinstance(value, bytes):
             return self.cast(exp.Literal.string(f"\\x{value.hex()}"))
         if isinstance(value, timedelta):
-            days, microseconds = value.days, value.seconds * 1_000_000 + value.microseconds
-            return self.cast(exp.Literal.string(f"{days} days {microseconds} microseconds"))
+            return self.cast(exp.Literal.string(interval_text(value)))
         element = self.element
         if element is not None:
             dumped = [element.literal(v) for v in value]

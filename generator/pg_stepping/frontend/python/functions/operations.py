@@ -53,7 +53,7 @@ def lift(value: Any) -> Scalar:
 def interval(value: timedelta) -> exp.Expression:
     """A constant timedelta as psycopg would send it."""
     parts = ((value.days, "days"), (value.seconds, "seconds"), (value.microseconds, "microseconds"))
-    text = " ".join(f"{n} {unit}" for n, unit in parts if n) or "0"
+    text = " ".join(f"{n:+d} {unit}" for n, unit in parts if n) or "0"
     return sql("{text}::interval", text=exp.Literal.string(text))
 
 
