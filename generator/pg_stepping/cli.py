@@ -18,7 +18,7 @@ from pg_stepping.console import Steps, connected, table
 from pg_stepping.explain import FORMATS, explain
 from pg_stepping.migrate.commands import IMPORT, diff, generate
 from pg_stepping.migrate.declared import import_modules
-from pg_stepping.worker import STEP, pending_of, worker
+from pg_stepping.worker import MUCH, STEP, pending_of, vacuum, worker
 
 _MODE_HELP = "immediate: writers maintain the view; deferred: they append to a log, readers see it at once."
 _STRIPES_HELP = "Spread each group over so many rows, for many writers of one group; the view sums them."
@@ -249,6 +249,8 @@ def apply(ctx: click.Context, name: str, schema: str | None, limit: int) -> None
                 progress("apply", min(applied / total, 1))
             if step == 0 or applied >= total:
                 break
+        if view is not None and applied >= MUCH:
+            vacuum(conn, view.stages[-1], shorter=True)
     click.echo(f"view {name}: {applied} changes applied", err=True)
 
 

@@ -29,7 +29,7 @@ STEP = 100_000
 _SLICE = 0.2  # seconds after which a waiting worker looks whether it shall stop
 _ROUND = 5.0  # seconds after which it looks for new views, and for those whose worker is gone
 _RETRY = (0.1, 10.0)  # the first and the longest wait for a server that is away, in seconds
-_MUCH = 10_000  # changes after which a log is vacuumed
+MUCH = 10_000  # changes after which a log is vacuumed
 _WAITING = """
 SELECT schema_name, view_name, pending, coalesce(extract(epoch FROM age), 0) FROM stepping.deferred_view"""
 _VIEWS = """
@@ -58,6 +58,14 @@ class Pending:
 def pending_of(conn: Connection) -> list[Pending]:
     """What waits, for each view in deferred mode."""
     return [Pending(Table(s, v), int(n), float(age)) for s, v, n, age in execute(conn, _WAITING)]
+
+
+def vacuum(conn: Connection, stage: str, *, shorter: bool) -> None:
+    """Give the place of what was applied to what comes; with `shorter` to the disk too, for which it may wait
+    some seconds. Needs autocommit."""
+    for (log,) in execute(conn, _LOGS, [stage]).fetchall():
+        truncate = "on" if shorter else "off"
+        execute(conn, f"VACUUM (TRUNCATE {truncate}) stepping.{quote_name(log)}")
 
 
 @dataclass(slots=True)
@@ -108,7 +116,9 @@ class Worker:
         wait = _RETRY[0]
         while not self.stopping:
             try:
-                with psycopg.connect(self.dsn, autocommit=True) as conn:
+                with psycopg.connect(
+                    self.dsn, autocommit=True, fallback_application_name="pg-stepping worker"
+                ) as conn:
                     self._mine.clear()
                     conn.execute(f"LISTEN {CHANNEL}")
                     wait = _RETRY[0]
@@ -221,17 +231,13 @@ class Worker:
             self.say(f"{watched.view}: {taken} changes so far")
         self.say(f"{watched.view}: {taken} changes applied in {time.monotonic() - began:.3f} s")
         watched.taken += taken
-        if watched.taken >= _MUCH:
+        if watched.taken >= MUCH:
             self._vacuum(conn, watched, shorter=False)
 
     def _vacuum(self, conn: Connection, watched: _Watched, *, shorter: bool) -> None:
-        """Give the place of what was applied to what comes; while nobody writes, to the disk too."""
-        if not watched.taken:
-            return
-        watched.taken = 0 if shorter else 1
-        for (log,) in execute(conn, _LOGS, [watched.stage]).fetchall():
-            truncate = "on" if shorter else "off"
-            execute(conn, f"VACUUM (TRUNCATE {truncate}) stepping.{quote_name(log)}")
+        if watched.taken:
+            vacuum(conn, watched.stage, shorter=shorter)
+            watched.taken = 0 if shorter else 1
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -80,16 +80,14 @@ def test_the_command_line_applies_in_steps(conn, dsn, language):
     query = "SELECT k, count(*) AS n, sum(v) AS total FROM t GROUP BY k"
     conn.execute("CREATE TABLE t (k integer, v integer)")
     pg_stepping.create_view(conn, "v", query, language=language, mode="deferred")
-    conn.execute("INSERT INTO t SELECT i % 10, i FROM generate_series(1, 1000) AS i")
+    conn.execute("INSERT INTO t SELECT i % 10, i FROM generate_series(1, 20000) AS i")
     conn.commit()
-    run = CliRunner().invoke(main, ["--dsn", dsn, "apply", "v", "--limit", "400"])
-    assert (run.exit_code, run.output.splitlines()[-1]) == (0, "view v: 1000 changes applied")
+    run = CliRunner().invoke(main, ["--dsn", dsn, "apply", "v", "--limit", "8000"])
+    assert (run.exit_code, run.output.splitlines()[-1]) == (0, "view v: 20000 changes applied")
     assert "apply 40%" in run.output
-    assert conn.execute("SELECT times, changes, all_changes FROM stepping.applied").fetchone() == (
-        3,
-        200,
-        1000,
-    )
+    assert conn.execute("SELECT pg_relation_size('stepping.v__log_1')").fetchone() == (0,)
+    applied = "SELECT times, changes, all_changes FROM stepping.applied"
+    assert conn.execute(applied).fetchone() == (3, 4000, 20000)
     assert rows(conn, "v_as_applied") == rows(conn, f"({query})")
     with pytest.raises(errors.InvalidQuery, match="cannot apply 0 changes"):
         pg_stepping.apply(conn, "v", limit=0)
