@@ -133,6 +133,19 @@ def test_a_name_must_leave_room_for_the_second_view(conn):
         pg_stepping.create_view(conn, "v", "SELECT x FROM t", mode="lazy")
 
 
+def test_what_only_appends_is_in_plpgsql_unless_asked_for(conn):
+    conn.execute("CREATE TABLE t (x integer)")
+    for name, asked in (("a", None), ("b", "plpython3u")):
+        if (
+            asked is None
+            or conn.execute("SELECT FROM pg_language WHERE lanname = %s", [asked]).fetchone() is not None
+        ):
+            pg_stepping.create_view(conn, name, "SELECT x FROM t", language=asked, mode="deferred")
+            assert pg_stepping.installed(conn, name).language == (asked or "plpgsql")
+    conn.execute("INSERT INTO t VALUES (1)")
+    assert_applied(conn, "a", "SELECT x FROM t")
+
+
 def test_drop_leaves_nothing(daily):
     pg_stepping.drop_view(daily, "daily")
     left = """SELECT relname FROM pg_class WHERE relname ~ 'daily' UNION ALL SELECT proname FROM pg_proc WHERE proname ~ 'daily'

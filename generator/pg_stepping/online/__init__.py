@@ -21,7 +21,7 @@ from pg_stepping.backend.script import (
     stored,
 )
 from pg_stepping.catalog import installed, prelude, target
-from pg_stepping.compiler import compile_query
+from pg_stepping.compiler import choose_language, compile_query
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import ConnectionUnusable, NameTaken
 from pg_stepping.frontend.dialect import quote_name
@@ -69,6 +69,8 @@ def create_view_online(
     with guarded(conn):
         view = target(conn, name, schema)
         with guarded(conn, undo=True):
+            if mode != "deferred":
+                language = choose_language(conn, language)
             captured = compile_query(conn, view, query, language=language, indexes=indexes, mode="deferred")
             final = captured
             if mode != "deferred":
