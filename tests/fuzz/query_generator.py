@@ -36,6 +36,11 @@ class Generator:
 
     # Expressions
 
+    def whole(self, columns):
+        """A whole row of a table among some columns."""
+        names = [sql.removesuffix(".id") for sql, _ in columns if sql.endswith(".id")]
+        return self.random.choice(names) if names else None
+
     def constant(self, kind="i"):
         return self.random.choice({"t": ["'p'", "'q'", "''"], "f": ["0.1", "0.2"]}.get(kind, list("01123")))
 
@@ -103,6 +108,8 @@ class Generator:
             return f"{text} {r.choice(['=', '<>', '>'])} {self.constant('t')}"
         if roll < 0.65 and (flag := self.pick(columns, "b")):
             return f"{flag} {r.choice(['IS TRUE', 'IS NOT TRUE', 'IS UNKNOWN'])}"
+        if roll < 0.67 and (whole := self.whole(columns)):
+            return f"{whole} {r.choice(['IS NULL', 'IS NOT NULL'])}"
         x = self.number(columns, depth - 1, outer)
         if roll < 0.72:
             return f"{x} {r.choice(['IS NULL', 'IS NOT NULL'])}"
@@ -122,6 +129,12 @@ class Generator:
         if roll < 0.47 and len([c for c in columns if c[1] == "i"]) > 1:
             body = self.query(depth - 1, scope, ["i", "i"], correlate=0.4)[0]
             return f"({self.number(columns)}, {self.number(columns)}) {r.choice(['IN', 'NOT IN'])} ({body})"
+        if roll < 0.51 and len([c for c in columns if c[1] == "i"]) > 1:
+            source, inner = self.source(depth - 1, outer=scope, small=True)
+            pair = f"max({self.number(inner)}), min({self.number(inner)})"
+            where = self.where(inner, depth - 1, scope, correlate=0.8)
+            row = f"({self.number(columns)}, {self.number(columns)})"
+            return f"{row} {r.choice(['=', '<>', '<', '>='])} (SELECT {pair} FROM {source}{where})"
         if roll < 0.57:
             return f"{self.scalar(columns, depth, outer)} {r.choice(['=', '<', '>', '<>'])} {self.number(columns)}"
         body = self.query(depth - 1, scope, ["i"], correlate=0.4)[0]
@@ -144,6 +157,8 @@ class Generator:
                 (f"string_agg({text}, ',' ORDER BY {x}, {text})", "t"), (f"max({text})", "t"),
                 (f"string_agg(DISTINCT {text}, '')", "t"), (f"count(DISTINCT {text})", "i"),
             ]  # fmt: skip
+        if whole := self.whole(columns):
+            choices += [(f"count({whole})", "i"), (f"count(DISTINCT {whole})", "i")]
         if top and (real := self.pick(columns, "f")):
             choices += [(f"sum({real})", "g"), (f"avg({real})", "g")] * 2
         call, kind = r.choice([c for c in choices if c[1] in kinds])
@@ -170,7 +185,7 @@ class Generator:
             f"row_number() {over})", f"rank() OVER ({part}ORDER BY {x})", f"dense_rank() OVER ({part}ORDER BY {x} DESC)",
             f"sum({x}) OVER ({part.strip()})", f"count(*) OVER ({part.strip()})", f"sum({x}) OVER ({part}ORDER BY {x})",
             f"lag({x}) {over})", f"lead({x}, 2, 0) {over})", f"first_value({x}) {over})",
-            f"sum({x}) {over} ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)", f"ntile(2) {over})",
+            f"sum({x}) {over} ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)", f"max({x}) {over} ROWS 2 PRECEDING)", f"ntile(2) {over})",
             f"max({x}) OVER ({part.strip()})", f"count(*) FILTER (WHERE {self.predicate(columns)}) OVER ({part.strip()})",
         ])  # fmt: skip
 
@@ -274,11 +289,21 @@ class Generator:
         if roll < 0.4:
             body, visible, aggregates, sets = self.grouped(body, columns, depth, outer, top)
             outputs = [c for c in visible if c in aggregates or self.chance(0.8)] or visible[:1]
-            if self.chance(0.1) and not sets and self.pick(outputs):
+            if self.chance(0.08) and types is None:
+                outputs = [
+                    *outputs,
+                    (
+                        f"generate_series(1, {r.choice(['2', 'count(*)', 'max(' + self.number(columns) + ')'])})",
+                        "i",
+                    ),
+                ]
+            elif self.chance(0.1) and not sets and self.pick(outputs):
                 outputs = [*outputs, (self.windows([c for c in outputs if c[1] in "int"]), "i")]
         elif roll < 0.5:
             outputs = [(self.windows(columns), "i") for _ in range(r.choice([1, 1, 2]))]
             outputs += [self.value(columns, depth, outer) for _ in range(r.randint(1, 2))]
+            if self.chance(0.1) and types is None:
+                outputs.append((f"unnest({self.pick(columns, 'r') or 'ARRAY[1, NULL]'})", "i"))
         else:
             outputs = [self.value(columns, depth, outer) for _ in range(r.randint(1, 3))]
             if roll < 0.6:
@@ -287,6 +312,8 @@ class Generator:
                 key = self.pick(columns)
                 head = f"DISTINCT ON ({key}) "
                 tail = f" ORDER BY {', '.join([key + r.choice(['', ' DESC']), *self.total(columns)])}"
+            elif roll < 0.67 and (whole := self.whole(columns)):
+                outputs.append((f"row_to_json({whole})::text", "t"))
             elif roll < 0.69:
                 outputs.append((f"unnest({self.pick(columns, 'r') or 'ARRAY[1, 2]'})", "i"))
         if types is not None:
@@ -389,7 +416,11 @@ class Generator:
     def statement(self):
         depth = self.random.choice([0, 1, 1, 1, 2, 2, 2, 3])
         ctes = []
-        if self.chance(0.12):
+        if self.chance(0.06):
+            name = self.name("w")
+            ctes.append(f"{name}(k, v, d) AS ({self.recursion(name)})")
+            self.ctes[name] = [("k", "i"), ("v", "i"), ("d", "i")]
+        elif self.chance(0.12):
             for _ in range(self.random.choice([1, 1, 2])):
                 name = self.name("w")
                 body, out = self.query(min(depth, 1))
@@ -404,4 +435,29 @@ class Generator:
             body = f"({left}) {kind} ({right})"
         else:
             body = self.query(depth, top=True)[0]
-        return (f"WITH {', '.join(ctes)} " if ctes else "") + body
+        recursive = "RECURSIVE " if any("(k, v, d)" in c for c in ctes) else ""
+        return (f"WITH {recursive}{', '.join(ctes)} " if ctes else "") + body
+
+    def recursion(self, name):
+        """The query of a recursive CTE with columns k, v and d; its values are those of a column, so it ends."""
+        r = self.random
+        counts = self.chance(0.3)
+        source, columns = self.source(0, small=True)
+        depth = "0" if counts else r.choice(["0", self.pick(columns)])
+        seed = f"SELECT {self.pick(columns)}, {self.pick(columns)}, {depth} FROM {source}"
+        seed += self.where(columns, 0, ())
+        source, columns = self.tree(r.choice([1, 1, 2]), 0, ())
+        source = f"({source})" if " JOIN " in source else source
+        on = f"{self.pick(columns)} = r.{r.choice('kv')}"
+        where = (
+            f" WHERE {self.predicate([*columns, ('r.k', 'i'), ('r.v', 'i')], 1 if self.chance(0.3) else 0)}"
+        )
+        where = where if self.chance(0.5) else ""
+        if counts:
+            where = f"{where or ' WHERE true'} AND r.d < 2"
+        first, second = (
+            r.choice(["r.k", self.pick(columns)]),
+            r.choice(["r.k", "r.v", self.pick(columns), self.pick(columns)]),
+        )
+        third = "r.d + 1" if counts else r.choice(["r.d", self.pick(columns)])
+        return f"{seed} UNION {'ALL ' if counts else ''}SELECT {first}, {second}, {third} FROM {name} r JOIN {source} ON {on}{where}"

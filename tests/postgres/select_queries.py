@@ -44,6 +44,7 @@ QUERIES = {
         SELECT a.id, to_jsonb(b) AS j, b IS NULL AS n, count(*) AS c FROM a LEFT JOIN b ON b.a_id = a.x GROUP BY 1, 2, 3
         SELECT a.id, count(b) AS n FROM a LEFT JOIN b ON b.a_id = a.x GROUP BY a.id
         SELECT q.x, row_to_json(q) AS j FROM (SELECT x, y + 1 AS z FROM a) q
+        SELECT a.id, row_to_json(v) AS j FROM a JOIN (VALUES (1, 'p'), (2, 'q')) v(k, w) ON v.k = a.x
         SELECT a.id, row_to_json(q) AS j FROM a LEFT JOIN (SELECT b.a_id, b.x + 1 AS z FROM b) q ON q.a_id = a.x
         SELECT b.id, row_to_json(a) AS j, row_to_json(b) AS k FROM a FULL JOIN b ON b.a_id = a.x
         SELECT p.id FROM a p JOIN a q ON p = q
@@ -232,6 +233,11 @@ QUERIES = {
         WITH RECURSIVE delta(n, d) AS (SELECT x, 0 FROM a UNION ALL SELECT b.x, delta.d + 1 FROM delta JOIN b ON b.a_id = delta.n LEFT JOIN c ON c.x = b.x WHERE delta.d < 3) SELECT n, d FROM delta
         WITH RECURSIVE reach AS (SELECT a_id AS f, x AS t FROM b UNION SELECT reach.f, b.x FROM reach JOIN b ON b.a_id = reach.t WHERE NOT EXISTS (SELECT 1 FROM c WHERE c.x = b.x)) SELECT f, t FROM reach
         WITH RECURSIVE r AS (SELECT x FROM a UNION SELECT b.x FROM r LEFT JOIN b ON b.a_id = r.x LEFT JOIN c ON c.x = b.x AND c.y > 1) SELECT x FROM r
+        WITH RECURSIVE r(n, x) AS (SELECT id, x FROM a WHERE x = 1 UNION ALL SELECT b.id, b.x FROM r, b WHERE b.a_id = r.x) CYCLE n SET is_cycle USING path SELECT n, x, is_cycle FROM r
+        WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x = 1 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) CYCLE id, x SET c TO 1 DEFAULT 0 USING path SELECT id, x, c FROM r
+        WITH RECURSIVE r AS (SELECT id, x, 0 AS d FROM a UNION ALL SELECT b.id, b.x, r.d + 1 FROM r JOIN b ON b.a_id = r.x WHERE r.d < 2) SEARCH DEPTH FIRST BY id SET o SELECT id, x, row_number() OVER (ORDER BY o, x) AS place FROM r
+        WITH RECURSIVE r AS (SELECT id, x, 0 AS d FROM a UNION ALL SELECT b.id, b.x, r.d + 1 FROM r JOIN b ON b.a_id = r.x WHERE r.d < 2) SEARCH BREADTH FIRST BY x, id SET o SELECT id, x, d FROM r ORDER BY o DESC, d, id, x LIMIT 4
+        WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x > 0 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) SEARCH DEPTH FIRST BY id SET o CYCLE id SET is_cycle USING path SELECT id, x FROM r WHERE NOT is_cycle ORDER BY o
         SELECT id, (WITH RECURSIVE n AS (SELECT 1 AS k UNION ALL SELECT k + 1 FROM n WHERE k < a.x) SELECT sum(k) FROM n) AS s FROM a
         SELECT id, (WITH RECURSIVE n AS (SELECT b.id AS k FROM b WHERE b.a_id = a.x UNION SELECT b.id FROM n JOIN b ON b.a_id = n.k WHERE b.x <> a.y) SELECT count(*) FROM n) AS s FROM a
     """,

@@ -148,6 +148,18 @@ class Record(exp.Expression):
     arg_types: ClassVar = {"expressions": True}
 
 
+class Search(exp.Expression):
+    """SEARCH `kind` FIRST BY the expressions, of a CTE, SET a column."""
+
+    arg_types: ClassVar = {"kind": True, "expressions": True, "set": True}
+
+
+class Cycle(exp.Expression):
+    """CYCLE the expressions, of a CTE, SET a `mark` (TO a value, by DEFAULT another one) USING a `path`."""
+
+    arg_types: ClassVar = {"expressions": True, "mark": True, "to": False, "default": False, "path": True}
+
+
 class Canonical(Postgres):
     """Postgres as pg_get_viewdef prints it."""
 
@@ -196,6 +208,31 @@ class Canonical(Postgres):
             if join is not None and join.args.get("using") and self._match(TokenType.ALIAS):
                 join.set("alias", self._parse_id_var())
             return join
+
+        def _parse_cte(self) -> Any:
+            """A CTE with its SEARCH and CYCLE clauses."""
+            cte = super()._parse_cte()
+            if cte is not None and self._match_text_seq("SEARCH"):
+                kind = "DEPTH" if self._match_text_seq("DEPTH") else "BREADTH"
+                self._match_text_seq("BREADTH")
+                self._match_text_seq("FIRST", "BY")
+                by = self._parse_csv(self._parse_id_var)
+                self._match_text_seq("SET")
+                cte.set(
+                    "search", self.expression(Search(kind=kind, expressions=by, set=self._parse_id_var()))
+                )
+            if cte is not None and self._match_text_seq("CYCLE"):
+                cycle = Cycle(expressions=self._parse_csv(self._parse_id_var))
+                self._match_text_seq("SET")
+                cycle.set("mark", self._parse_id_var())
+                if self._match_text_seq("TO"):
+                    cycle.set("to", self._parse_bitwise())
+                    self._match_text_seq("DEFAULT")
+                    cycle.set("default", self._parse_bitwise())
+                self._match_text_seq("USING")
+                cycle.set("path", self._parse_id_var())
+                cte.set("cycle", self.expression(cycle))
+            return cte
 
         def _parse_worded(self) -> Any:
             name = self._tokens[self._index - 2].text
@@ -259,6 +296,18 @@ class Canonical(Postgres):
             alias = expression.args.get("alias")
             named = f" AS {self.sql(alias)}" if alias is not None else ""
             return super().join_sql(expression, join_op) + named
+
+        def cte_sql(self, expression: exp.CTE) -> str:
+            text, search, cycle = super().cte_sql(expression), *map(expression.args.get, ("search", "cycle"))
+            if search is not None:
+                by = self.expressions(search, flat=True)
+                text += f" SEARCH {search.args['kind']} FIRST BY {by} SET {self.sql(search, 'set')}"
+            if cycle is not None:
+                to, default = self.sql(cycle, "to"), self.sql(cycle, "default")
+                values = f" TO {to} DEFAULT {default}" if to else ""
+                names = self.expressions(cycle, flat=True), self.sql(cycle, "mark"), self.sql(cycle, "path")
+                text += f" CYCLE {names[0]} SET {names[1]}{values} USING {names[2]}"
+            return text
 
         def worded_sql(self, expression: Worded) -> str:
             parts = [self.sql(part) for part in expression.expressions]

@@ -53,6 +53,7 @@ from pg_stepping.frontend.postgres import (
 from pg_stepping.frontend.purity import PINNED_SETTINGS, check_functions
 from pg_stepping.frontend.recompute import determined, recomputed
 from pg_stepping.frontend.refuse import Source
+from pg_stepping.frontend.search_and_cycle import PLAIN, TOGETHER, ordered_by_depth, with_columns
 from pg_stepping.frontend.subqueries import Subquery, Unnester
 from pg_stepping.frontend.support import (
     check_clock_words,
@@ -247,8 +248,10 @@ def _inline_ctes(ast: exp.Expression, source: Source) -> None:
         with_.pop()
         ctes = list(with_.expressions)
         for i, cte in enumerate(ctes):
-            query = _with_recursion(cte, with_, source) if _reads_itself(cte) else cte.this
+            search = cte.args.get("search")
+            query = _with_recursion(cte, source) if _reads_itself(cte) else cte.this
             for reader in (*ctes[i + 1 :], body):
+                ordered_by_depth(reader, cte, search, source)
                 _replace_table(reader, cte, query)
 
 
@@ -256,10 +259,9 @@ def _reads_itself(cte: exp.CTE) -> bool:
     return any(not t.db and t.name == cte.alias for t in cte.this.find_all(exp.Table))
 
 
-def _with_recursion(cte: exp.CTE, with_: exp.With, source: Source) -> exp.Expression:
+def _with_recursion(cte: exp.CTE, source: Source) -> exp.Expression:
     """A recursive CTE as a query of its own."""
-    if not isinstance(cte.this, exp.Union) or with_.args.get("search"):
-        raise source.unsupported("SEARCH or CYCLE", "search", "cycle", hint="write the path as a column")
+    with_columns(cte, source)
     own = exp.Table(this=exp.to_identifier(cte.alias, quoted=True))
     alone = exp.With(expressions=[cte.copy()], recursive=True)
     return exp.Select(expressions=[exp.Star()], from_=exp.From(this=own), with_=alone)
@@ -511,7 +513,7 @@ class _Reader:
         rows = Rows(name, source, header, tuple(Column(name, f.name, f.type) for f in fields))
         self._know(rows.fields)
         scope = {item.alias_or_name: {n: cast(exp.Expression, reference(name, n)) for n in names}}
-        return rows, scope
+        return rows, self._with_whole_row(scope, None) if isinstance(item, exp.Values) else scope
 
     def _conditions(self, join: exp.Join, left: Side, right: Side) -> list[exp.Expression]:
         on = join.args.get("on")
@@ -652,6 +654,13 @@ class _Reader:
         called_ = cte.alias
         given = [c.name for c in cte.args["alias"].args.get("columns") or []]
         names = [*given, *(i.name for i in seed.items[len(given) :])]
+        types = dict(zip(names, (i.type for i in seed.items), strict=True))
+        for column in ast.meta.get(TOGETHER, []):
+            if not types[column].base.startswith(PLAIN) or types[column].collation:
+                hint = "name one column, or write the path as a column"
+                raise self.source.unsupported(
+                    f"CYCLE by several columns, of the type {types[column].name}", "cycle", hint=hint
+                )
         seed = replace(seed, items=tuple(replace(i, name=n) for i, n in zip(seed.items, names, strict=True)))
         name = fresh(f"{called_}_rows" if called_ in RESERVED else called_, self._names)
         before = self._found_so_far.get(called_)
