@@ -30,6 +30,10 @@ _ERRORS: dict[str, tuple[type[SteppingError], str]] = {
     "42723": (NameTaken, _NAME),
     "23505": (NameTaken, _NAME),  # another session took it while we waited
     "3F000": (InvalidQuery, "create the schema first"),
+    "55006": (
+        ConnectionUnusable,
+        "end what this transaction has begun, or SET CONSTRAINTS ALL IMMEDIATE, first",
+    ),
     "2BP01": (ViewInUse, "drop what depends on it first"),
     "42809": (NotDeferred, "`pg-stepping list` shows the views in deferred mode"),
     "25006": (ConnectionUnusable, "use a transaction that may write, on a server that is no standby"),

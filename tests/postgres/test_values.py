@@ -172,3 +172,27 @@ def test_oracle_views_named_like_what_the_catalog_has(conn: Connection, language
     for name, _ in views:
         pg_stepping.drop_view(conn, name)
     assert conn.execute("SELECT count(*) FROM stepping.waiting").fetchone() == (0,)
+
+
+def test_values_that_cannot_be_compared_are_refused(conn: Connection) -> None:
+    """An UPDATE would fail when its old rows are compared with the new ones."""
+    conn.execute(
+        "CREATE TYPE pair AS (a integer, j json); CREATE TABLE t (id integer, js json[], p pair, j json)"
+    )
+    for column in ("js", "p"):
+        with pytest.raises(pg_stepping.UnsupportedQuery, match="cannot be compared"):
+            pg_stepping.create_view(conn, "v", f"SELECT id, {column} FROM t")
+    pg_stepping.create_view(
+        conn, "v", "SELECT id, j, js::text AS js FROM (SELECT id, j, id AS js FROM t) AS q"
+    )
+
+
+def test_a_view_amid_checks_that_are_put_off_is_refused(conn: Connection) -> None:
+    conn.execute(
+        "CREATE TABLE a (id integer PRIMARY KEY); CREATE TABLE t (id integer REFERENCES a INITIALLY DEFERRED)"
+    )
+    conn.execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(pg_stepping.SteppingError, match="pending trigger events"):
+        pg_stepping.create_view(conn, "v", "SELECT id, count(*) AS n FROM t GROUP BY id")
+    conn.execute("INSERT INTO a VALUES (1); SET CONSTRAINTS ALL IMMEDIATE")
+    pg_stepping.create_view(conn, "v", "SELECT id, count(*) AS n FROM t GROUP BY id")

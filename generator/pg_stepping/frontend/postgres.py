@@ -8,7 +8,7 @@ and the OID of every function that is called (pg_rewrite). Then the savepoint is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -29,6 +29,7 @@ from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.frontend.refuse import Source
 from pg_stepping.ir import Column, Table, Type
 from pg_stepping.ir.nodes import Expression
+from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER
 
 Connection = psycopg.Connection[Any]
 
@@ -510,6 +511,31 @@ def rows_of(
     name = quote_name(alias)
     before = f"{_typed_nulls(columns)}, " if columns else ""
     return outputs_of(conn, f"SELECT {name}.* FROM {before}LATERAL {source} AS {name}{header}")
+
+
+_SURE_EQUALITY = ("smallint", "integer", "bigint", "numeric", "text", "character", "uuid", "boolean", "date",
+                  "timestamp", "time", "interval", "double", "real", "bytea", "jsonb")  # fmt: skip
+
+
+def check_equality(conn: Connection, types: Iterable[Type]) -> None:
+    """Refuse types whose values cannot be compared, other than those that are compared by their texts."""
+    open_ = {
+        t.name
+        for t in types
+        if t.base not in NO_EQUALITY | NO_ORDER and not t.base.startswith(_SURE_EQUALITY)
+    }
+    if not open_:
+        return
+    nulls = ", ".join(f"NULL::{name} AS c{i}" for i, name in enumerate(sorted(open_)))
+    by = ", ".join(f"c{i}" for i in range(len(open_)))
+    try:
+        with savepoint(conn, undo=True), qualified_names(conn):
+            execute(conn, f"SELECT FROM (SELECT {nulls} LIMIT 0) AS never GROUP BY {by}")
+    except pg.UndefinedFunction as error:
+        raise UnsupportedQuery(
+            f"a column whose values cannot be compared ({error.diag.message_primary})",
+            hint="read what you need of it in an ordinary view, or its text: (the_column)::text",
+        ) from error
 
 
 def hashable(
