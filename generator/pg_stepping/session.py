@@ -32,7 +32,7 @@ _ERRORS: dict[str, tuple[type[SteppingError], str]] = {
     "3F000": (InvalidQuery, "create the schema first"),
     "55006": (
         ConnectionUnusable,
-        "end what this transaction has begun, or SET CONSTRAINTS ALL IMMEDIATE, first",
+        "end this transaction, or SET CONSTRAINTS ALL IMMEDIATE, first",
     ),
     "2BP01": (ViewInUse, "drop what depends on it first"),
     "42809": (NotDeferred, "`pg-stepping list` shows the views in deferred mode"),

@@ -86,6 +86,7 @@ def test_oracle_what_is_equal_is_for_the_collation_of_the_comparison_to_say(
         "SELECT a.id, b.x FROM a LEFT JOIN b ON b.c = a.c",
         "SELECT a.id, (SELECT sum(x) FROM b WHERE b.c = a.c) AS s FROM a",
         "SELECT o.x, (SELECT count(*) FROM b AS i WHERE i.c = o.c COLLATE ci) AS n FROM b AS o",
+        "SELECT c, min(x) AS m FROM b WHERE x = ANY (ARRAY[2, 3, 9]) GROUP BY c, x HAVING x = max(x)",
         "SELECT c COLLATE ci AS c, count(*) AS n FROM b GROUP BY 1 HAVING count(*) > 1",
     ]
     steps = [

@@ -23,9 +23,9 @@ def with_one_collation(expression: Expression, types_of: TypesOf) -> Expression:
 
     a.name = (b.name COLLATE "ci")  ->  (a.name COLLATE "ci") = (b.name COLLATE "ci")
     """
-    found = [e for e in expression.find_all(exp.EQ) if not e.find(Pending, exp.Tuple)]
-    types = types_of([side for e in found for side in (e.this, e.expression)]) if found else []
-    for equal, left, right in zip(found, types[::2], types[1::2], strict=True):
+    found = [e for e in expression.find_all(exp.EQ) if not e.find(Pending, exp.Tuple, exp.Any, exp.All)]
+    for equal in found:  # each side by itself: one may be an aggregate, the other one its key
+        (left,), (right,) = types_of([equal.this]), types_of([equal.expression])
         if left.collation == right.collation:
             continue
         sides = ((equal.this, left), (equal.expression, right))
