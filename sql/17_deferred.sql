@@ -76,9 +76,16 @@ CREATE OR REPLACE VIEW stepping.deferred_view AS SELECT * FROM stepping.pending(
 COMMENT ON VIEW stepping.deferred_view IS
 'Views in deferred mode: changes that wait in their logs, the age of the oldest, and how long applying took.';
 
+DO $body$
+BEGIN
+    IF to_regprocedure('stepping.apply(regclass)') IS NOT NULL THEN
+        DROP FUNCTION stepping.apply(regclass);  -- of a catalog from before there were parts
+    END IF;
+END
+$body$;
+
 -- Applies what is in the logs of a view, and returns how many changes that were; with `max_rows` about so many, where the
 -- view allows it (else all). One session at a time does so: others wait for it, and then see what it has done.
-DROP FUNCTION IF EXISTS stepping.apply(regclass);
 CREATE OR REPLACE FUNCTION stepping.apply(view regclass, max_rows bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
