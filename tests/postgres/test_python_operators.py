@@ -126,6 +126,16 @@ def q_closure_joined(items: Items, sales: Sales) -> Any:
     return st.join(reached, items, on_left=st.Index.pick(Edge, lambda e: e.right), on_right=by_id)
 
 
+def q_closure_of_what_is_computed_anew(items: Items, sales: Sales) -> Any:
+    first = st.first_n(sales, index=mixed, n=1)
+    alone = st.outer_join(sales, items, on_left=by_item, on_right=by_id)
+    without = st.filter(alone, f=lambda p: isinstance(p.right, st.Empty))
+    return (
+        st.transitive_closure(st.map(first, f=edge)),
+        st.transitive_closure(st.map(without, f=lambda p: st.Pair(p.left.item, p.left.count))),
+    )
+
+
 def q_per_group(items: Items, sales: Sales) -> Any:
     grouped = st.group(sales, by=by_note)
     distinct = st.per_group[grouped](lambda g: st.distinct(st.map(g, f=lambda s: s.count)))
