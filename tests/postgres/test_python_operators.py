@@ -136,6 +136,18 @@ def q_closure_of_what_is_computed_anew(items: Items, sales: Sales) -> Any:
     )
 
 
+def q_closure_in_groups(items: Items, sales: Sales) -> Any:
+    grouped, by_none = st.group(sales, by=by_note), st.group(items, by=by_kind)
+    return (
+        st.flatten(st.per_group[grouped](lambda g: st.transitive_closure(st.map(g, f=edge)))),
+        st.flatten(
+            st.per_group[by_none](
+                lambda g: st.transitive_closure(st.map(g, f=lambda i: st.Pair(i.id, 1 + i.id % 3)))
+            )
+        ),
+    )
+
+
 def q_per_group(items: Items, sales: Sales) -> Any:
     grouped = st.group(sales, by=by_note)
     distinct = st.per_group[grouped](lambda g: st.distinct(st.map(g, f=lambda s: s.count)))

@@ -323,17 +323,14 @@ def first_n(a: ZSet[T], *, index: Index[T, K], n: int) -> ZSet[T]:
 def transitive_closure(a: ZSet[Pair[K, K]]) -> ZSet[Pair[K, K]]:
     """All pairs of which the right can be reached from the left; each once."""
     zset = _zset(a, "transitive_closure")
-    row = zset.operator.row
-    if zset.groups:
-        raise UnsupportedQuery(
-            "a transitive_closure within groups", hint="flatten, and put the key into both ends"
-        )
+    depth = len(zset.groups)
+    row = nesting.inner(zset.operator.row, depth)
     if not isinstance(row, Pair) or _types(row.left) != _types(row.right):
         raise UnsupportedQuery(
             "a transitive_closure of rows that are no pairs of one type",
             hint="map them to st.Pair(start, end)",
         )
-    return zset._with(Closure(zset.operator))
+    return zset._with(Closure(zset.operator, depth))
 
 
 def _types(row: Any) -> list[tuple[tuple[str, ...], FieldType]]:

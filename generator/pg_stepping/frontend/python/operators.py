@@ -254,9 +254,11 @@ class FirstN(Operator):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Closure(Operator):
-    """All pairs of which the second can be reached from the first, over pairs that are there."""
+    """All pairs of which the second can be reached from the first, over pairs that are there; within groups,
+    `depth` of them, over pairs of the same."""
 
     input: Operator
+    depth: int
 
     @property
     def row(self) -> Any:
@@ -267,4 +269,4 @@ class Closure(Operator):
         return False
 
     def computed(self, *inputs: Rows) -> Rows:
-        return recomputed.closure(inputs[0])
+        return recomputed.closure(inputs[0], self.depth)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from decimal import Context, Decimal
 from typing import Any, TypeVar
 
+from pg_stepping.frontend.python import nesting
 from pg_stepping.frontend.python.data import EMPTY, Pair
 from pg_stepping.frontend.python.index import Index
 from pg_stepping.frontend.python.zset import ZSetPython
@@ -90,12 +91,19 @@ def first_n(
     return ZSetPython(found)
 
 
-def closure(rows: ZSetPython[Any]) -> ZSetPython[Any]:
-    """The transitive closure of pairs; an end that is None leads nowhere."""
-    edges: dict[Hashable, set[Any]] = defaultdict(set)
-    for pair, count in rows.iter():
+def closure(rows: ZSetPython[Any], depth: int) -> ZSetPython[Any]:
+    """The transitive closure of the pairs in each group; an end that is None leads nowhere."""
+    groups: dict[tuple[Any, ...], dict[Hashable, set[Any]]] = defaultdict(lambda: defaultdict(set))
+    for row, count in rows.iter():
         if count > 0:
-            edges[pair.left].add(pair.right)
+            pair = nesting.inner(row, depth)
+            groups[nesting.keys(row, depth)][pair.left].add(pair.right)
+    return ZSetPython(
+        (nesting.within(pair, keys), 1) for keys, edges in groups.items() for pair in _reached(edges)
+    )
+
+
+def _reached(edges: dict[Hashable, set[Any]]) -> set[Any]:
     found: set[Any] = set()
     for start in edges:
         todo = list(edges[start])
@@ -108,4 +116,4 @@ def closure(rows: ZSetPython[Any]) -> ZSetPython[Any]:
             if not _has_none(node):
                 todo += edges.get(node, ())
         found |= {Pair(start, node) for node in reached}
-    return ZSetPython((pair, 1) for pair in found)
+    return found

@@ -306,17 +306,24 @@ class _Renderer:
                 below, keys=tuple(below.columns.values()), having=_sum_of(below.weight, exp.GT), weight=None
             )
         names = _names(operator)
-        ends = [[n for p, n in names.items() if p.split(".")[0] == side] for side in ("left", "right")]
+        around = ["left"] * operator.depth
+        sides = {n: _side(p.split("."), around) for p, n in names.items()}
+        ends = [[n for n, side in sides.items() if side == wanted] for wanted in ("left", "right")]
         edges, reached = fresh("edges", self.taken), fresh("reached", self.taken)
         start = exp.Select(expressions=[_column(edges, n) for n in names.values()]).from_(
             exp.table_(edges, quoted=True)
         )
         step = exp.Select(
-            expressions=[*(_column(reached, n) for n in ends[0]), *(_column(edges, n) for n in ends[1])]
+            expressions=[_column(edges if side == "right" else reached, n) for n, side in sides.items()]
         ).from_(exp.table_(reached, quoted=True))
-        on = [
+        on: list[exp.Expression] = [
             exp.EQ(this=_column(reached, a), expression=_column(edges, b))
             for a, b in zip(ends[1], ends[0], strict=True)
+        ]
+        on += [
+            exp.NullSafeEQ(this=_column(reached, n), expression=_column(edges, n))
+            for n, side in sides.items()
+            if not side
         ]
         step = step.join(exp.table_(edges, quoted=True), on=exp.and_(*on, copy=False), copy=False)
         result = exp.Select(expressions=[_column(reached, n) for n in names.values()]).from_(
@@ -404,6 +411,12 @@ def _ordered(expression: exp.Expression, kind: FieldType, ascending: bool) -> ex
             this=operand(expression.copy()), expression=exp.to_identifier("C", quoted=True)
         )
     return exp.Ordered(this=expression.copy(), desc=not ascending, nulls_first=not ascending)
+
+
+def _side(path: list[str], around: list[str]) -> str:
+    """Which end of a pair a leaf is of: `left`, `right`, or none of them but of the key of a group."""
+    depth = len(around)
+    return path[depth] if path[:depth] == around and len(path) > depth else ""
 
 
 def _over(row: object, columns: Columns) -> Columns:
