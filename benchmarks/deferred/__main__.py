@@ -33,7 +33,7 @@ HEAD = """# Deferred mode and stripes
 `make bench` (`python -m benchmarks.deferred`), on {machine}, PostgreSQL {version}. Inserts of one row by
 pgbench, each committed, prepared; medians of {rounds} runs of {seconds:g} s;
 nobody applies meanwhile. In parentheses the share of the rate without a view. Triggers in PL/pgSQL.
-With synchronous_commit off a hot row is free again within microseconds: there the cores are the limit for all.
+With synchronous_commit off a hot row is free again within microseconds: there the cores are the limit.
 
 """
 Targets = list[tuple[str, str, float, bool]]
