@@ -1,18 +1,6 @@
 -- What depends on a view, or is said of it, while another one comes in its place: the views that read it, directly or not,
--- owners, grants, comments and triggers. They are set aside as the statements that make them again.
-
-CREATE TABLE IF NOT EXISTS stepping.set_aside (
-    schema_name text NOT NULL,
-    view_name text NOT NULL,
-    number bigint GENERATED ALWAYS AS IDENTITY,
-    reader text,
-    statement text NOT NULL
-);
-
-COMMENT ON TABLE stepping.set_aside IS
-'Statements that make again what depends on a view that is being replaced; empty at all other times.';
-COMMENT ON COLUMN stepping.set_aside.reader IS
-'The view that it is of; NULL for the one that is being replaced.';
+-- owners, grants, comments and triggers. They are set aside as the statements that make them again, in a temporary table:
+-- nobody else can put a statement into that, to be run with the rights of whoever changes a view.
 
 -- What was given and said of a view, as the statements that do so again.
 CREATE OR REPLACE FUNCTION stepping.said_of(view regclass) RETURNS SETOF text
@@ -71,6 +59,17 @@ BEGIN
     IF view IS NULL THEN
         RETURN;
     END IF;
+    IF to_regclass('pg_temp.stepping_set_aside') IS NULL THEN
+        CREATE TEMPORARY TABLE stepping_set_aside (
+            schema_name text, view_name text, number integer GENERATED ALWAYS AS IDENTITY, reader text, statement text
+        );
+    END IF;
+    IF EXISTS (
+        SELECT FROM stepping.maintained_view AS v
+        WHERE v.schema_name = schema_name AND v.view_name = view_name AND v.mode = 'deferred'
+    ) THEN
+        PERFORM stepping.set_dependents_aside(schema_name, concat(view_name, '_as_applied'));
+    END IF;
     FOREACH reader IN ARRAY readers LOOP
         IF (SELECT relkind <> 'v' FROM pg_class WHERE oid = reader) THEN
             RAISE EXCEPTION USING
@@ -79,10 +78,10 @@ BEGIN
                 HINT = 'drop it, change the view, and make it again';
         END IF;
     END LOOP;
-    INSERT INTO stepping.set_aside (schema_name, view_name, statement)
+    INSERT INTO pg_temp.stepping_set_aside (schema_name, view_name, statement)
     SELECT schema_name, view_name, said FROM stepping.said_of(view) AS said;
     FOREACH reader IN ARRAY readers LOOP
-        INSERT INTO stepping.set_aside (schema_name, view_name, reader, statement)
+        INSERT INTO pg_temp.stepping_set_aside (schema_name, view_name, reader, statement)
         SELECT schema_name, view_name, reader::text, concat('CREATE VIEW ', reader,
             ' WITH (' || array_to_string(c.reloptions, ', ') || ')', ' AS ', pg_get_viewdef(reader))
         FROM pg_class AS c WHERE c.oid = reader
@@ -107,13 +106,20 @@ DECLARE
     aside record;
     message text;
 BEGIN
+    IF to_regclass('pg_temp.stepping_set_aside') IS NULL THEN
+        RETURN;
+    END IF;
+    IF to_regclass(concat(quote_ident(schema_name), '.', quote_ident(view_name))) IS NULL THEN  -- _as_applied, in immediate mode
+        DELETE FROM pg_temp.stepping_set_aside AS s
+        WHERE s.schema_name = schema_name AND s.view_name = view_name AND s.reader IS NULL;
+    END IF;
     FOR aside IN
-        SELECT s.reader, s.statement FROM stepping.set_aside AS s
+        SELECT s.reader, s.statement FROM pg_temp.stepping_set_aside AS s
         WHERE s.schema_name = schema_name AND s.view_name = view_name ORDER BY s.number
     LOOP
         BEGIN
             EXECUTE aside.statement;
-        EXCEPTION WHEN undefined_column OR undefined_function OR datatype_mismatch OR wrong_object_type THEN
+        EXCEPTION WHEN undefined_column OR undefined_function OR undefined_table OR datatype_mismatch OR wrong_object_type THEN
             GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
             CONTINUE WHEN aside.reader IS NULL AND SQLSTATE = '42703';
             RAISE EXCEPTION USING
@@ -122,6 +128,12 @@ BEGIN
                 HINT = 'change or drop that view first';
         END;
     END LOOP;
-    DELETE FROM stepping.set_aside AS s WHERE s.schema_name = schema_name AND s.view_name = view_name;
+    DELETE FROM pg_temp.stepping_set_aside AS s WHERE s.schema_name = schema_name AND s.view_name = view_name;
+    IF EXISTS (
+        SELECT FROM pg_temp.stepping_set_aside AS s
+        WHERE s.schema_name = schema_name AND s.view_name = concat(view_name, '_as_applied')
+    ) THEN
+        PERFORM stepping.put_dependents_back(schema_name, concat(view_name, '_as_applied'));
+    END IF;
 END
 $body$;

@@ -15,7 +15,9 @@ from pg_stepping.backend.script import LANGUAGES
 from pg_stepping.catalog import init_script
 from pg_stepping.compiler import MODES
 from pg_stepping.console import Steps, connected, table
+from pg_stepping.delta.terms import quote_table
 from pg_stepping.explain import FORMATS, explain
+from pg_stepping.frontend.postgres import Connection
 from pg_stepping.migrate.commands import IMPORT, diff, generate
 from pg_stepping.migrate.declared import import_modules
 from pg_stepping.worker import MUCH, STEP, pending_of, vacuum, worker
@@ -66,6 +68,13 @@ def main(ctx: click.Context, dsn: str) -> None:
 
 def _indexes(values: tuple[str, ...]) -> list[list[str]]:
     return [[column.strip() for column in value.split(",")] for value in values]
+
+
+def _is_complete(conn: Connection, name: str, schema: str | None) -> bool:
+    """Whether there is such a view, and it is not one that is being filled."""
+    view = pg_stepping.installed(conn, name, schema=schema)
+    sql = "SELECT to_regclass(%s) IS NOT NULL"
+    return view is not None and conn.execute(sql, [quote_table(view.table)]).fetchone() == (True,)
 
 
 def _tell_rows(rows: int) -> None:
@@ -138,6 +147,20 @@ def create(
         raise click.UsageError("--stripes does not go with --online: writers wait while the view is filled.")
     if online:
         with connected(ctx, autocommit=True) as conn:
+            if or_replace and _is_complete(conn, name, schema):
+                change = pg_stepping.change_view(
+                    conn,
+                    name,
+                    query.read(),
+                    schema=schema,
+                    language=language,
+                    indexes=_indexes(indexes),
+                    online=True,
+                    progress=Steps(),
+                    estimated=_tell_rows,
+                )
+                click.echo(str(change), err=True)
+                return
             pg_stepping.create_view_online(
                 conn,
                 name,
