@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 
+import psycopg
 import pytest
 from interleavings import RC, RR, SERIALIZABLE, all_schedules, orders, sample, stage
+from load import SCHEMA, VIEWS, run_writers, wrong_views
 from scenarios import SHAPES
+from test_stress import write
+
+import pg_stepping
 
 LEVELS = list(product((RC, RR, SERIALIZABLE), repeat=2))
 STRIPES = 64  # the two sessions' process numbers differ, modulo this
@@ -23,6 +28,20 @@ def test_oracle_schedules_in_stripes(database: Callable[..., str], language: str
     assert not tally.failed, f"{len(tally.failed)} of {tally.schedules} failed, as {tally.failed[:3]}"
     assert not tally.avoidable, tally.avoidable[:3]
     assert tally.schedules == 150 and tally.refused == 0
+
+
+def test_oracle_random_writers_in_few_stripes(database: Callable[..., str]) -> None:
+    """Eight sessions share three stripes, and a view reads one that is in stripes."""
+    dsn = database("plpgsql")
+    with psycopg.connect(dsn) as conn:
+        conn.execute(SCHEMA)  # type: ignore[arg-type]
+        for name in ("daily", "sums", "total", "sizes", "kinds"):
+            pg_stepping.create_view(conn, name, VIEWS[name], language="plpgsql", stripes=3)
+    counts = run_writers(dsn, [write] * 8, 2.5)
+    assert wrong_views(dsn) == []
+    assert counts["done"] > 50, counts
+    with psycopg.connect(dsn) as conn:
+        assert conn.execute("SELECT count(*) > 1 FROM stepping.total").fetchone() == (True,)
 
 
 def test_writers_of_one_group_do_not_wait(database: Callable[..., str], language: str) -> None:
