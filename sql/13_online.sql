@@ -5,6 +5,7 @@ CREATE TABLE IF NOT EXISTS stepping.filling (
     view_name text NOT NULL,
     stage integer NOT NULL DEFAULT 0,
     piece integer NOT NULL DEFAULT 0,
+    log text,
     by text,
     bounds text[],
     PRIMARY KEY (schema_name, view_name),
@@ -13,8 +14,10 @@ CREATE TABLE IF NOT EXISTS stepping.filling (
 
 COMMENT ON TABLE stepping.filling IS
 'How far the filling of a view that is made online is: the stage, and the piece of it that comes next.';
+COMMENT ON COLUMN stepping.filling.log IS
+'The log of the table of the stage that is taken in pieces.';
 COMMENT ON COLUMN stepping.filling.by IS
-'The column whose values divide the largest table of the stage into pieces.';
+'The column whose values divide that table.';
 COMMENT ON COLUMN stepping.filling.bounds IS
 'The last value of each piece but the last; NULL until the stage is begun.';
 

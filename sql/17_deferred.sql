@@ -167,6 +167,15 @@ BEGIN
             DETAIL = 'The statement that fired it may have changed rows that are not in the logs yet.',
             HINT = 'Do it after the statement.';
     END IF;
+    IF EXISTS (  -- what has been filled so far is the tables without all that is in the logs
+        SELECT FROM stepping.filling AS f JOIN stepping.maintained_view AS v USING (schema_name, view_name)
+        WHERE check_apply.view = ANY (v.stages)
+    ) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = concat('stepping.', view, ' is being filled online: its logs cannot be applied yet'),
+            HINT = 'Run the command that makes the view again, if it was interrupted: it goes on.';
+    END IF;
 END
 $body$;
 

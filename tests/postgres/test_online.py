@@ -119,6 +119,7 @@ IN_PIECES = {
     "twice": "SELECT a.meter_id, count(*) AS n FROM reads a JOIN reads b USING (meter_id) WHERE a.value < 9 AND b.value < 9 GROUP BY 1",
 }
 WRITES = (
+    "INSERT INTO meters SELECT i, 'more' FROM generate_series(1000, 20000) AS i; ANALYZE meters",  # the largest now
     "UPDATE reads SET value = value + 1 WHERE meter_id = 7 AND value < 500",
     "DELETE FROM reads WHERE meter_id BETWEEN 10 AND 14",
     "INSERT INTO reads SELECT 3, i FROM generate_series(1, 9) AS i; INSERT INTO reads VALUES (NULL, 950), (NULL, 3)",
@@ -178,6 +179,8 @@ def test_a_fill_that_is_given_up_leaves_nothing(database: Callable[..., str]) ->
         with pytest.raises(KeyboardInterrupt):
             create_view_online(conn, "usage", QUERIES[0], progress=progress)
         assert conn.execute("SELECT problem FROM stepping.views").fetchone() is not None
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="being filled online"):
+            conn.execute("SELECT stepping.usage__apply()")
         pg_stepping.drop_view(conn, "usage")
         for sql in (
             "SELECT relname FROM pg_class WHERE relnamespace = 'stepping'::regnamespace AND relname ~ '^usage'",

@@ -22,7 +22,7 @@ from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.dependents import put_in_place, readers
 from pg_stepping.errors import ConnectionUnusable, SteppingError
-from pg_stepping.frontend.postgres import Connection, execute, run_script
+from pg_stepping.frontend.postgres import Connection, estimated_rows, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.online import Progress, create_view_online
 from pg_stepping.online.patience import patiently
@@ -281,14 +281,7 @@ def _change(
     kept = {} if online else kept_of(conn, view, old, new)
     sources = {s.table for p in new.programs if p.stage.name not in kept for s in p.sources}
     sources -= {p.stage.table for p in new.programs}
-    rows = execute(
-        conn,
-        """SELECT given, (SELECT sum(greatest(c.reltuples, 0)) FROM stepping.family(given::regclass) AS f
-                          JOIN pg_class AS c ON c.oid = f)::bigint
-           FROM unnest(%s::text[]) WITH ORDINALITY AS t (given, place) ORDER BY place""",
-        [[quote_table(t) for t in sorted(sources)]],
-    ).fetchall()
-    reads = tuple((str(t), int(r[1] or 0)) for t, r in zip(sorted(sources), rows, strict=True))
+    reads = tuple((str(t), estimated_rows(conn, t)) for t in sorted(sources))
     steps = ["make and fill a new version beside the old one"]
     if kept:
         steps.append(f"keep what is in {', '.join(kept.values())}: it is copied, and no table is read for it")

@@ -174,6 +174,14 @@ def run_script(conn: Connection, script: str) -> None:
     conn.execute(script, prepare=False)
 
 
+def estimated_rows(conn: Connection, table: Table) -> int:
+    """How many rows the planner expects in a table; also of one that was never analyzed it has an idea."""
+    name = f"{quote_name(table.schema)}.{quote_name(table.name)}"
+    row = execute(conn, f"EXPLAIN (FORMAT JSON) SELECT FROM {name}").fetchone()
+    assert row is not None
+    return int(row[0][0]["Plan"]["Plan Rows"])
+
+
 @contextmanager
 def savepoint(conn: Connection, *, undo: bool = False) -> Iterator[None]:
     """A savepoint in the caller's transaction, which is never committed here.

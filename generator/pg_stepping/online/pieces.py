@@ -14,7 +14,7 @@ from pg_stepping.backend.script import Definition, all_settings
 from pg_stepping.delta import Log, SourceProgram, StageProgram
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_name, quote_text
-from pg_stepping.frontend.postgres import Connection, execute, run_script
+from pg_stepping.frontend.postgres import Connection, estimated_rows, execute, run_script
 from pg_stepping.online.before import before, divided_by, programs_before
 from pg_stepping.session import guarded
 
@@ -33,9 +33,6 @@ _SETTINGS = (
 )
 MARK = "is being filled online"
 
-_ROWS = """
-SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
-FROM stepping.family(%s::regclass) AS member JOIN pg_class AS c ON c.oid = member"""
 _SAMPLED = """
 SELECT array(SELECT DISTINCT ON (b.value) b.value::text FROM unnest(
     (SELECT percentile_disc(%(shares)s::float8[]) WITHIN GROUP (ORDER BY {k})
@@ -66,15 +63,15 @@ def fill(conn: Connection, captured: Definition, progress: Callable[[float], Non
             _begin(conn, captured)
             row = execute(
                 conn,
-                """SELECT stage, piece, by, bounds FROM stepping.filling
+                """SELECT stage, piece, log, by, bounds FROM stepping.filling
                    WHERE schema_name = %s AND view_name = %s FOR UPDATE""",
                 where,
             ).fetchone()
             if row is None:
                 return
-            stage, piece, by, bounds = row
+            stage, piece, log, by, bounds = row
             program = programs[stage]
-            divided = _divided(conn, captured, program)
+            divided = _divided(conn, captured, program, log)
             if bounds is None:
                 by, bounds = _bounds(conn, divided) if divided is not None else (None, [])
             if divided is not None and bounds:
@@ -83,12 +80,12 @@ def fill(conn: Connection, captured: Definition, progress: Callable[[float], Non
             if piece > len(bounds):
                 if not bounds or not _has_rows(conn, program):  # a total has a row even of nothing
                     run_script(conn, program.fill)
-                stage, piece, by, bounds = stage + 1, 0, None, None
+                stage, piece, divided, by, bounds = stage + 1, 0, None, None, None
             execute(
                 conn,
-                """UPDATE stepping.filling SET stage = %s, piece = %s, by = %s, bounds = %s
+                """UPDATE stepping.filling SET stage = %s, piece = %s, log = %s, by = %s, bounds = %s
                    WHERE schema_name = %s AND view_name = %s""",
-                [stage, piece, by, bounds, *where],
+                [stage, piece, divided and divided.log.table.name, by, bounds, *where],
             )
             if stage == len(programs):
                 execute(conn, "DELETE FROM stepping.filling WHERE schema_name = %s AND view_name = %s", where)
@@ -124,19 +121,22 @@ def _rows(conn: Connection, captured: Definition, program: StageProgram) -> list
     sizes = []
     for source in program.sources:
         if source.table in logs:
-            row = execute(conn, _ROWS, [quote_table(logs[source.table].source)]).fetchone()
-            sizes.append(int(row[0]) if row else 0)
+            sizes.append(estimated_rows(conn, logs[source.table].source))
     return sizes
 
 
-def _divided(conn: Connection, captured: Definition, program: StageProgram) -> Divided | None:
-    """The largest table of a stage of which rows can be added to the state by themselves."""
+def _divided(
+    conn: Connection, captured: Definition, program: StageProgram, chosen: str | None
+) -> Divided | None:
+    """The largest table of a stage of which rows can be added to the state by themselves, or whose log was
+    chosen before."""
     found = []
     for log in _logs(captured):
         for source in program.sources:
             if source.table == before(log) and source.grown is not None:
-                row = execute(conn, _ROWS, [quote_table(log.source)]).fetchone()
-                found.append(Divided(source, log, int(row[0]) if row else 0))
+                found.append(Divided(source, log, estimated_rows(conn, log.source)))
+    if chosen is not None:
+        return next(d for d in found if d.log.table.name == chosen)
     return max(found, key=lambda d: d.rows, default=None)
 
 
