@@ -38,7 +38,9 @@ class Generator:
 
     def whole(self, columns):
         """A whole row of a table among some columns."""
-        names = [sql.removesuffix(".id") for sql, _ in columns if sql.endswith(".id")]
+        there = {sql for sql, _ in columns}  # of one that is grouped, not all columns are
+        names = [sql.removesuffix(".id") for sql in sorted(there) if sql.endswith(".id")]
+        names = [name for name in names if {f"{name}.x", f"{name}.y"} <= there]
         return self.random.choice(names) if names else None
 
     def constant(self, kind="i"):
@@ -443,8 +445,8 @@ class Generator:
         r = self.random
         counts = self.chance(0.3)
         source, columns = self.source(0, small=True)
-        depth = "0" if counts else r.choice(["0", self.pick(columns)])
-        seed = f"SELECT {self.pick(columns)}, {self.pick(columns)}, {depth} FROM {source}"
+        depth = "0" if counts else r.choice(["0", f"{self.pick(columns)}::integer"])
+        seed = f"SELECT {self.pick(columns)}::integer, {self.pick(columns)}::integer, {depth} FROM {source}"
         seed += self.where(columns, 0, ())
         source, columns = self.tree(r.choice([1, 1, 2]), 0, ())
         source = f"({source})" if " JOIN " in source else source
@@ -455,9 +457,8 @@ class Generator:
         where = where if self.chance(0.5) else ""
         if counts:
             where = f"{where or ' WHERE true'} AND r.d < 2"
-        first, second = (
-            r.choice(["r.k", self.pick(columns)]),
-            r.choice(["r.k", "r.v", self.pick(columns), self.pick(columns)]),
-        )
-        third = "r.d + 1" if counts else r.choice(["r.d", self.pick(columns)])
-        return f"{seed} UNION {'ALL ' if counts else ''}SELECT {first}, {second}, {third} FROM {name} r JOIN {source} ON {on}{where}"
+        first, second, third = (f"{self.pick(columns)}::integer" for _ in "123")
+        first, second = r.choice(["r.k", first]), r.choice(["r.k", "r.v", second, second])
+        third = "r.d + 1" if counts else r.choice(["r.d", third])
+        union = "UNION ALL" if counts else "UNION"
+        return f"{seed} {union} SELECT {first}, {second}, {third} FROM {name} r JOIN {source} ON {on}{where}"
