@@ -170,8 +170,11 @@ TRAPS = {
 }
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 @pytest.mark.parametrize("mode", ["immediate", "deferred"])
-def test_what_an_owner_hangs_on_his_tables_does_not_run_as_a_superuser(conn: Connection, mode: str) -> None:
+def test_what_an_owner_hangs_on_his_tables_does_not_run_as_a_superuser(
+    conn: Connection, language: str, mode: str
+) -> None:
     """An event trigger, a superuser's, puts the rows of a new partition into a table of the view's owner."""
     conn.execute("""CREATE ROLE stepping_mallory; GRANT CREATE, USAGE ON SCHEMA public, stepping TO stepping_mallory;
         GRANT ALL ON ALL TABLES IN SCHEMA stepping TO stepping_mallory;
@@ -187,7 +190,7 @@ def test_what_an_owner_hangs_on_his_tables_does_not_run_as_a_superuser(conn: Con
             AS 'BEGIN INSERT INTO public.ran SELECT current_user; RETURN NEW; END';
         CREATE DOMAIN trap_domain AS integer CHECK (public.trap())""")
     pg_stepping.create_view(
-        conn, "sold", "SELECT day, sum(value) AS value FROM sales GROUP BY day", language="plpgsql", mode=mode
+        conn, "sold", "SELECT day, sum(value) AS value FROM sales GROUP BY day", language=language, mode=mode
     )
     table = "stepping.sold__aside_1" if mode == "immediate" else "stepping.sold__log_1"
     for trap in TRAPS.values():
