@@ -72,7 +72,7 @@ def step(deferred: Deferred, settings: Settings) -> str:
         f"    PERFORM pg_advisory_xact_lock({apply_lock(deferred.name)});\n"
         f"    IF NOT ({waiting(deferred.logs)}) THEN\n        RETURN 0;\n    END IF;\n"
         "    FOR attempt IN 1 .. 2 LOOP\n        BEGIN\n"
-        f"{indent(tried, _INDENT * 3)}\n            RETURN taken;\n"
+        f"{indent(tried, _INDENT * 3)}\n            EXIT WHEN taken = 0;\n            RETURN taken;\n"
         "        -- see refuse_step(); or a row is in the part that another one would have taken back\n"
         "        EXCEPTION WHEN SQLSTATE 'S5001' OR data_exception THEN\n"
         "            most := most * 10;\n        END;\n    END LOOP;\n"

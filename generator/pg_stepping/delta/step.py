@@ -6,7 +6,7 @@ sums with weights), a part S of the log of table i changes it by
 and leaves it the query over the same, with O_i + S in place of O_i: whichever part that is, so a step takes
 what it finds first. (A table read twice, and stages upon stages, follow the law of terms.py, where what is
 taken is beside its table.) Where the other logs are empty, the other tables are O_j as they stand: that is
-tried first.
+tried first, and is the only way for an outer join, which reads rows of them.
 
 A part may have the end of a row and not its begin, whose entry another session has put further down. Such a
 state is right for what is added to it later, but a row of it with a count of zero and other sums is none that
@@ -44,7 +44,9 @@ def steps_of(stages: Sequence[Stage], logs: Sequence[Log], weight: str) -> tuple
     """The steps of a view, to be tried in this order; none if a stage of it reads rows, not only weights."""
     if not all(map(_is_linear, stages)):
         return ()
-    return tuple(_step(stages, logs, weight, alone) for alone in (True, False)[: len(logs)])
+    optional = any(s.core.outers for s in stages)  # of its rows it must be known whether they have a partner
+    ways = (True,) if optional or len(logs) == 1 else (True, False)
+    return tuple(_step(stages, logs, weight, alone) for alone in ways)
 
 
 def _step(stages: Sequence[Stage], logs: Sequence[Log], weight: str, alone: bool) -> Step:
@@ -79,10 +81,10 @@ def taken(number: int) -> str:
 
 
 def _is_linear(stage: Stage) -> bool:
-    parts = stage.core.parts
-    return (
-        stage.kind != "partition" and not stage.core.outers and all(isinstance(p, Scan | Rows) for p in parts)
-    )
+    core = stage.core
+    outers = (i for o in core.outers for i in (o.input, o.match) if i is not None)
+    simple = all(isinstance(p, Scan | Rows) for p in core.parts) and all(isinstance(i, Scan) for i in outers)
+    return simple and stage.kind != "partition" and not any(c.kind == "fold" for c in stage.state)
 
 
 def _places(stage: Stage, table: Table) -> int:
