@@ -23,7 +23,7 @@ from pg_stepping.online.patience import lock, patiently
 from pg_stepping.session import guarded
 
 _FIRST = 8  # keys; how many the next time are follows from how long these took
-_HOLD = 0.03
+_HOLD = 0.02
 
 
 def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int = 500) -> int:
@@ -31,7 +31,7 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
 
     The differing keys are found in one snapshot, without a lock. They are computed anew from the tables as
     they are, at most `batch` keys at a time, under a lock that keeps writers out. Under autocommit each time
-    is a transaction of its own, of as many keys as take 30 ms or of one, and waits for its lock for no more
+    is a transaction of its own, of as many keys as take 20 ms or of one, and waits for its lock for no more
     than 25 ms, so that writers never queue behind it for longer; in a transaction of the caller's the locks
     are held until that ends. A stage without a key, or in stripes, is computed anew as a whole. In deferred
     mode no writer waits, but for a view of which a log has rows that its table never had: then all wait until

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 import pg_stepping
 from pg_stepping import devserver
 from pg_stepping.devserver import machine
-from pg_stepping.devserver.cluster import free_port, process_options
+from pg_stepping.devserver.cluster import Cluster, free_port, process_options
 
 Connection = psycopg.Connection[Any]
 
@@ -193,3 +193,49 @@ def test_oracle_writers_behind_pgbouncer_in_transaction_mode(
     with psycopg.connect(filled) as conn:
         pg_stepping.drop_view(conn, "later")
     goes_on(filled)
+
+
+def test_oracle_pg_upgrade_keeps_views(server: devserver.Server) -> None:
+    """From this version to itself, since there may be no other: what it does to a cluster is the same."""
+    programs = machine.server_programs()
+    if programs is None or server.cluster is None or not (programs.folder / "pg_upgrade").exists():
+        pytest.skip("pg_upgrade is not on this machine, or the server is elsewhere")
+    old, new = (Cluster(programs.folder, {"fsync": "off"}) for _ in range(2))
+    try:
+        old.create()
+        old.start()
+        with psycopg.connect(old.dsn) as conn:
+            conn.execute(SCHEMA)  # type: ignore[call-overload]
+            if server.plpython:
+                conn.execute("CREATE EXTENSION plpython3u")
+            pg_stepping.init(conn)
+            pg_stepping.create_view(conn, "usage", QUERY)
+            pg_stepping.create_view(conn, "later", QUERY, language="plpgsql", mode="deferred")
+            conn.execute("INSERT INTO reads VALUES (1, 3)")
+        old.stop()
+        new.create()
+        folders = ["-d", old.folder / "data", "-D", new.folder / "data", "-s", new.folder]
+        command = [
+            programs.folder / "pg_upgrade",
+            "-b",
+            programs.folder,
+            "-B",
+            programs.folder,
+            *folders,
+            "-U",
+            "postgres",
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, **process_options(new.folder)
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        new.start()
+        with psycopg.connect(new.dsn) as conn:
+            assert pg_stepping.verify(conn, "later") == []
+            assert pg_stepping.apply(conn, "later") == 1
+            assert pg_stepping.verify(conn, "later") == []
+            pg_stepping.drop_view(conn, "later")
+        goes_on(new.dsn)
+    finally:
+        old.remove()
+        new.remove()
