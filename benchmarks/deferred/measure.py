@@ -139,6 +139,9 @@ def arena(
             conn.execute("VACUUM ANALYZE")
         for contender in CONTENDERS:
             copy(server, PREFIX + contender, PREFIX + "loaded")
+            run(
+                server, "ALTER DATABASE {} SET stepping.threshold = 0", PREFIX + contender
+            )  # no writer applies
             with there.connect(contender) as conn:
                 _install(conn, contender, workload)
                 conn.execute("VACUUM ANALYZE")
