@@ -119,6 +119,7 @@ QUERIES = {
         SELECT x FROM a UNION SELECT x FROM b ORDER BY 1 DESC LIMIT 2
         SELECT DISTINCT ON (x) x, y FROM a ORDER BY x, y
         SELECT id FROM a ORDER BY id LIMIT 2 * 2 - 1 OFFSET length('a')
+        SELECT DISTINCT (SELECT count(DISTINCT b.t) FROM b WHERE b.x = a.x) AS n, a.x FROM a ORDER BY n, x NULLS FIRST LIMIT 3
         SELECT id FROM a ORDER BY id FETCH FIRST (1 + 1) ROWS ONLY
     """,
     "set operations": """

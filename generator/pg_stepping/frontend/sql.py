@@ -788,6 +788,8 @@ class _Reader:
         for mine, copy in zip(select.expressions, kept.expressions, strict=False):
             _keep_orders(mine, copy)
         more = [self._resolve(_by_number(e, kept), scope) for e in (*(o.this for o in ordered), *on)]
+        written = {_as_written(i): i for i in reversed(items)}  # an output, subquery and all
+        more = [written.get(_as_written(e), e) for e in more]
         conditions = [self._resolve(c, scope) for c in conjuncts(having.this)] if having is not None else []
         read = [*items, *more, *conditions]
         self._check_level(read, plan.columns)
