@@ -18,6 +18,8 @@ from pg_stepping.frontend.dialect import quote_lines, quote_name, quote_text
 
 Settings = tuple[tuple[str, str], ...]
 _INDENT = "    "
+# What few rows join with is looked up, and mostly in memory; a table as a whole is read for many.
+_FEW = (("random_page_cost", "1.1"),)
 _SEARCH_PATH = "SET search_path = pg_catalog, pg_temp"
 
 
@@ -132,7 +134,8 @@ def pending(change: StageChange, settings: Settings) -> str:
     )
     return (
         f"CREATE FUNCTION {name}() RETURNS TABLE (\n    " + ",\n    ".join(columns) + "\n)\n"
-        f"LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10\n{pinned(settings)}AS {tag}\n{body}\n{tag};\n"
+        "LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10\n"
+        f"{pinned((*settings, *_FEW))}AS {tag}\n{body}\n{tag};\n"
         f"COMMENT ON FUNCTION {name}() IS {quote_lines(says)};"
     )
 
