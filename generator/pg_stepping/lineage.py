@@ -17,12 +17,13 @@ from pg_stepping.backend.script import Definition
 from pg_stepping.catalog import found, use_settings
 from pg_stepping.compiler import compile_installed
 from pg_stepping.delta import StageProgram
-from pg_stepping.delta.stages import SCHEMA
+from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.state import operand
 from pg_stepping.delta.terms import named, quote_table, whole
 from pg_stepping.errors import NoLineage
 from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.frontend.postgres import Connection, execute, relation
+from pg_stepping.frontend.postgres import Connection, execute
+from pg_stepping.frontend.tables import relation
 from pg_stepping.ir import Rows, Scan, Table, Type
 from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER, fresh
 from pg_stepping.session import guarded

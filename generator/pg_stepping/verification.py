@@ -18,7 +18,8 @@ from pg_stepping.catalog import Installed, found, use_settings
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery, ViewDiffers
 from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.frontend.postgres import Connection, Field, execute, hashable, relation, view_definition
+from pg_stepping.frontend.postgres import Connection, Field, execute, hashable
+from pg_stepping.frontend.tables import relation, view_definition
 from pg_stepping.ir import Column
 from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER
 from pg_stepping.session import guarded

@@ -18,7 +18,8 @@ from pg_stepping.compiler import compile_query
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import NameTaken, SteppingError, UnsupportedQuery
 from pg_stepping.frontend.bodies import UNKNOWN, found_by_path
-from pg_stepping.frontend.postgres import Connection, describe, execute, relation, run_script, savepoint
+from pg_stepping.frontend.postgres import Connection, describe, execute, run_script, savepoint
+from pg_stepping.frontend.tables import relation
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded
 from pg_stepping.verification import Difference, verify

@@ -9,7 +9,7 @@ from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.delta import Deferred, Stage
 from pg_stepping.delta.deferred import pending_function, waiting
 from pg_stepping.delta.merge import REPLACES
-from pg_stepping.delta.stages import SCHEMA
+from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.step import Step, taken
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_name, quote_text

@@ -12,7 +12,7 @@ from pg_stepping.delta.deferred import pending_function
 from pg_stepping.delta.locks import first_lock
 from pg_stepping.delta.merge import REPLACES, StageChange
 from pg_stepping.delta.program import stored_names
-from pg_stepping.delta.stages import SCHEMA
+from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_name, quote_text
 

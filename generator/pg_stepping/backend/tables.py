@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pg_stepping.delta import Stage, StageProgram
 from pg_stepping.delta.keys import Keys
-from pg_stepping.delta.stages import SCHEMA
+from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_name
 from pg_stepping.ir import Table, Type

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pg_stepping.delta import Deferred, StageProgram
 from pg_stepping.frontend.dialect import quote_name, quote_text
-from pg_stepping.frontend.postgres import Relation
+from pg_stepping.frontend.tables import Relation
 from pg_stepping.ir import Table
 
 

@@ -4,7 +4,8 @@ from pg_stepping.delta.deferred import Deferred, deferred_of
 from pg_stepping.delta.locks import Edge, Lock, equalities, join_tree
 from pg_stepping.delta.merge import Log, StageChange
 from pg_stepping.delta.program import SourceProgram, StageProgram, programs_of
-from pg_stepping.delta.stages import Published, Stage, cut_stages, object_name
+from pg_stepping.delta.stage import Published, Stage, object_name
+from pg_stepping.delta.stages import cut_stages
 
 __all__ = [
     "Deferred", "Edge", "Lock", "Log", "Published", "SourceProgram", "Stage", "StageChange",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from textwrap import indent
 
 from pg_stepping.delta.program import StageProgram, stored_names
-from pg_stepping.delta.stages import Stage
+from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.state import compared
 from pg_stepping.delta.stripes import whole_groups
 from pg_stepping.delta.terms import named, quote_table, whole

@@ -23,7 +23,8 @@ from pg_stepping.delta.merge import REPLACES, Log, Relations, StageChange, joine
 from pg_stepping.delta.partition import Anew
 from pg_stepping.delta.program import source_key
 from pg_stepping.delta.recursion import Recursion
-from pg_stepping.delta.stages import SCHEMA, Published, Stage, flat
+from pg_stepping.delta.stage import SCHEMA, Published, Stage
+from pg_stepping.delta.stages import flat
 from pg_stepping.delta.step import Step, steps_of
 from pg_stepping.delta.terms import Changed, quote_table
 from pg_stepping.frontend.dialect import quote_name

@@ -15,7 +15,7 @@ from textwrap import indent
 
 from sqlglot import exp
 
-from pg_stepping.delta.stages import SCHEMA, Stage, unique_names
+from pg_stepping.delta.stage import SCHEMA, Stage, unique_names
 from pg_stepping.delta.state import compared
 from pg_stepping.delta.terms import named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text

@@ -24,7 +24,7 @@ from textwrap import indent
 
 from sqlglot import exp
 
-from pg_stepping.delta.stages import Stage
+from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.terms import Core, core_of, quote_table
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
 from pg_stepping.ir import Project, Scan, Table, Union

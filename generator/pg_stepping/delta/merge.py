@@ -12,7 +12,7 @@ from pg_stepping.delta.change import Change
 from pg_stepping.delta.partition import INDENT
 from pg_stepping.delta.program import Shape, stored_names
 from pg_stepping.delta.refresh import STATE, afresh
-from pg_stepping.delta.stages import SCHEMA, Stage
+from pg_stepping.delta.stage import SCHEMA, Stage
 from pg_stepping.delta.state import compared
 from pg_stepping.delta.terms import Changed, quote_table, terms
 from pg_stepping.frontend.dialect import quote_name, to_sql

@@ -12,7 +12,7 @@ from textwrap import indent
 
 from sqlglot import exp
 
-from pg_stepping.delta.stages import Stage
+from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.state import compared, operand
 from pg_stepping.delta.terms import all_of, named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, to_sql

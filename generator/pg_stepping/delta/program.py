@@ -22,7 +22,7 @@ from pg_stepping.delta.locks import Edge, Lock, locks, partition_lock
 from pg_stepping.delta.partition import Anew, gather_bag, refilling
 from pg_stepping.delta.recursion import Recursion
 from pg_stepping.delta.refresh import STATE, refresh
-from pg_stepping.delta.stages import SCHEMA, Stage
+from pg_stepping.delta.stage import SCHEMA, Stage
 from pg_stepping.delta.state import Stored
 from pg_stepping.delta.stripes import vanish_function
 from pg_stepping.delta.terms import Changed, Term, grown, named, quote_table, terms, whole

@@ -23,7 +23,8 @@ from typing import cast
 from sqlglot import exp
 
 from pg_stepping.delta.partition import INDENT, Anew, hash_of, refilling
-from pg_stepping.delta.stages import Stage, flat, is_own
+from pg_stepping.delta.stage import Stage
+from pg_stepping.delta.stages import flat, is_own
 from pg_stepping.delta.terms import Changed, changes_of, recursion_of, select_of
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Column, Filter, Item, Join, Plan, Project, Recursive, Rows, Scan

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from textwrap import indent
 
-from pg_stepping.delta.stages import Stage
+from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.state import compared, operand
 from pg_stepping.delta.terms import quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pg_stepping.delta.merge import Log, StageChange, moved_rows, summed
-from pg_stepping.delta.stages import Stage
+from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.terms import Changed, quote_table
 from pg_stepping.ir import Rows, Scan, Table
 

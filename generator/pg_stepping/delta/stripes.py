@@ -20,7 +20,7 @@ from textwrap import indent
 from sqlglot import exp
 
 from pg_stepping.delta.locks import OLD_SNAPSHOT
-from pg_stepping.delta.stages import SCHEMA, Published, Stage
+from pg_stepping.delta.stage import SCHEMA, Published, Stage
 from pg_stepping.delta.state import StateColumn, compared
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery

@@ -11,7 +11,7 @@ from pg_stepping.delta import Deferred, SourceProgram, Stage, StageProgram
 from pg_stepping.delta.locks import joined
 from pg_stepping.delta.terms import Step, join_order, quote_table
 from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.frontend.postgres import Index
+from pg_stepping.frontend.tables import Index
 from pg_stepping.ir import Scan, Table
 from pg_stepping.ir.format import format_plan
 from pg_stepping.ir.nodes import columns_read

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import psycopg
@@ -45,23 +45,6 @@ _HASH_FAMILY = """
 _LOOSE_COLLATION = """
     SELECT FROM pg_collation
     WHERE oid = ANY (%s::text[]::regcollation[]::oid[]) AND NOT collisdeterministic"""
-_FAMILY = """
-    WITH RECURSIVE up (member) AS (
-        SELECT %(oid)s::oid
-        UNION SELECT inhparent FROM pg_inherits JOIN up ON inhrelid = member WHERE NOT inhdetachpending
-    ), down (member) AS (
-        SELECT %(oid)s::oid
-        UNION SELECT inhrelid FROM pg_inherits JOIN down ON inhparent = member WHERE NOT inhdetachpending
-    )
-    SELECT
-        (SELECT member::regclass::text FROM up
-         WHERE member <> %(oid)s AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = member)
-         ORDER BY member LIMIT 1),
-        (SELECT count(*) > 1 FROM down),
-        (SELECT member::regclass::text FROM down JOIN pg_class AS c ON c.oid = member
-         WHERE member <> %(oid)s AND (relkind NOT IN ('r', 'p') OR relpersistence <> 'p' OR EXISTS (
-             SELECT FROM pg_inherits WHERE inhrelid = member AND inhparent NOT IN (SELECT member FROM down)))
-         ORDER BY member LIMIT 1)"""
 
 # What to do about the commonest mistakes, by SQLSTATE, where Postgres itself does not say it.
 _HINTS = {
@@ -131,35 +114,6 @@ class Field:
     name: str
     type: Type
     not_null: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """An index: its name and its leading plain columns."""
-
-    name: str
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """A table as the catalogs describe it.
-
-    `kind` is pg_class.relkind, `keys` are the column sets that are unique and never NULL (the primary key
-    first), `indexes` are those that are valid and cover all rows. `root` is the topmost table that it is a
-    partition or a child of, `has_parts` whether it has some itself, `unfit` one of these on which changes
-    cannot be followed.
-    """
-
-    table: Table
-    kind: str
-    persistence: str
-    root: str | None
-    has_parts: bool
-    unfit: str | None
-    fields: tuple[Field, ...]
-    keys: tuple[tuple[str, ...], ...]
-    indexes: tuple[Index, ...]
 
 
 def execute(
@@ -246,7 +200,7 @@ def describe(conn: Connection, query: str, *, qualified: bool = False) -> Descri
 def outputs_of(conn: Connection, query: str) -> tuple[Output, ...]:
     """The columns that Postgres gives the result of a query with qualified names; raises InvalidQuery."""
     with _probe(conn, query, qualified=True):
-        return tuple(Output(f.name, f.type) for f in _fields(conn, f"pg_temp.{_PROBE}"))
+        return tuple(Output(f.name, f.type) for f in fields_of(conn, f"pg_temp.{_PROBE}"))
 
 
 @contextmanager
@@ -300,14 +254,14 @@ def _read_probe(conn: Connection) -> Described:
         raise UnsupportedQuery("WITH CHECK OPTION", hint="leave it out; a maintained view is not written")
     return Described(
         text=text.strip().rstrip(";"),
-        outputs=tuple(Output(f.name, f.type) for f in _fields(conn, str(oid))),
+        outputs=tuple(Output(f.name, f.type) for f in fields_of(conn, str(oid))),
         functions=_functions(conn, tree),
         reads_clock="{SQLVALUEFUNCTION" in tree,
         casts_by_text="{COERCEVIAIO" in tree,
     )
 
 
-def _fields(conn: Connection, relation: str) -> tuple[Field, ...]:
+def fields_of(conn: Connection, relation: str) -> tuple[Field, ...]:
     """The columns of a relation, given by its name or its oid."""
     rows = execute(
         conn,
@@ -370,122 +324,6 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
     return frozenset(
         Function(oid, s, n, k, v, r, a, tuple(operators)) for oid, s, n, k, v, r, a, operators in rows
     )
-
-
-def implicit_schema(conn: Connection, name: str) -> str:
-    """The schema of a relation that Postgres prints without one: temporary, or its own."""
-    row = execute(
-        conn,
-        """SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-           WHERE c.relname = %s AND (n.oid = pg_my_temp_schema() OR n.nspname = 'pg_catalog')
-           ORDER BY n.nspname = 'pg_catalog'""",
-        [name],
-    ).fetchone()
-    return str(row[0]) if row is not None else "pg_catalog"
-
-
-def _maintained(conn: Connection, view: Table) -> tuple[bool, str] | None:
-    """Whether the state of a maintained view is its result, as it is not where changes wait in logs or groups
-    are in stripes, and its query. None for one that is not ours."""
-    row = execute(conn, "SELECT to_regclass('stepping.maintained_view') IS NOT NULL").fetchone()
-    if row is None or not row[0]:
-        return None
-    sql = """SELECT mode = 'immediate' AND stripes = 0, query FROM stepping.maintained_view
-             WHERE schema_name = %s AND view_name = %s"""
-    found = execute(conn, sql, [view.schema, view.name]).fetchone()
-    return None if found is None else (bool(found[0]), str(found[1]))
-
-
-def query_in_place(conn: Connection, view: Table) -> str | None:
-    """The query of a maintained view that others cannot read the state of; None for any other relation."""
-    found = _maintained(conn, view)
-    return found[1] if found is not None and not found[0] else None
-
-
-def is_maintained(conn: Connection, view: Table) -> bool:
-    """Whether a view is one of ours."""
-    return _maintained(conn, view) is not None
-
-
-def ordinary_view(conn: Connection, view: Table) -> str | None:
-    """The query of an ordinary view of the user's own; None for any other relation."""
-    row = execute(
-        conn,
-        """SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-           WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'v' AND c.relpersistence = 'p'
-             AND n.nspname NOT IN ('pg_catalog', 'information_schema')""",
-        [view.schema, view.name],
-    ).fetchone()
-    return view_definition(conn, view) if row is not None and not is_maintained(conn, view) else None
-
-
-def view_definition(conn: Connection, view: Table) -> str:
-    """The query of a view, its names qualified."""
-    with qualified_names(conn):
-        row = execute(
-            conn,
-            """SELECT pg_get_viewdef(c.oid) FROM pg_class AS c
-               JOIN pg_namespace AS n ON n.oid = c.relnamespace
-               WHERE n.nspname = %s AND c.relname = %s""",
-            [view.schema, view.name],
-        ).fetchone()
-    if row is None:
-        raise InvalidQuery(f"view {view} does not exist", hint="create the view first", sqlstate="42P01")
-    return str(row[0]).strip().rstrip(";")
-
-
-def relation(conn: Connection, table: Table) -> Relation:
-    """Look a table up in the catalogs; raises InvalidQuery if it is not there."""
-    with qualified_names(conn):
-        row = execute(
-            conn,
-            """SELECT c.oid, c.relkind, c.relpersistence
-               FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-               WHERE n.nspname = %s AND c.relname = %s""",
-            [table.schema, table.name],
-        ).fetchone()
-        if row is None:
-            raise InvalidQuery(
-                f"relation {table} does not exist", hint="create the table first", sqlstate="42P01"
-            )
-        oid, kind, persistence = row
-        family = execute(conn, _FAMILY, {"oid": oid}).fetchone()
-        assert family is not None
-        root, has_parts, unfit = family
-        has_parts = has_parts or kind == "p"
-        fields = _fields(conn, str(oid))
-        indexes = execute(
-            conn,
-            """SELECT i.indexrelid::regclass::text, i.indisunique AND i.indimmediate,
-                      array(SELECT a.attname::text
-                            FROM unnest(i.indkey::int[]) WITH ORDINALITY AS k (attnum, place)
-                            LEFT JOIN pg_attribute AS a
-                              ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
-                            WHERE k.place <= i.indnkeyatts ORDER BY k.place)
-               FROM pg_index AS i
-               WHERE i.indrelid = %s AND i.indisvalid AND i.indpred IS NULL
-               ORDER BY i.indisprimary DESC, i.indexrelid""",
-            [oid],
-        ).fetchall()
-    if has_parts and kind != "p":  # what an index or NOT NULL says of a parent need not hold for its children
-        fields, indexes = tuple(replace(f, not_null=False) for f in fields), []
-    not_null = {f.name for f in fields if f.not_null}
-    return Relation(
-        table=table,
-        kind=kind,
-        persistence=persistence,
-        root=root,
-        has_parts=has_parts,
-        unfit=unfit,
-        fields=fields,
-        keys=tuple(tuple(columns) for _, unique, columns in indexes if unique and not_null >= set(columns)),
-        indexes=tuple(Index(name, _plain_prefix(columns)) for name, _, columns in indexes),
-    )
-
-
-def _plain_prefix(columns: list[str | None]) -> tuple[str, ...]:
-    cut = columns.index(None) if None in columns else len(columns)
-    return tuple(c for c in columns[:cut] if c is not None)
 
 
 def _typed_nulls(columns: Sequence[Column]) -> str:

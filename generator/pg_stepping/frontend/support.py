@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from pg_stepping.errors import UnsupportedQuery
-from pg_stepping.frontend.postgres import Relation
 from pg_stepping.frontend.refuse import Source
+from pg_stepping.frontend.tables import Relation
 
 
 def check_select(select: exp.Expression, source: Source) -> exp.Select:

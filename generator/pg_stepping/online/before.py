@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from pg_stepping.backend.script import Definition
 from pg_stepping.delta import Log, Stage, StageProgram, programs_of
-from pg_stepping.delta.stages import SCHEMA
+from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute

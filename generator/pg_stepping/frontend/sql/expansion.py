@@ -1,0 +1,137 @@
+"""A query's text as one tree: proved to be what Postgres read, with the views and CTEs in it written out."""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from pg_stepping.errors import SteppingError
+from pg_stepping.frontend.dialect import parse, to_sql
+from pg_stepping.frontend.postgres import Connection, Described, Function, describe
+from pg_stepping.frontend.purity import check_functions
+from pg_stepping.frontend.refuse import Source
+from pg_stepping.frontend.search_and_cycle import ordered_by_depth, with_columns
+from pg_stepping.frontend.support import check_clock_words
+from pg_stepping.frontend.tables import ordinary_view, query_in_place
+from pg_stepping.frontend.trees import unaliased
+from pg_stepping.ir import Table
+
+_SHORT_FRAME = re.compile(
+    r"\b(ROWS|RANGE|GROUPS) (?!BETWEEN\b|FROM\b|WITH\b)([^()]+? PRECEDING|CURRENT ROW)\b"
+)
+
+
+class Expansion:
+    """Trees of canonical text, in which ordinary views and CTEs stand as the subqueries that they mean,
+    and so do maintained views whose state is not their result: in deferred mode, or in stripes.
+
+    `functions` are all those called, `views` the ordinary views by their definitions, `in_place` the others;
+    `depends`: the result depends on session settings.
+    """
+
+    def __init__(self, conn: Connection) -> None:
+        self.conn = conn
+        self.functions: set[Function] = set()
+        self.views: dict[Table, str] = {}
+        self.in_place: set[Table] = set()
+        self.depends = False
+
+    def tree(self, described: Described, source: Source) -> exp.Expression:
+        self.depends |= check_functions(described, source)
+        self.functions |= described.functions
+        ast = _faithful(self.conn, described, source)
+        _inline_ctes(ast, source)
+        _order_arrays(ast)
+        check_clock_words(ast, source)
+        for item in list(ast.find_all(exp.Table)):
+            if not item.db:
+                continue
+            view = Table(item.db, item.name)
+            query = query_in_place(self.conn, view)
+            definition = query or ordinary_view(self.conn, view)
+            if query is not None:
+                self.in_place.add(view)
+            elif definition is not None:
+                self.views[view] = definition
+            if definition is not None:
+                inner = describe(self.conn, definition, qualified=True)
+                tree = self.tree(inner, source.within(view.schema, view.name))
+                tree.meta["row_type"] = view
+                _replace_by(item, tree)
+        return ast
+
+
+def _faithful(conn: Connection, described: Described, source: Source) -> exp.Expression:
+    """The canonical text as a tree, proved to mean what the text means."""
+    try:
+        ast = parse(described.text)
+        before = describe(conn, described.text, qualified=True)
+        again = describe(conn, to_sql(ast), qualified=True)
+        same = _squeeze(again.text) == _squeeze(before.text) and again.functions == described.functions
+    except (SqlglotError, SteppingError):
+        same = False
+    if not same:
+        raise source.unsupported(
+            "SQL that cannot be read back faithfully",
+            hint="look for unusual operators or syntax and write them as function calls",
+        )
+    return ast
+
+
+def _squeeze(text: str) -> str:
+    one_line = (
+        " ".join(text.split()).replace("IS UNKNOWN", "IS NULL").replace("IS NOT UNKNOWN", "IS NOT NULL")
+    )
+    return _SHORT_FRAME.sub(r"\1 BETWEEN \2 AND CURRENT ROW", one_line)
+
+
+def _inline_ctes(ast: exp.Expression, source: Source) -> None:
+    """Put each CTE in the places where it is read: a query's result does not depend on how often it runs."""
+    for with_ in reversed(list(ast.find_all(exp.With))):  # the innermost first: its names hide outer ones
+        body = with_.parent
+        assert body is not None
+        with_.pop()
+        ctes = list(with_.expressions)
+        for i, cte in enumerate(ctes):
+            search = cte.args.get("search")
+            query = _with_recursion(cte, source) if _reads_itself(cte) else cte.this
+            for reader in (*ctes[i + 1 :], body):
+                ordered_by_depth(reader, cte, search, source)
+                _replace_table(reader, cte, query)
+
+
+def _reads_itself(cte: exp.CTE) -> bool:
+    return any(not t.db and t.name == cte.alias for t in cte.this.find_all(exp.Table))
+
+
+def _with_recursion(cte: exp.CTE, source: Source) -> exp.Expression:
+    """A recursive CTE as a query of its own."""
+    with_columns(cte, source)
+    own = exp.Table(this=exp.to_identifier(cte.alias, quoted=True))
+    alone = exp.With(expressions=[cte.copy()], recursive=True)
+    return exp.Select(expressions=[exp.Star()], from_=exp.From(this=own), with_=alone)
+
+
+def _order_arrays(ast: exp.Expression) -> None:
+    """Give ARRAY(SELECT ...) without an order that of its values: Postgres leaves it open."""
+    for array in ast.find_all(exp.Anonymous):
+        query = array.expressions[0] if array.name == "ARRAY" and array.expressions else None
+        if isinstance(query, exp.Select) and not query.args.get("order"):
+            value = exp.Ordered(this=unaliased(query.expressions[0]).copy(), desc=False, nulls_first=False)
+            query.set("order", exp.Order(expressions=[value]))
+
+
+def _replace_table(reader: exp.Expression, cte: exp.Expression, query: exp.Expression) -> None:
+    for table in list(reader.find_all(exp.Table)):
+        if table.db or table.name != cte.alias:
+            continue
+        _replace_by(table, query.copy(), (cte.args.get("alias") or exp.TableAlias()).args.get("columns"))
+
+
+def _replace_by(table: exp.Table, query: exp.Expression, columns: list[exp.Expression] | None = None) -> None:
+    """Put a query in the place of a table in FROM, under its name; `columns` are names for its outputs."""
+    columns = (table.args.get("alias") or exp.TableAlias()).args.get("columns") or columns
+    alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True), columns=columns)
+    table.replace(exp.Subquery(this=query, alias=alias, joins=table.args.get("joins")))
