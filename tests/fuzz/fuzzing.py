@@ -16,9 +16,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "pos
 
 from query_generator import Generator  # noqa: E402
 from select_queries import SCHEMA  # noqa: E402
-from test_select import Writer, rows  # noqa: E402
+from test_select import Writer, rows, sweep  # noqa: E402
 
-__all__ = ["SCHEMA", "Generator", "Outcome", "alike", "attempt", "shrink", "trial"]
+__all__ = ["SCHEMA", "Generator", "Outcome", "alike", "attempt", "shrink", "sweep", "trial"]
 MAX_ROWS = 3000
 
 

@@ -6,6 +6,7 @@
 import random
 import sys
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -94,8 +95,22 @@ def session(databases):
     databases.drop(name)
 
 
+def sweep(session):
+    """Take away what views that were rolled back left in the catalogs: else each takes longer than the last."""
+    session.autocommit = True
+    session.execute(
+        "VACUUM pg_class, pg_attribute, pg_type, pg_depend, pg_rewrite, pg_proc, pg_trigger, pg_index"
+    )
+    session.autocommit = False
+
+
+TURNS = count()
+
+
 def filled(session, query):
     """A writer that has filled the tables so that the query finds something, if it can; and what it found."""
+    if next(TURNS) % 16 == 0:
+        sweep(session)
     sizes = []
     for seed in range(100):
         session.execute("TRUNCATE a, b, c")
@@ -175,8 +190,10 @@ def written(session):
     return document(lines)
 
 
-def test_the_document_is_up_to_date(session):
-    assert DOCUMENT.read_text() == written(session)
+def test_the_document_is_up_to_date(database):
+    with psycopg.connect(database("plpython3u")) as fresh:
+        fresh.execute(SCHEMA)
+        assert DOCUMENT.read_text() == written(fresh)
 
 
 def test_a_row_that_is_read_as_a_whole_keeps_its_columns(session):
