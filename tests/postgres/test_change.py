@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 import pg_stepping
+from pg_stepping.cli import main
 
 Connection = psycopg.Connection[Any]
 
@@ -262,9 +262,8 @@ def test_the_command(usage: Connection, dsn: str, tmp_path: Path) -> None:
     file = tmp_path / "query.sql"
 
     def run(*arguments: str, fails: int = 0) -> str:
-        command = [sys.executable, "-m", "pg_stepping.cli", "--dsn", dsn, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, input="n\n")
-        assert done.returncode == fails, done.stderr
+        done = CliRunner().invoke(main, ["--dsn", dsn, *arguments], input="n\n")
+        assert done.exit_code == fails, done.stderr
         return done.stdout + done.stderr
 
     file.write_text(QUERY)

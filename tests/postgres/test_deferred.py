@@ -65,7 +65,7 @@ def _clean(request):
         request.getfixturevalue("session").rollback()
 
 
-SAMPLE = QUERIES[::3]  # of each construct some: their deltas are those that test_select.py tests, all of them
+SAMPLE = QUERIES[::5]  # of each construct some: their deltas are those that test_select.py tests, all of them
 
 
 @pytest.mark.parametrize(("place", "section", "query"), [(i, *c) for i, c in enumerate(SAMPLE)],

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from decimal import Decimal
@@ -12,8 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 import pg_stepping
+from pg_stepping.cli import main
 
 Connection = psycopg.Connection[Any]
 
@@ -236,9 +236,8 @@ def test_why_has_no_answer_where_rows_are_computed_anew(conn: Connection, kind: 
 
 def test_the_commands(conn: Connection, dsn: str) -> None:
     def run(*arguments: str, fails: int = 0) -> tuple[list[str], str]:
-        command = [sys.executable, "-m", "pg_stepping.cli", "--dsn", dsn, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == fails, done.stderr
+        done = CliRunner().invoke(main, ["--dsn", dsn, *arguments])
+        assert done.exit_code == fails, done.stderr
         return done.stdout.splitlines(), done.stderr
 
     prepared(conn)

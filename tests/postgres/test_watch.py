@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from psycopg import errors
 
 import pg_stepping
+from pg_stepping.cli import main
 
 Connection = psycopg.Connection[Any]
 
@@ -124,9 +124,8 @@ def test_writes_that_pass_the_triggers_by_are_noticed(
 
 def test_status_top_and_statistics(usage: Connection, dsn: str) -> None:
     def run(*arguments: str, fails: int = 0) -> str:
-        command = [sys.executable, "-m", "pg_stepping.cli", "--dsn", dsn, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == fails, done.stderr
+        done = CliRunner().invoke(main, ["--dsn", dsn, *arguments])
+        assert done.exit_code == fails, done.stderr
         return done.stdout
 
     usage.execute("SET track_functions = 'all'")
