@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pg_stepping.backend.script import Definition, applied_name, write_skeleton
 from pg_stepping.catalog import Installed, list_views, use_settings
 from pg_stepping.change.kept import kept_stages, with_kept
-from pg_stepping.compiler import compile_query
+from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.delta import object_name
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.dependents import put_in_place
@@ -141,16 +141,7 @@ def _compiled(conn: Connection, changed: Table, reader: Installed) -> Definition
     try:
         with guarded(conn, undo=True):
             use_settings(conn, reader)
-            return compile_query(
-                conn,
-                reader.table,
-                reader.query,
-                language=reader.language,
-                indexes=reader.indexes,
-                state=reader.stages[-1],
-                mode=reader.mode,
-                stripes=reader.stripes,
-            )
+            return compile_installed(conn, reader)
     except SteppingError as error:
         raise ViewInUse(
             f"maintained view {reader.table} reads {changed}, and needs what it would not have: {error}",

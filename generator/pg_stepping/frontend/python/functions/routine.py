@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from textwrap import indent
 from typing import Any
 
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.database_functions import Shipped
 from pg_stepping.frontend.python.functions.program import Program, identifier
-from pg_stepping.frontend.python.functions.ship import converters, in_file
+from pg_stepping.frontend.python.functions.ship import in_file, routine_body
 from pg_stepping.frontend.python.functions.source import NoSource, source_of
 from pg_stepping.frontend.python.types import FieldType
 
@@ -44,14 +43,7 @@ def routine(
         none = "[]" if returns.startswith(("SETOF", "TABLE")) else "None"
         lines = [f"if {' or '.join(f'{n} is None' for n in required)}:", f"    return {none}", *lines]
     listed = ", ".join(parameter(n) for n in arguments)
-    call = f"def call({listed}):\n" + indent("\n".join(lines), "    ")
-    defs = f"{program.text}\n{converters(program.text + call)}".strip("\n") + f"\n\n{call}"
-    body = (
-        f"# {source.name} of {in_file(source.place())}\n"
-        'call = SD.get("call")\nif call is None:\n    def load():\n'
-        + indent(f"{defs}\nreturn call", "        ")
-        + f'\n    call = SD["call"] = load()\nreturn call({listed})'
-    )
+    body = routine_body(f"{source.name} of {in_file(source.place())}", program.text, listed, lines)
     typed = tuple((parameter(n), k.sql) for n, k in arguments.items())
     name = digest_name(source.name, body.partition("\n")[2], typed, returns)
     says = f"pg_stepping: {source.name} runs as Python, since {why}"

@@ -83,14 +83,8 @@ class Shipping:
         if path:
             lines = self._keeping(lines)
         listed = ", ".join(name for name, _, _ in self.arguments)
-        call = f"def call({listed}):\n" + indent("\n".join(lines), "    ")
-        defs = f"{program.text}\n{converters(program.text + call)}".strip("\n") + f"\n\n{call}"
-        body = (
-            f"# {self.name} of {in_file(self.place)}{', its ' + '.'.join(path) if path else ''}\n"
-            'call = SD.get("call")\nif call is None:\n    def load():\n'
-            + indent(f"{defs}\nreturn call", "        ")
-            + f'\n    call = SD["call"] = load()\nreturn call({listed})'
-        )
+        heading = f"{self.name} of {in_file(self.place)}{', its ' + '.'.join(path) if path else ''}"
+        body = routine_body(heading, program.text, listed, lines)
         arguments = tuple((name, kind.sql) for name, kind, _ in self.arguments)
         told = repr((body.partition("\n")[2], arguments, kind.sql))
         label = identifier("_".join((self.name.strip("<>"), *path)).replace(PRESENT, "present")).lower()[:40]
@@ -292,6 +286,19 @@ def _converter_sources() -> dict[str, tuple[str, frozenset[str]]]:
         elif isinstance(node, ast.Import):
             found[node.names[0].asname or ""] = (ast.unparse(node), frozenset())
     return found
+
+
+def routine_body(heading: str, text: str, listed: str, lines: Sequence[str]) -> str:
+    """The body of a PL/Python function that runs `lines` on its arguments `listed`, with the definitions in
+    `text`; a session defines it once."""
+    call = f"def call({listed}):\n" + indent("\n".join(lines), "    ")
+    defs = f"{text}\n{converters(text + call)}".strip("\n") + f"\n\n{call}"
+    return (
+        f"# {heading}\n"
+        'call = SD.get("call")\nif call is None:\n    def load():\n'
+        + indent(f"{defs}\nreturn call", "        ")
+        + f'\n    call = SD["call"] = load()\nreturn call({listed})'
+    )
 
 
 def converters(text: str) -> str:
