@@ -41,6 +41,9 @@ def server_extras(purpose):
     programs = machine.server_programs()
     if shutil.which("apt-get") and not (programs and has_plpython(programs.folder)):
         apt_install_server(programs)
+    pooler = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if purpose == "test" and pooler is None and apt("update"):
+        apt("install", "pgbouncer")  # without it, its test is skipped
     if machine.server_programs():
         return set()
     if purpose == "demo":

@@ -125,7 +125,7 @@ def main(reads: int) -> None:
             )
             measured("change", lambda: pg_stepping.change_view(conn, "usage", changed, online=True))
             table = pg_stepping.list_views(conn)[0].stages[-1]
-            conn.execute(f"UPDATE stepping.{table} SET n = n + 1 WHERE owner < 5")  # type: ignore[call-overload]
+            conn.execute(f"UPDATE stepping.{table} SET n = n + 1 WHERE owner < 5 AND day < '2024-01-11'")  # type: ignore[call-overload]
             measured("repair", lambda: pg_stepping.repair(conn, "usage"))
         with psycopg.connect(server.dsn) as conn:
             assert pg_stepping.verify(conn, "usage") == []

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
 
 from pg_stepping.backend.deferred import apply_lock
@@ -24,6 +25,12 @@ from pg_stepping.session import guarded
 
 _FIRST = 8  # keys; how many the next time are follows from how long these took
 _HOLD = 0.02
+_AT_MOST = 50  # ms; what takes longer is taken back
+_TRIES = 5  # of one key, which may take longer after these
+
+
+class _TookLong(Exception):
+    """What writers wait for took longer than they should."""
 
 
 def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int = 500) -> int:
@@ -32,7 +39,8 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
     The differing keys are found in one snapshot, without a lock. They are computed anew from the tables as
     they are, at most `batch` keys at a time, under a lock that keeps writers out. Under autocommit each time
     is a transaction of its own, of as many keys as take 20 ms or of one, and waits for its lock for no more
-    than 25 ms, so that writers never queue behind it for longer; in a transaction of the caller's the locks
+    than 25 ms, so that writers never queue behind it for longer; one that takes more than 50 ms is taken back
+    and tried with fewer keys, or, of one key, up to five times. In a transaction of the caller's the locks
     are held until that ends. A stage without a key, or in stripes, is computed anew as a whole. In deferred
     mode no writer waits, but for a view of which a log has rows that its table never had: then all wait until
     it is done, and the logs are emptied.
@@ -89,12 +97,17 @@ def _repair(conn: Connection, definition: Definition, programs: Sequence[StagePr
         if program.stage.stripes and rows:
             changed += _fill_again(conn, definition, program, len(rows))
             continue
-        start, size = 0, min(batch, _FIRST) if alone else batch
+        start, size, tries = 0, min(batch, _FIRST) if alone else batch, 0
         while start < len(rows):
-            of = partial(_correct, conn, definition, program, rows[start : start + size], alone)
-            count, took = patiently(conn, of) if alone else of()
+            limit = _AT_MOST if alone and (size > 1 or tries < _TRIES) else 0
+            of = partial(_correct, conn, definition, program, rows[start : start + size], alone, limit)
+            try:
+                count, took = patiently(conn, of) if alone else of()
+            except _TookLong:
+                size, tries = max(1, size // 2), tries + 1
+                continue
             changed += count
-            start += size
+            start, tries = start + size, 0
             if alone:
                 size = max(1, min(batch, 2 * size, int(size * _HOLD / took)))
     with guarded(conn):
@@ -122,9 +135,12 @@ def _computing(conn: Connection, definition: Definition) -> Iterator[None]:
 
 
 def _correct(
-    conn: Connection, definition: Definition, program: StageProgram, rows: list[str], alone: bool
+    conn: Connection, definition: Definition, program: StageProgram, rows: list[str], alone: bool, limit: int
 ) -> tuple[int, float]:
-    """Compute some rows anew; returns how many changed, and how long others had to wait for it (seconds)."""
+    """Compute some rows anew; returns how many changed, and how long others had to wait for it (seconds).
+
+    Raises _TookLong where that takes more than `limit` ms; 0: however long.
+    """
     with guarded(conn):
         if definition.deferred is not None:
             execute(conn, "SELECT pg_advisory_xact_lock(%s)", [apply_lock(definition.deferred.name)])
@@ -135,7 +151,16 @@ def _correct(
         began = time.monotonic()
         with _alone(conn, definition, program), _computing(conn, definition):
             statement = correction(program).replace("%", "%%").replace("$1", "%(rows)s")
-            found = execute(conn, statement, {"rows": rows}).fetchone()
+            if limit:
+                execute(conn, f"SET LOCAL statement_timeout = {limit}")
+            try:
+                found = execute(conn, statement, {"rows": rows}).fetchone()
+            except pg.QueryCanceled as error:
+                if not limit or time.monotonic() - began < limit / 1000:  # somebody else's
+                    raise
+                raise _TookLong from error
+            if limit:
+                execute(conn, "SET LOCAL statement_timeout = 0")
     return int(found[0]) if found else 0, time.monotonic() - began
 
 
