@@ -110,6 +110,24 @@ BEGIN
 END
 $body$;
 
+-- Says of each index of some state tables what it is for.
+CREATE OR REPLACE PROCEDURE stepping.comment_indexes(tables regclass[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    said record;
+BEGIN
+    FOR said IN
+        SELECT indexrelid::regclass AS name, indrelid::regclass AS state, indisunique AS is_key FROM pg_index
+        WHERE indrelid = ANY (tables) AND obj_description(indexrelid, 'pg_class') IS NULL
+    LOOP
+        EXECUTE concat('COMMENT ON INDEX ', said.name, ' IS ', quote_literal(concat(
+            CASE WHEN said.is_key THEN 'Finds the row of a key in ' ELSE 'Finds rows by other columns in ' END, said.state, '.'
+        )));
+    END LOOP;
+END
+$body$;
+
 -- The name of a stage's trigger, as SQL; cut where it is too long for one.
 CREATE OR REPLACE FUNCTION stepping.trigger_name(number integer, event text, stage text) RETURNS text
 LANGUAGE sql IMMUTABLE

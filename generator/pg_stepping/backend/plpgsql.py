@@ -14,7 +14,7 @@ from pg_stepping.backend.settings import (
     is_only_change,
     pinned,
 )
-from pg_stepping.backend.triggers import function_name
+from pg_stepping.backend.triggers import READING, function_name
 from pg_stepping.delta import SourceProgram, StageProgram
 from pg_stepping.delta.change import EVENTS
 from pg_stepping.delta.keys import Held
@@ -52,7 +52,8 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     counted = ["locked bigint;"] if program.keys or any(s.alone for s in program.sources) else []
     variables = [*counted, "least bigint;", "emptied tid[];", "stale tid[];"]
     declared = [f"    {v}" for v in variables]
-    head = ["#variable_conflict use_column", "<<maintain>>", "DECLARE", *declared, "BEGIN"]
+    reading = [f"-- {line}" for line in READING]
+    head = ["#variable_conflict use_column", *reading, "<<maintain>>", "DECLARE", *declared, "BEGIN"]
     body = "\n".join([*head, indent("\n".join(code), "    "), "END"])
     name, tag = function_name(program), dollar_tag("body", body)
     set_ = pinned(settings, recursive=program.stage.is_recursive)

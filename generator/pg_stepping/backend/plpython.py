@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from textwrap import indent
 
 from pg_stepping.backend.settings import dollar_tag, pinned
-from pg_stepping.backend.triggers import function_name
+from pg_stepping.backend.triggers import READING, function_name
 from pg_stepping.delta import Lock, SourceProgram, StageProgram
 from pg_stepping.delta.keys import Held
 from pg_stepping.delta.terms import quote_table
@@ -20,6 +20,7 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
     """CREATE FUNCTION; a session's first call builds the statements, later calls find them in SD."""
     body = "\n".join(
         [
+            *(f"# {line}" for line in READING),
             'if "maintain" not in SD:',
             f'    if "stepping {version()}" not in GD:',
             f'        plpy.execute("SELECT stepping.load_maintainer_{suffix()}()")',

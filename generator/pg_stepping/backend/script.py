@@ -125,7 +125,17 @@ def stored(definition: Definition) -> list[str]:
         parts += _logged(definition, definition.deferred, settings)
     if definition.query.whole_rows:
         parts.append(row_type_tables(definition.published.stage.name, definition.query.whole_rows))
-    return parts + [index(definition.published, columns) for columns in definition.indexes]
+    parts += [index(definition.published, columns) for columns in definition.indexes]
+    return [*parts, comment_indexes(definition)]
+
+
+def comment_indexes(definition: Definition) -> str:
+    """Say what each index is for. They are made without names, so that Postgres finds one that is free."""
+    tables = [program.stage.table for program in definition.programs]
+    if definition.deferred is None:
+        tables += [program.keys.table for program in definition.programs if program.keys is not None]
+    listed = ", ".join(quote_text(quote_table(table)) for table in tables)
+    return f"CALL stepping.comment_indexes(ARRAY[{listed}]::regclass[]);"
 
 
 def maintaining(definition: Definition) -> list[str]:

@@ -45,7 +45,9 @@ def state_table(stage: Stage, describe: str) -> str:
     # Groups are updated in place: with room for that on a page the index is spared (benchmarks/bloat.py).
     options = " WITH (fillfactor = 90)" if stage.kind == "groups" else ""
     created = f"CREATE TABLE {table} (\n    {body}\n){options};\n"
-    created += f"COMMENT ON TABLE {table} IS {quote_lines(describe)};"
+    says = [f"COMMENT ON TABLE {table} IS {quote_lines(describe)};"]
+    says += [f"COMMENT ON COLUMN {table}.{name} IS {quote_lines(text)};" for name, text in _columns(stage)]
+    created += "\n".join(says)
     indexes = (
         [] if stage.is_sorted else [f"CREATE UNIQUE INDEX {unique} ON {table} ({by}) NULLS NOT DISTINCT;"]
     )
@@ -55,6 +57,16 @@ def state_table(stage: Stage, describe: str) -> str:
         listed = [quote_name(c) for c in columns if using or c not in unsorted]
         indexes.append(f"CREATE INDEX ON {table}{using} ({', '.join(listed)});")
     return "\n".join([created, *indexes])
+
+
+def _columns(stage: Stage) -> list[tuple[str, str]]:
+    """What each column is for that readers of the view do not see, by its name as SQL."""
+    own = [(quote_name(stage.row_key), "SHA-256 of the row, by which it is found.")] if stage.is_bag else []
+    rows = "How often the row is there." if stage.is_bag else "Of how many rows the group is made."
+    own += [(c.sql_name, rows if c is stage.count else c.describe()) for c in stage.state]
+    own += [(r.sql_name, "A result, ready for readers: computed from the state.") for r in stage.results]
+    stripe = f"Which of the {stage.stripes} rows of its group this is: each writer adds to one."
+    return own + ([(quote_name(stage.stripe), stripe)] if stage.stripes else [])
 
 
 def row_type_tables(name: str, tables: Sequence[Table]) -> str:
@@ -96,7 +108,10 @@ def aside_tables(program: StageProgram) -> str:
         columns.append(f"{source.change.weight} integer")
         taken = {c.name for c in source.change.fields} | {program.stage.weight}
         columns.append(f"{quote_name(fresh('padding', taken))} character(8000)")
-        tables.append(f"CREATE UNLOGGED TABLE {quote_table(source.aside)} ({', '.join(columns)});")
+        aside = quote_table(source.aside)
+        says = f"Changes of {source.table} that wait for the end of the running statement; else empty."
+        tables.append(f"CREATE UNLOGGED TABLE {aside} ({', '.join(columns)});")
+        tables.append(f"COMMENT ON TABLE {aside} IS {quote_lines(says)};")
     asides = ", ".join(quote_table(s.aside) for s in program.sources)
     tables.append(f"ANALYZE {asides};")
     return "\n".join(tables)

@@ -9,6 +9,14 @@ from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.tables import Relation
 from pg_stepping.ir import Table
 
+# What whoever reads a trigger function has to know; it stands at its head.
+READING = (
+    "Runs once for each statement on each table that the stage reads. Its trigger gives it the name that the",
+    "table has here ('': the end of the statement) and the number of the stage, in the order of all stages.",
+    "stepping.open has a + for each statement under way. If there is no other, and no stage before this one",
+    "waits, the change is carried at once, else it is set aside until the end. Locks: docs/concurrency.md.",
+)
+
 
 def function_name(program: StageProgram) -> str:
     """The trigger function of a stage."""

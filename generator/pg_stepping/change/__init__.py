@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from pg_stepping.backend import plpgsql, publish
-from pg_stepping.backend.script import Definition, all_settings, fingerprint_of, register
+from pg_stepping.backend.script import (
+    Definition,
+    all_settings,
+    comment_indexes,
+    fingerprint_of,
+    register,
+)
 from pg_stepping.backend.tables import aside_tables, state_table
 from pg_stepping.catalog import Installed, found, installed, list_views, use_settings
 from pg_stepping.change.version import check_readers, drop, kept_of, make_version, name_beside, take_place
@@ -321,6 +327,7 @@ def _change_in_place(conn: Connection, compared: _Compared) -> None:
     for columns in new.indexes:
         if columns not in old.indexes:
             run_script(conn, publish.index(new.published, columns))
+    run_script(conn, comment_indexes(new))
     execute(conn, _FORGET, [view.schema, view.name])
     run_script(conn, register(new))
     execute(conn, "SELECT stepping.drop_uncalled()")

@@ -67,6 +67,21 @@ class StateColumn(Stored):
         """Whether it is never NULL."""
         return self.kind not in ("extreme", "removed")
 
+    def describe(self) -> str:
+        """What the column holds, for its comment."""
+        if self.argument is None:
+            return "How many rows."
+        what, where = to_sql(self.argument), self._filter().removeprefix(" FILTER ")
+        how = {
+            "count": f"Of how many rows {what} is not NULL",
+            "sum": f"Exact sum of {what}",
+            "parity": f"Exclusive or of {what}",
+            "fold": f"What is folded from {what}",
+            "extreme": f"{self.function} of {what}",
+            "removed": f"{self.function} of what the last change took away of {what}",
+        }[self.kind]
+        return f"{how} {where}".rstrip() + "."
+
     def total(self) -> str:
         """The aggregate over rows of weight 1."""
         if self.kind == "rows":
