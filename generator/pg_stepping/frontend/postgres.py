@@ -265,30 +265,50 @@ def fields_of(conn: Connection, relation: str) -> tuple[Field, ...]:
     """The columns of a relation, given by its name or its oid."""
     rows = execute(
         conn,
-        """SELECT a.attname, format_type(a.atttypid, a.atttypmod),
-                  coalesce(format_type(b.type, b.typmod), format_type(a.atttypid, a.atttypmod)),
-                  CASE WHEN a.attcollation <> coalesce(b.collation, t.typcollation)
-                       THEN quote_ident(n.nspname) || '.' || quote_ident(c.collname) END,
-                  a.attnotnull
-           FROM pg_attribute AS a
-           JOIN pg_type AS t ON t.oid = a.atttypid
-           LEFT JOIN LATERAL (  -- the type below a domain, also below one of a domain
-               WITH RECURSIVE below (type, typmod) AS (
-                   SELECT t.typbasetype, t.typtypmod WHERE t.typtype = 'd'
-                   UNION ALL
-                   SELECT d.typbasetype, d.typtypmod
-                   FROM below JOIN pg_type AS d ON d.oid = below.type AND d.typtype = 'd'
-               )
-               SELECT type, typmod, base.typcollation AS collation
-               FROM below JOIN pg_type AS base ON base.oid = below.type AND base.typtype <> 'd'
-           ) AS b ON true
-           LEFT JOIN pg_collation AS c ON c.oid = a.attcollation
-           LEFT JOIN pg_namespace AS n ON n.oid = c.collnamespace
+        """SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+                  CASE WHEN t.typtype = 'd' THEN t.oid END, a.attcollation, t.typcollation
+           FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
            WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
            ORDER BY a.attnum""",
         [relation],
-    )
-    return tuple(Field(n, Type(t, base, collation), nn) for n, t, base, collation, nn in rows)
+    ).fetchall()
+    below = {oid: _below(conn, oid) for *_, oid, _, _ in rows if oid is not None}
+    fields = []
+    for name, shown, required, domain, collation, usual in rows:
+        base, usual = below[domain] if domain is not None else (shown, usual)
+        own = None if collation == usual else _collation_name(conn, collation)
+        fields.append(Field(name, Type(shown, base, own), required))
+    return tuple(fields)
+
+
+def _below(conn: Connection, domain: int) -> tuple[str, int]:
+    """The type below a domain, also below one of a domain, and its collation."""
+    row = execute(
+        conn,
+        """WITH RECURSIVE below (type, typmod) AS (
+               SELECT typbasetype, typtypmod FROM pg_type WHERE oid = %s
+               UNION ALL
+               SELECT d.typbasetype, d.typtypmod
+               FROM below JOIN pg_type AS d ON d.oid = below.type AND d.typtype = 'd'
+           )
+           SELECT format_type(type, typmod), typcollation
+           FROM below JOIN pg_type AS base ON base.oid = below.type AND base.typtype <> 'd'""",
+        [domain],
+    ).fetchone()
+    assert row is not None
+    name, collation = row
+    return name, collation
+
+
+def _collation_name(conn: Connection, oid: int) -> str | None:
+    """The name of a collation as SQL; None if there is none."""
+    row = execute(
+        conn,
+        """SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
+           FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace WHERE c.oid = %s""",
+        [oid],
+    ).fetchone()
+    return row[0] if row is not None else None
 
 
 def _functions(conn: Connection, tree: str) -> frozenset[Function]:
@@ -299,7 +319,12 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
 
     rows = execute(
         conn,
-        """SELECT p.oid, n.nspname, p.proname, p.prokind,
+        """WITH called (oid) AS (  -- with nothing else, so that each is looked up
+               SELECT unnest(%(called)s::oid[])
+               UNION SELECT oprcode FROM pg_operator WHERE oid = ANY (%(operators)s::oid[])
+               UNION SELECT typinput FROM pg_type WHERE oid = ANY (%(parsed)s::oid[])
+           )
+           SELECT p.oid, n.nspname, p.proname, p.prokind,
                   CASE WHEN p.prokind = 'a' AND n.nspname <> 'pg_catalog' THEN (
                       -- 'i' < 's' < 'v': an aggregate is what the user's functions are that it is made of
                       SELECT coalesce(max(f.provolatile::text), 'i')
@@ -310,11 +335,8 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
                   ) ELSE p.provolatile::text END,
                   p.proretset, p.pronargs,
                   array(SELECT DISTINCT oprname::text FROM pg_operator
-                        WHERE oprcode = p.oid AND oid = ANY (%(operators)s) ORDER BY 1)
-           FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-           WHERE p.oid = ANY (%(called)s)
-              OR p.oid IN (SELECT oprcode FROM pg_operator WHERE oid = ANY (%(operators)s))
-              OR p.oid IN (SELECT typinput FROM pg_type WHERE oid = ANY (%(parsed)s))""",
+                        WHERE oprcode = p.oid AND oid = ANY (%(operators)s::oid[]) ORDER BY 1)
+           FROM called JOIN pg_proc AS p USING (oid) JOIN pg_namespace AS n ON n.oid = p.pronamespace""",
         {
             "called": oids(r":(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)"),
             "operators": oids(r":opno (\d+)"),
