@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import indent
 
@@ -13,7 +12,7 @@ from pg_stepping.backend import deferred as logs
 from pg_stepping.backend import plpgsql, plpython
 from pg_stepping.backend.apply import apply, step
 from pg_stepping.backend.publish import index, view
-from pg_stepping.backend.settings import dollar_tag
+from pg_stepping.backend.settings import dollar_tag, text_settings
 from pg_stepping.backend.tables import aside_tables, key_table, row_type_tables, state_table
 from pg_stepping.backend.triggers import follow_call, function_name
 from pg_stepping.delta import Deferred, Published, Stage, StageProgram
@@ -28,23 +27,6 @@ from pg_stepping.shipped import version
 
 LANGUAGES = ("plpython3u", "plpgsql")
 AS_APPLIED = "_as_applied"
-# The settings that the text of a value depends on, by the beginning of its type's name; any other: all.
-_TEXT_BY: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("smallint", "integer", "bigint", "uuid", "boolean", "text", "character", "numeric", "json"), ()),
-    (("date", "timestamp without"), ("DateStyle",)),
-    (("timestamp",), ("DateStyle", "TimeZone")),
-    (("interval",), ("IntervalStyle",)),
-    (("bytea",), ("bytea_output",)),
-    (("real", "double"), ("extra_float_digits",)),
-)
-_FIXED_TEXT = {
-    "DateStyle": "ISO, YMD",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "extra_float_digits": "1",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +225,10 @@ def _kind(program: StageProgram) -> str:
 def all_settings(definition: Definition) -> tuple[tuple[str, str], ...]:
     """The settings that the triggers run with, so that no session's own can change what they compute."""
     stages = [p.stage for p in definition.programs]
-    by_text = {name for s in stages if s.is_bag for k in s.keys for name in _text_depends_on(k.type.base)}
+    by_text = [k.type.base for s in stages if s.is_bag for k in s.keys]
     if any(c.kind == "fold" or "::text::numeric" in c.total() for s in stages for c in s.state):
-        by_text.add("extra_float_digits")
-    fixed = {name: value for name, value in _FIXED_TEXT.items() if name in by_text}
-    pinned = {**fixed, **dict(definition.query.settings)}
-    return tuple(pinned.items())
-
-
-def _text_depends_on(type_: str) -> Iterable[str]:
-    """The settings that the text of a value of this type depends on."""
-    return next((names for types, names in _TEXT_BY if type_.startswith(types)), _FIXED_TEXT)
+        by_text.append("double precision")
+    return tuple({**text_settings(by_text), **dict(definition.query.settings)}.items())
 
 
 def _fill_and_follow(

@@ -15,18 +15,23 @@ from pg_stepping.frontend.python.encoding import canonical_json, encode, interva
 from pg_stepping.frontend.python.types import AwareDatetime, FieldType, is_enum, stored
 
 
-def checked(kind: FieldType, values: list[Any], name: str) -> list[Any]:
-    """The values as the field `name` has them; raises TypeError or ValueError for one that does not fit."""
-    fits = _FIT.get(kind.python)
-    if fits is not None and set(map(type, values)) == {kind.python} and fits(values):
-        return values
-    return [kind.value(value, name) for value in values]
+def checker(kind: FieldType, name: str) -> Callable[[list[Any]], list[Any]]:
+    """A function that gives values as the field `name` has them; it raises TypeError or ValueError for one
+    that does not fit."""
+    fits, only = _FIT.get(kind.python), {kind.python}
+
+    def check(values: list[Any]) -> list[Any]:
+        if fits is not None and set(map(type, values)) == only and fits(values):
+            return values
+        return [kind.value(value, name) for value in values]
+
+    return check
 
 
-def array(kind: FieldType, values: Sequence[Any]) -> str:
-    """Checked values as an array's text; of values that are arrays themselves, each is an element's text."""
+def array_writer(kind: FieldType) -> Callable[[Sequence[Any]], str]:
+    """A function from checked values to an array's text; a value that is an array is an element's text."""
     write = _writer(kind)
-    return "{" + ",".join(["NULL" if value is None else write(value) for value in values]) + "}"
+    return lambda values: "{" + ",".join(["NULL" if v is None else write(v) for v in values]) + "}"
 
 
 def _writer(kind: FieldType) -> Callable[[Any], str]:

@@ -94,7 +94,7 @@ class ZSetPostgres(ZSet[T]):
         row = self._kept.operator.row
         columns = stored_columns(row)
         join = f"JOIN {given.relation(columns)} AS given ON {given.matches('view', 'given', columns)}"
-        return self._stream(self._sql(join, ""), given.of_rows(row, columns, list(match)))
+        return self._stream(self._sql(join, ""), given.sender(row, columns)(list(match)))
 
     def iter_by_index(
         self,

@@ -1,16 +1,17 @@
 """What a statement changes in a view, for actions: triggers on the view's state table.
 
 They fire only while a setting of the view, local to the transaction, is not empty, and append the rows that
-went and came to it, their values as texts (sql/19_changes.sql). The client makes rows of these when somebody
-looks at them. A view that puts several state tables together when it is read has none: it is read whole,
-before and after.
+went and came to it, their values as texts. The client makes rows of these when somebody looks at them. A
+view that puts several state tables together when it is read has none: it is read whole, before and after.
+What is run so often stands in functions made for it: there each statement is planned once a session.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from psycopg.adapt import Transformer
@@ -18,8 +19,10 @@ from psycopg.postgres import types as known_types
 from psycopg.pq import Format
 from sqlglot import exp
 
+from pg_stepping.backend.settings import dollar_tag, text_settings
 from pg_stepping.frontend.dialect import parse, quote_name, quote_text, to_sql
 from pg_stepping.frontend.postgres import Connection, execute, qualified_names
+from pg_stepping.frontend.python.graph import Kept
 
 _EVENTS = {"INSERT": ("", "NEW TABLE AS new_rows"), "DELETE": ("OLD TABLE AS old_rows", "")}
 _EVENTS["UPDATE"] = (_EVENTS["DELETE"][0], _EVENTS["INSERT"][1])
@@ -86,32 +89,149 @@ def are_there(conn: Connection, state: str, what: str, arguments: list[str]) -> 
     return None if row is None else bytes(row[0]).split(b"\0")[:-1] == [bytes(a) for a in row[1]]
 
 
-def follow_changes(conn: Connection, schema: str, name: str, columns: Sequence[str], *, create: bool) -> bool:
-    """Whether actions see the changes of a view with these columns, by triggers as they would be made now.
+def follow_changes(conn: Connection, schema: str, kept: Kept, *, create: bool) -> str | None:
+    """The state table of a view whose changes actions see, by triggers as they would be made now.
 
-    With `create` they are made, or made anew, if the view has one state table.
+    With `create` they are made, or made anew, if the view has one state table. None if there are none.
     """
-    found = state_of(conn, schema, name)
+    found = state_of(conn, schema, kept.name)
     if found is None:
-        return False
+        return None
     state, old, new = found
-    gathers = setting(schema, name)
-    view = f"{quote_name(schema)}.{quote_name(name)}"
-    arguments = [gathers, _as_texts(old, -1, columns), _as_texts(new, 1, columns), view]
-    made = are_there(conn, state, "capture", arguments)
-    if made or not create:
-        return made is True
-    for event in _EVENTS if made is False else ():
+    name = f"{state}__gather"
+    gathers = setting(schema, kept.name)
+    text = _gathering(gathers, f"{quote_name(schema)}.{quote_name(kept.name)}", kept.published, old, new)
+    made = execute(
+        conn,
+        """SELECT p.prosrc FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+           WHERE t.tgrelid = to_regclass(%s) AND t.tgname = 'capture_insert'""",
+        [f"stepping.{quote_name(state)}"],
+    ).fetchone()
+    if made is not None and made[0] == text:
+        return state
+    if not create:
+        return None
+    for event in _EVENTS if made is not None else ():
         execute(conn, f"DROP TRIGGER capture_{event.lower()} ON stepping.{quote_name(state)}")
+    pinned = {"search_path": "pg_catalog, pg_temp", **text_settings(kept.types)}
+    function(conn, name, "", "trigger", text, pinned)
     when = f"WHEN (current_setting({quote_text(gathers)}, true) <> '')"
-    conn.execute(trigger(state, "capture", "gather_changes", arguments, when).encode())
-    return True
+    conn.execute(trigger(state, "capture", quote_name(name), [], when).encode())
+    return state
+
+
+def _gathering(gathers: str, view: str, columns: Sequence[str], old: str, new: str) -> str:
+    """The body of a trigger function that appends what went and came to the setting `gathers`.
+
+    Its queries stand in it as they are, so each is planned once a session. Who sets the setting must be one
+    who may read the view.
+    """
+    gone, came = (_as_texts(of, count, columns) for of, count in ((old, -1), (new, 1)))
+    told = [
+        f"""SELECT string_agg(v.line, ''), has_table_privilege(writer, {quote_text(view)}, 'SELECT')
+            AND NOT (SELECT c.relrowsecurity FROM pg_class AS c WHERE c.oid = TG_RELID)
+        INTO told, allowed FROM ({rows}) AS v"""
+        for rows in (came, gone, f"{gone} UNION ALL {came}")
+    ]
+    return f"""
+#variable_conflict use_column
+DECLARE
+    writer name := coalesce(nullif(current_setting('role'), 'none'), session_user);
+    told text;
+    allowed boolean;
+BEGIN
+    IF TG_OP = 'INSERT' THEN  -- an upsert that only updates fires this, too
+        PERFORM FROM new_rows;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
+        {told[0]};
+    ELSIF TG_OP = 'DELETE' THEN
+        {told[1]};
+    ELSE
+        {told[2]};
+    END IF;
+    IF told IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF NOT allowed THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'insufficient_privilege',
+            MESSAGE = concat('role ', writer, ' may not see what changes in view ', {quote_text(view)}),
+            HINT = 'An action returns that: GRANT SELECT on the view, without row security, or write by SQL.';
+    END IF;
+    told := set_config({quote_text(gathers)}, concat(current_setting({quote_text(gathers)}), told), true);
+    RETURN NULL;
+END
+"""
 
 
 def _as_texts(rows: str, count: int, columns: Sequence[str]) -> str:
-    """A SELECT of one text: for each row an array in JSON, its count before its values, and a comma."""
-    listed = ", ".join([quote_text(str(count)), *(f"v.{quote_name(column)}::text" for column in columns)])
-    return f"SELECT string_agg(array_to_json(ARRAY[{listed}])::text || ',', '') FROM ({rows}) AS v"
+    """A SELECT of a text for each row: an array in JSON, its count before its values, and a comma."""
+    listed = ", ".join([quote_text(str(count)), *(f"w.{quote_name(column)}::text" for column in columns)])
+    return f"SELECT array_to_json(ARRAY[{listed}])::text || ',' AS line FROM ({rows}) AS w"
+
+
+def insert_function(
+    conn: Connection, state: str, insert: str, settings: Sequence[str], *, create: bool
+) -> str | None:
+    """The function that runs `insert` and returns what these settings gather; None if it is not there.
+
+    It takes an array of texts, `given`; its result is for `each_gathered`. It goes with the view of `state`.
+    """
+    begin, end = (
+        "".join(
+            f"    told := pg_catalog.set_config({quote_text(name)}, '{text}', true);\n" for name in settings
+        )
+        for text in ("[", "")
+    )
+    read = ", ".join(f"pg_catalog.current_setting({quote_text(name)})" for name in settings)
+    body = f"""
+#variable_conflict use_column
+DECLARE
+    told text;
+    all_told text;
+BEGIN
+{begin}    {insert};
+    all_told := pg_catalog.concat_ws(E'\\n', {read});
+{end}    RETURN all_told;
+END
+"""
+    name = f"{state}__insert_{hashlib.sha256(body.encode()).hexdigest()[:8]}"
+    signature = f"stepping.{quote_name(name)}(text[])"
+    [(there,)] = execute(conn, "SELECT to_regprocedure(%s) IS NOT NULL", [signature]).fetchall()
+    if not there:
+        if not create:
+            return None
+        function(conn, name, "given text[]", "text", body)
+    return f"stepping.{quote_name(name)}"
+
+
+def each_gathered(told: str) -> list[str]:
+    """What each setting has gathered, of an insert function's result: JSON, whose text has no line breaks."""
+    return told.split("\n")
+
+
+def function(
+    conn: Connection, name: str, takes: str, returns: str, body: str, pinned: Mapping[str, str] | None = None
+) -> None:
+    """Make a function in schema stepping, which goes with the view of the state that its name begins with.
+
+    One with `pinned` settings runs with its owner's rights.
+    """
+    tag = dollar_tag("body", body)
+    kept = {
+        key: value if key == "search_path" else quote_text(value) for key, value in (pinned or {}).items()
+    }
+    runs = "".join(
+        ["" if pinned is None else "SECURITY DEFINER", *(f"\nSET {k} = {v}" for k, v in kept.items())]
+    )
+    says = "Tells an action what it changes in a maintained view."
+    conn.execute(
+        f"CREATE OR REPLACE FUNCTION stepping.{quote_name(name)}({takes}) RETURNS {returns}\n"
+        f"LANGUAGE plpgsql {runs}\nAS {tag}{body}{tag};\n"
+        f"COMMENT ON FUNCTION stepping.{quote_name(name)} IS {quote_text(says)};".encode()
+    )
 
 
 def gathered(text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
@@ -122,6 +242,7 @@ def gathered(text: str, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]
         yield int(count), made
 
 
+@cache
 def _loader(kind: str) -> Callable[[bytes], Any]:
     """How psycopg reads a type's text; that of a bool is the cast's, not the output function's."""
     if kind == "boolean":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
 from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.frontend.python.arrays import array, checked
+from pg_stepping.frontend.python.arrays import array_writer, checker
 from pg_stepping.frontend.python.rows import flattened, is_data, part_name, parts
 from pg_stepping.frontend.python.types import FieldType
 
@@ -34,23 +34,28 @@ def relation(columns: Columns, ordinality: str = "", marks: Iterable[str] = ()) 
 def values(columns: Columns, rows: Iterable[Sequence[object]]) -> list[str]:
     """The parameters: checked values of each row, column by column."""
     listed = list(rows)
-    return [array(kind, [row[place] for row in listed]) for place, (_, kind) in enumerate(columns)]
+    return [array_writer(kind)([row[place] for row in listed]) for place, (_, kind) in enumerate(columns)]
 
 
-def of_rows(like: Any, columns: Columns, rows: Sequence[Any]) -> list[str]:
-    """The parameters for rows of the user's own types, which are like the row of stand-ins `like`.
+def sender(like: Any, columns: Columns) -> Callable[[Sequence[Any]], list[str]]:
+    """A function from rows of the user's own types, like the row of stand-ins `like`, to the parameters.
 
-    Raises TypeError or ValueError if one does not fit.
+    It raises TypeError or ValueError if a row does not fit.
     """
     name = like.__name__ if isinstance(like, type) else type(like).__name__
     row_type, fields = type(like), [field for field, _ in columns]
     simple = is_data(row_type) and fields == [field for field, _ in parts(like)]
-    if simple and all(isinstance(row, row_type) for row in rows):
-        return [
-            array(kind, checked(kind, list(map(attrgetter(field), rows)), part_name(like, field, name)))
-            for field, kind in columns
-        ]
-    return values(columns, [list(flattened(like, row, name)) for row in rows])
+    read = [
+        (attrgetter(field), checker(kind, part_name(like, field, name)), array_writer(kind))
+        for field, kind in (columns if simple else ())
+    ]
+
+    def send(rows: Sequence[Any]) -> list[str]:
+        if simple and all(isinstance(row, row_type) for row in rows):
+            return [write(check([get(row) for row in rows])) for get, check, write in read]
+        return values(columns, [list(flattened(like, row, name)) for row in rows])
+
+    return send
 
 
 def matches(left: str, right: str, columns: Columns) -> str:

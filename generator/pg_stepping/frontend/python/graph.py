@@ -22,7 +22,7 @@ from pg_stepping.frontend.python.language import Integrated, QueryZSet
 from pg_stepping.frontend.python.operators import Operator, Source
 from pg_stepping.frontend.python.places import at_users_line
 from pg_stepping.frontend.python.render import select, weight_name
-from pg_stepping.frontend.python.rows import is_data, leaves, named_leaves, row_of
+from pg_stepping.frontend.python.rows import is_data, leaves, named_leaves, row_of, stored_columns
 from pg_stepping.frontend.python.zset import ZSet
 from pg_stepping.ir.types import fresh
 
@@ -64,6 +64,12 @@ class Kept:
         """The names of the view's columns."""
         weight = [weight_name(self.operator)] if self.operator.signed else []
         return [*self.columns.values(), *weight]
+
+    @property
+    def types(self) -> list[str]:
+        """The Postgres types of these columns."""
+        weight = ["bigint"] if self.operator.signed else []
+        return [*(kind.sql for _, kind in stored_columns(self.operator.row)), *weight]
 
     @property
     def indexed(self) -> tuple[tuple[str, ...], ...]:

@@ -55,12 +55,12 @@ class StorePostgres:
             _raise_differences(store._prepare_tables(create_tables))
             _raise_differences(store._prepare_views(create_tables))
             views = [o.kept for o in graph.outputs if not o.integrated or o.delayed]
-            told = [
-                kept.name
-                for kept in views
-                if follow_changes(conn, store.schema, kept.name, kept.published, create=create_tables)
-            ]
-            store._captured.append(Captured(conn, store.schema, views, told, store._whole))
+            states = {k: follow_changes(conn, store.schema, k, create=create_tables) for k in views}
+            told = {kept: state for kept, state in states.items() if state is not None}
+            store._writers.update((source, Writer(conn, store.table(source))) for source in graph.sources)
+            writers = store._writers.values()
+            captured = Captured(conn, store.schema, views, told, store._whole, writers, create_tables)
+            store._captured.append(captured)
         return store
 
     def table(self, source: Source) -> SourceTable:
@@ -80,17 +80,17 @@ class StorePostgres:
         return self._whole(self.kept(cache))
 
     def insert(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]:
-        writer = self._writer(source)
+        writer = self._writers[source]
         if self._capturing:
             writer.insert(rows)
             return ()
         return self._outputs(self._captured[0].by_insert(writer, rows))
 
     def remove(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]:
-        return self.together(lambda: self._writer(source).remove(rows))
+        return self.together(lambda: self._writers[source].remove(rows))
 
     def replace(self, source: Source, old: Any, new: Any) -> tuple[ZSet[Any], ...]:
-        return self.together(lambda: self._writer(source).replace(old, new))
+        return self.together(lambda: self._writers[source].replace(old, new))
 
     def together(self, writes: Callable[[], object]) -> tuple[ZSet[Any], ...]:
         """The outputs, changed by what `writes` does; all of that or nothing happens."""
@@ -108,11 +108,6 @@ class StorePostgres:
 
     def _whole(self, kept: Kept) -> ZSet[Any]:
         return ZSetPostgres(kept, self.conn, self.schema)
-
-    def _writer(self, source: Source) -> Writer:
-        if source not in self._writers:
-            self._writers[source] = Writer(self.conn, self.table(source))
-        return self._writers[source]
 
     def _prepare_tables(self, create: bool) -> Iterator[str]:
         keys = [key for kept in self.graph.kept for key in join_keys(kept.operator)]

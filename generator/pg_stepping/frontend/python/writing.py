@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.postgres import Connection, savepoint
 from pg_stepping.frontend.python import given
 from pg_stepping.frontend.python.actions import not_found
-from pg_stepping.frontend.python.capture import gathered, setting
+from pg_stepping.frontend.python.capture import each_gathered, gathered, insert_function, setting
 from pg_stepping.frontend.python.graph import Kept
 from pg_stepping.frontend.python.rows import reader, stored_columns
 from pg_stepping.frontend.python.tables import SourceTable
@@ -36,20 +36,24 @@ class Writer:
         self._columns = stored_columns(self._row)
         self._names = ", ".join(quote_name(name) for name, _ in self._columns)
         self._sql = table.sql.replace("%", "%%")
-        places = (f"$1[{n}]" for n, _ in enumerate(self._columns, 1))
-        source = given.relation(self._columns, marks=places)
-        insert = f"INSERT INTO {table.sql} ({self._names}) SELECT * FROM {source} AS given"
-        marks = ", ".join("%s" for _ in self._columns)
-        self._insert = f"{quote_text(insert).replace('%', '%%')}, ARRAY[{marks}]::text[]"
+        marks = (f"given[{n}]" for n, _ in enumerate(self._columns, 1))
+        #: The statement of an insert function, which has the parameters in an array.
+        self.insert_given = self._inserting(table.sql, given.relation(self._columns, marks=marks))
+        self._insert = self._inserting(self._sql, given.relation(self._columns))
+        self._params = given.sender(self._row, self._columns)
 
-    def insert(self, rows: Sequence[Any], settings: Sequence[str] = ()) -> tuple[str, ...]:
-        """Insert the rows; returns what the settings have gathered meanwhile."""
-        if not rows:
-            return ("[",) * len(settings)
-        listed = ", ".join(map(quote_text, settings))
-        sql = f"SELECT stepping.gathered(ARRAY[{listed}]::text[], {self._insert})"
-        [(gathered,)] = run(self._conn, sql, self._params(rows))
-        return tuple(gathered or ())
+    def _inserting(self, table: str, source: str) -> str:
+        return f"INSERT INTO {table} ({self._names}) SELECT * FROM {source} AS g"
+
+    def insert(self, rows: Sequence[Any]) -> None:
+        if rows:
+            run(self._conn, self._insert, self._params(rows))
+
+    def insert_by(self, function: str, rows: Sequence[Any]) -> str:
+        """Insert the rows by an insert function; returns what that does."""
+        marks = ", ".join("%s" for _ in self._columns)
+        [(told,)] = run(self._conn, f"SELECT {function}(ARRAY[{marks}]::text[])", self._params(rows))
+        return str(told)
 
     def remove(self, rows: Sequence[Any]) -> None:
         if not rows:
@@ -72,9 +76,6 @@ class Writer:
         )
         if not changed:
             raise not_found(str(self._table), old, 1)
-
-    def _params(self, rows: Sequence[Any]) -> list[str]:
-        return given.of_rows(self._row, self._columns, rows)
 
     @property
     def _delete(self) -> str:
@@ -101,7 +102,8 @@ class Writer:
 class Captured:
     """What changes in some views while something is written.
 
-    `told` are the names of those whose triggers tell it; the others are read `whole`, before and after.
+    `told` has those whose triggers tell it, with their state tables; the others are read `whole`, before and
+    after. With `create`, there will be functions that insert and tell it at once.
     """
 
     def __init__(
@@ -109,12 +111,14 @@ class Captured:
         conn: Connection,
         schema: str,
         views: Sequence[Kept],
-        told: Collection[str],
+        told: Mapping[Kept, str],
         whole: Callable[[Kept], ZSet[Any]],
+        writers: Iterable[Writer],
+        create: bool,
     ) -> None:
         self._conn, self._whole = conn, whole
-        self._views = [kept for kept in dict.fromkeys(views) if kept.name in told]
-        self._untold = [kept for kept in dict.fromkeys(views) if kept.name not in told]
+        self._views = list(told)
+        self._untold = [kept for kept in dict.fromkeys(views) if kept not in told]
         self._settings = [setting(schema, kept.name) for kept in self._views]
         names = [quote_text(name) for name in self._settings]
         begin, end = (", ".join(f"set_config({n}, '{text}', true)" for n in names) for text in ("[", ""))
@@ -123,9 +127,19 @@ class Captured:
         self._take = f"""WITH t AS MATERIALIZED (SELECT {read}), e AS MATERIALIZED (SELECT {end} FROM t)
                          SELECT t.* FROM t, e"""
 
+        self._functions = {
+            writer: insert_function(conn, state, writer.insert_given, self._settings, create=create)
+            for state in list(told.values())[:1]
+            for writer in writers
+        }
+
     def by_insert(self, writer: Writer, rows: Sequence[Any]) -> dict[Kept, ZSetPython[Any]]:
         """Insert rows, and tell what that changes in each view: one statement, if triggers tell it."""
-        return self._changes(lambda: writer.insert(rows, self._settings), several=bool(self._untold))
+        function = self._functions.get(writer)
+        if function is None or not rows:
+            return self.by(lambda: writer.insert(rows))
+        several = bool(self._untold)
+        return self._changes(lambda: each_gathered(writer.insert_by(function, rows)), several=several)
 
     def by(self, writes: Callable[[], object]) -> dict[Kept, ZSetPython[Any]]:
         """Do what `writes` does, and tell what that changes in each view."""
