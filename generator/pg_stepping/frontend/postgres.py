@@ -156,9 +156,9 @@ def begin(conn: Connection) -> None:
         raise ConnectionUnusable(
             "the connection's transaction has failed", hint="call rollback() on it first", sqlstate="25P02"
         )
-    if status == TransactionStatus.ACTIVE or conn.info.pipeline_status != PipelineStatus.OFF:
-        hint = "leave its pipeline, COPY or stream first"
-        raise ConnectionUnusable("the connection is busy", hint=hint, sqlstate="55006")
+    if status == TransactionStatus.ACTIVE:
+        raise _busy()
+    check_no_pipeline(conn)
     if conn.info.parameter_status("standard_conforming_strings") == "off":
         raise ConnectionUnusable(
             "the session takes a backslash in '...' for an escape",
@@ -172,6 +172,17 @@ def begin(conn: Connection) -> None:
         )
     if status == TransactionStatus.IDLE and not conn.autocommit:
         conn.execute("SELECT")  # so that conn.transaction() makes a savepoint, and commits nothing
+
+
+def check_no_pipeline(conn: Connection) -> None:
+    """Raise ConnectionUnusable in a pipeline, where results come later."""
+    if conn.pgconn.pipeline_status != PipelineStatus.OFF:
+        raise _busy()
+
+
+def _busy() -> ConnectionUnusable:
+    hint = "leave its pipeline, COPY or stream first"
+    return ConnectionUnusable("the connection is busy", hint=hint, sqlstate="55006")
 
 
 @contextmanager

@@ -100,7 +100,9 @@ def follow_changes(conn: Connection, schema: str, kept: Kept, *, create: bool) -
     state, old, new = found
     name = f"{state}__gather"
     gathers = setting(schema, kept.name)
-    text = _gathering(gathers, f"{quote_name(schema)}.{quote_name(kept.name)}", kept.published, old, new)
+    doubled = (part.replace('"', '""') for part in (schema, kept.name))
+    view = ".".join(f'"{part}"' for part in doubled)  # as has_table_privilege() reads names
+    text = _gathering(gathers, view, kept.published, old, new)
     made = execute(
         conn,
         """SELECT p.prosrc FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from pg_stepping.frontend.dialect import quote_name, quote_text
-from pg_stepping.frontend.postgres import Connection, savepoint
+from pg_stepping.frontend.postgres import Connection, check_no_pipeline, savepoint
 from pg_stepping.frontend.python import given
 from pg_stepping.frontend.python.actions import not_found
 from pg_stepping.frontend.python.capture import each_gathered, gathered, insert_function, setting
@@ -39,6 +39,7 @@ class Writer:
         marks = (f"given[{n}]" for n, _ in enumerate(self._columns, 1))
         #: The statement of an insert function, which has the parameters in an array.
         self.insert_given = self._inserting(table.sql, given.relation(self._columns, marks=marks))
+        self._given = f"ARRAY[{', '.join(['%s'] * len(self._columns))}]::text[]"
         self._insert = self._inserting(self._sql, given.relation(self._columns))
         self._params = given.sender(self._row, self._columns)
 
@@ -51,8 +52,9 @@ class Writer:
 
     def insert_by(self, function: str, rows: Sequence[Any]) -> str:
         """Insert the rows by an insert function; returns what that does."""
-        marks = ", ".join("%s" for _ in self._columns)
-        [(told,)] = run(self._conn, f"SELECT {function}(ARRAY[{marks}]::text[])", self._params(rows))
+        cursor = psycopg.Cursor(self._conn, row_factory=tuple_row)
+        cursor.execute(f"SELECT {function.replace('%', '%%')}({self._given})".encode(), self._params(rows))
+        [told] = cursor.fetchone() or [""]
         return str(told)
 
     def remove(self, rows: Sequence[Any]) -> None:
@@ -147,6 +149,7 @@ class Captured:
 
     def _changes(self, write: Callable[[], Sequence[str]], *, several: bool) -> dict[Kept, ZSetPython[Any]]:
         """If it is several statements, these are one transaction in autocommit, too."""
+        check_no_pipeline(self._conn)
         with savepoint(self._conn) if several and self._conn.autocommit else nullcontext():
             before = {kept: self._whole(kept).to_python() for kept in self._untold}
             told = zip(self._views, write(), strict=True)
