@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 import pg_stepping as st
+from pg_stepping.errors import ConnectionUnusable
 
 
 class Pet(st.Data):
@@ -225,7 +226,7 @@ def test_what_tells_an_action_its_changes_goes_with_the_view(conn: psycopg.Conne
     conn.execute(f'DROP FUNCTION stepping."{made[1]}"')  # a migration made the view: slower, and the same
     (pets,) = st.actions(st.StorePostgres.from_graph(conn, graph, create_tables=False), graph)
     assert pets.insert(Pet(owner=9, kind=None, weight=1.5)) == (st.ZSetPython({st.Pair(1, 9): 1}),)
-    with pytest.raises(st.ConnectionUnusable, match="busy"), conn.pipeline():
+    with pytest.raises(ConnectionUnusable, match="busy"), conn.pipeline():
         pets.insert(Pet(owner=9, kind=None, weight=1.5))
     st.drop_view(conn, "heads %s")
     assert conn.execute(functions).fetchall() == []
