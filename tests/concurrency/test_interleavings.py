@@ -169,7 +169,7 @@ def read_of(meter: int, day: str = "2024-01-01") -> str:
 
 
 def test_writers_of_facts_of_other_groups_never_wait(database: Callable[..., str], language: str) -> None:
-    others = [read_of(meter) for meter in range(2, 41)] + [read_of(1, "2024-01-02")]
+    others = [read_of(meter) for meter in range(2, 12)] + [read_of(1, "2024-01-02")]
     others += ["UPDATE reads SET value = 9 WHERE meter_id = 2", "DELETE FROM reads WHERE meter_id = 3"]
     for first in (read_of(1), "UPDATE reads SET value = 5 WHERE meter_id = 1"):
         found = waits(database, language, first, others)
@@ -187,7 +187,7 @@ def test_writers_of_dimensions_run_beside_facts_of_other_keys(
     database: Callable[..., str], language: str, dimension: str
 ) -> None:
     """Keys may share a bucket of locks, so a few of many may wait."""
-    others = [dimension.format(key) for key in range(100, 120)]
+    others = [dimension.format(key) for key in range(100, 112)]
     found = waits(database, language, read_of(1), others)
-    assert len(found) == 20
-    assert sum(count > 0 for count in found) <= 5, found
+    assert len(found) == 12
+    assert sum(count > 0 for count in found) <= 3, found

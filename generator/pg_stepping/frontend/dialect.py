@@ -381,7 +381,9 @@ def operated(left: exp.Expression, operator: str, right: exp.Expression) -> exp.
 
 def to_sql(expression: exp.Expression) -> str:
     """An expression on one line."""
-    return expression.sql(dialect=Canonical, normalize_functions=False, comments=False)
+    # writing may change a tree, so it takes a copy; most are columns, which have nothing to change
+    copy = not isinstance(expression, exp.Column)
+    return expression.sql(dialect=Canonical, copy=copy, normalize_functions=False, comments=False)
 
 
 def tokens(text: str) -> list[Token]:

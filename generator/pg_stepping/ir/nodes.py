@@ -37,7 +37,9 @@ CORRELATED: ContextVar[bool] = ContextVar("correlated", default=False)
 def columns_read(*expressions: Expression | None) -> Iterator[tuple[str, str]]:
     """The (relation, name) of every column that the expressions read, with repetitions."""
     for expression in expressions:
-        if expression is not None:
+        if isinstance(expression, exp.Column):  # as most are
+            yield expression.table, expression.name
+        elif expression is not None:
             for column in expression.find_all(exp.Column):
                 yield column.table, column.name
 

@@ -119,7 +119,7 @@ def substitute(expression: Expression, columns: Columns) -> Expression:
             return new if isinstance(new, _ATOMIC) or node.parent is None else exp.Paren(this=new)
         return node
 
-    return expression.copy().transform(one)
+    return expression.transform(one)
 
 
 def renamed(plan: Plan, names: set[str]) -> tuple[Plan, dict[tuple[str, str], Expression]]:
