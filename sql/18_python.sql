@@ -13,7 +13,8 @@ RETURN mod(a, b) + CASE WHEN mod(a, b) <> 0 AND (a < 0) <> (b < 0) THEN b ELSE 0
 -- a / b of two ints: the float nearest to the exact quotient. Ints up to 2^53 are floats; beyond, 60 decimals decide.
 CREATE OR REPLACE FUNCTION stepping.true_division(a bigint, b bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN a BETWEEN -9007199254740992 AND 9007199254740992 AND b BETWEEN -9007199254740992 AND 9007199254740992
+RETURN CASE WHEN a = 0
+    OR (a BETWEEN -9007199254740992 AND 9007199254740992 AND b BETWEEN -9007199254740992 AND 9007199254740992)
     THEN a::double precision / b::double precision
     ELSE (a::numeric(80, 60) / b)::double precision END;
 
@@ -70,6 +71,26 @@ $body$;
 CREATE OR REPLACE FUNCTION stepping.ordered(x numeric) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x = 'NaN' THEN stepping.refuse_nan(x) ELSE x END;
+
+-- A date or datetime that was moved: Python has those of the years 1 to 9999, Postgres more.
+CREATE OR REPLACE FUNCTION stepping.refuse_year(x text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $body$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'datetime_field_overflow',
+        MESSAGE = concat('the date ', x, ' is out of the range of Python'),
+        HINT = 'Python raises OverflowError here; keep dates that lead out of the years 1 to 9999 out of the table.';
+END
+$body$;
+
+CREATE OR REPLACE FUNCTION stepping.in_calendar(x date) RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN x < '0001-01-01' OR x > '9999-12-31' THEN stepping.refuse_year(to_char(x, 'YYYY-MM-DD BC'))::date ELSE x END;
+
+CREATE OR REPLACE FUNCTION stepping.in_calendar(x timestamp) RETURNS timestamp
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN x < '0001-01-01' OR x >= '10000-01-01' THEN stepping.refuse_year(to_char(x, 'YYYY-MM-DD BC'))::timestamp ELSE x END;
 
 -- A JSON array as an array of its elements' texts.
 CREATE OR REPLACE FUNCTION stepping.texts_of(items jsonb) RETURNS text[]

@@ -40,6 +40,7 @@ from pg_stepping.frontend.python.functions.operations import (
     lift,
     negative,
     not_null,
+    same,
     truth,
 )
 from pg_stepping.frontend.python.functions.origin import is_users
@@ -396,7 +397,8 @@ class _Frame:
                 raise self.refusal(node, "an order of tuples")
             equal: Any = True
             for x, y in zip(a, b, strict=True):
-                equal = both(equal, self.compared(node, x, ast.Eq(), y))
+                same_ = self.compared(node, x, ast.Eq(), y) if isinstance(x, tuple) else same(x, y)
+                equal = both(equal, same_)
             return equal if symbol == "==" else invert(equal)
         if is_scalar(a) or is_scalar(b):
             if _is_row(a) or _is_row(b):

@@ -130,10 +130,10 @@ def _temporal(symbol: str, a: Scalar, b: Scalar, left: Any, right: Any, what: st
         if value.type == FieldType(date):  # which takes the whole days only
             days = constant.days if symbol == "+" else -constant.days
             moved = f"{{x}} + {days}" if days >= 0 else f"{{x}} - {-days}"
-            return Scalar(sql(moved, x=value.expression), value.type)
+            return Scalar(sql(f"stepping.in_calendar({moved})", x=value.expression), value.type)
         if value.type == FieldType(datetime):
             y = interval(constant if symbol == "+" else -constant)
-            return Scalar(sql("{x} + {y}", x=value.expression, y=y), value.type)
+            return Scalar(sql("stepping.in_calendar({x} + {y})", x=value.expression, y=y), value.type)
     raise NotTraceable(what)
 
 
@@ -255,8 +255,15 @@ def contains(container: Any, item: Any) -> Any:
         return boolean("({x}) IS TRUE", x=found) if kind.nullable else Scalar(found, BOOL)
     result: Any = False
     for member in members:
-        result = either(result, equals(item, member))
+        result = either(result, same(item, member))
     return result
+
+
+def same(left: Any, right: Any) -> Any:
+    """`left is right or left == right`, which Python asks of what is in tuples and lists: a NaN is itself."""
+    if is_scalar(left) and is_scalar(right) and left.type.python in (float, Decimal):
+        raise NotTraceable(f"a comparison within a container, of {left.type}, which may be NaN")
+    return equals(left, right)
 
 
 def _has_nan(value: object) -> bool:
