@@ -117,10 +117,7 @@ BEGIN
     SELECT CASE
         WHEN c.relkind <> 'r' OR c.relhassubclass THEN 'is no table'
         WHEN c.relhasrules THEN 'has a rule'
-        WHEN EXISTS (  -- that of a log runs with the rights of the catalog's owner, whoever calls it
-            SELECT FROM pg_trigger
-            WHERE tgrelid = aside AND tgtype & 4 <> 0 AND (tgfoid <> 'stepping.logged()'::regprocedure OR tgqual IS NOT NULL)
-        ) THEN 'has a trigger'
+        WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = aside AND tgtype & 4 <> 0) THEN 'has a trigger'
         WHEN EXISTS (SELECT FROM pg_constraint WHERE conrelid = aside AND contype <> 'n') THEN 'has a constraint'
         WHEN EXISTS (SELECT FROM pg_index WHERE indrelid = aside) THEN 'has an index'
     END INTO found
@@ -180,7 +177,9 @@ BEGIN
             ' FROM ONLY ', part
         );
         GET DIAGNOSTICS found = ROW_COUNT;
-        IF found > 0 AND NOT has_logs THEN
+        IF found > 0 AND has_logs THEN
+            PERFORM stepping.logged(follower.stage, aside);
+        ELSIF found > 0 THEN
             PERFORM stepping.wait(follower.stage, follower.number);
         END IF;
     END LOOP;

@@ -34,31 +34,44 @@ RETURN CASE
     ELSE 100000
 END;
 
--- Comes after the rows of a statement are in a log. A worker that waits for it holds an advisory lock, which its death ends;
--- nobody else keeps that. NOTIFY makes commits queue: so it is not used but where somebody waits. How long the log is tell the
--- statistics, without reading it: they are late by a second or so. One expression, as open_statement() has it.
-CREATE OR REPLACE FUNCTION stepping.logged() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER
+-- How long a log is, by the statistics, which do not read it: they are late by a second or so. Plain SQL, too.
+CREATE OR REPLACE FUNCTION stepping.log_length(log regclass) RETURNS bigint
+LANGUAGE sql VOLATILE
+RETURN pg_catalog.pg_stat_get_live_tuples(log) OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_xact_tuples_inserted(log);
+
+-- The numbers of the advisory locks of a view's logs: `wait` has a worker that waits for something in them, `apply` whoever
+-- applies them. (As generator/pg_stepping/delta/locks.py has it.)
+CREATE OR REPLACE FUNCTION stepping.log_lock(stage text, kind text) RETURNS bigint
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $body$
+    SELECT (concat('x', left(encode(sha256(convert_to(concat('pg_stepping ', stage, ' ', kind), 'UTF8')), 'hex'), 16))::bit(64)
+        >> 17 << 16)::bigint
+$body$;
+
+-- Comes after the rows of a statement are in a log; triggers have the same as an expression of their own. A worker that waits
+-- for it holds an advisory lock, which its death ends; nobody else keeps that. NOTIFY makes commits queue: so it is not used
+-- but where somebody waits.
+CREATE OR REPLACE FUNCTION stepping.logged(stage text, log regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    wait_lock bigint := stepping.log_lock(stage, 'wait');
 BEGIN
-    IF (CASE
-            WHEN pg_catalog.pg_try_advisory_lock_shared(TG_ARGV[1]::bigint)
-            THEN pg_catalog.pg_advisory_unlock_shared(TG_ARGV[1]::bigint)
-            ELSE stepping.wake(TG_ARGV[0])
-        END)
-        AND pg_catalog.pg_stat_get_live_tuples(TG_RELID) OPERATOR(pg_catalog.+)
-            pg_catalog.pg_stat_get_xact_tuples_inserted(TG_RELID) OPERATOR(pg_catalog.>=) stepping.threshold()
+    IF (CASE WHEN pg_try_advisory_lock_shared(wait_lock) THEN pg_advisory_unlock_shared(wait_lock) ELSE stepping.wake(stage) END)
+        AND stepping.log_length(log) >= stepping.threshold()
     THEN
-        PERFORM stepping.note_long(TG_ARGV[0], TG_ARGV[2]::bigint);
+        PERFORM stepping.note_long(stage);
     END IF;
-    RETURN NEW;
 END
 $body$;
 
 -- Notes that a log is past the threshold, unless somebody applies it, or it failed just now, or the view is not there yet.
-CREATE OR REPLACE FUNCTION stepping.note_long(stage text, apply_lock bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- It runs as its owner, who alone writes to stepping.overdue.
+CREATE OR REPLACE FUNCTION stepping.note_long(stage text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
+DECLARE
+    apply_lock bigint := stepping.log_lock(stage, 'apply');
 BEGIN
     IF current_setting('transaction_isolation') = 'read committed' AND current_setting('max_prepared_transactions') = '0'
         AND NOT EXISTS (SELECT FROM stepping.overdue AS o WHERE o.stage = note_long.stage)

@@ -9,7 +9,7 @@ import pg_stepping
 
 QUERY = "SELECT k, count(*) AS n, sum(v) AS total FROM t GROUP BY k"
 MANY = "INSERT INTO t SELECT i % 7, i FROM generate_series(1, 300) AS i"
-HOLD = "SELECT pg_advisory_xact_lock(tgargs_lock) FROM (SELECT split_part(encode(tgargs, 'escape'), '\\000', 3)::bigint AS tgargs_lock FROM pg_trigger WHERE tgname = 'stepping_logged') AS q"
+HOLD = "SELECT pg_advisory_xact_lock(stepping.log_lock('v', 'apply'))"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from textwrap import indent
 
 from pg_stepping.backend.plpython import python_text
 from pg_stepping.backend.settings import dollar_tag
+from pg_stepping.backend.triggers import regclass
 from pg_stepping.delta import Deferred, Log, Stage
 from pg_stepping.delta.deferred import pending_function
 from pg_stepping.delta.locks import first_lock
@@ -26,7 +27,6 @@ _SEARCH_PATH = "SET search_path = pg_catalog, pg_temp"
 def log_tables(deferred: Deferred, view: str) -> str:
     """CREATE TABLE for each log; they are vacuumed by how many rows went, however many there are."""
     tables = ["-- Where changes wait until they are applied."]
-    told = f"{quote_text(deferred.name)}, {wait_lock(deferred.name)}, {apply_lock(deferred.name)}"
     for log in deferred.logs:
         columns = [f"{quote_name(c.name)} {c.type.sql}" for c in log.change.fields]
         columns += [f"{log.change.weight} integer NOT NULL", "logged_at timestamptz NOT NULL DEFAULT now()"]
@@ -35,15 +35,13 @@ def log_tables(deferred: Deferred, view: str) -> str:
         tables.append(
             f"CREATE TABLE {table} (\n    {body}\n)"
             " WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);\n"
-            f"COMMENT ON TABLE {table} IS {quote_lines(says)};\n"
-            f"CREATE TRIGGER stepping_logged AFTER INSERT ON {table}\n"
-            f"    FOR EACH STATEMENT EXECUTE FUNCTION stepping.logged({told});"
+            f"COMMENT ON TABLE {table} IS {quote_lines(says)};"
         )
     return "\n".join(tables)
 
 
 def apply_lock(name: str) -> int:
-    """The number of the advisory lock that whoever applies a view's logs holds."""
+    """The number of the advisory lock that whoever applies a view's logs holds (and stepping.log_lock())."""
     return first_lock(f"{name} apply")
 
 
@@ -59,7 +57,7 @@ def maintain_function(deferred: Deferred) -> str:
 def log_function(deferred: Deferred, language: str) -> str:
     """The trigger function: it appends the change to the log, and does nothing else."""
     write = _plpython if language == "plpython3u" else _plpgsql
-    body = write(deferred.logs)
+    body = write(deferred)
     tag, name = dollar_tag("body", body), maintain_function(deferred)
     return (
         f"-- It runs with the rights of its owner, and names all that it uses with its schema.\n"
@@ -78,10 +76,35 @@ def _appended(log: Log) -> dict[str, str]:
     return {event: f"INSERT INTO {quote_table(log.table)} ({into})\n{query}" for event, query in rows.items()}
 
 
-def _plpgsql(logs: tuple[Log, ...]) -> str:
-    lines = []
+def _is_due(deferred: Deferred, log: Log) -> str:
+    """The condition that a writer must see to a log: as stepping.logged() has it, which a call would double.
+
+    It wakes a worker that waits.
+    """
+    lock, table = wait_lock(deferred.name), f"{quote_text(regclass(log.table))}::pg_catalog.regclass"
+    return (
+        f"(CASE\n{_INDENT * 2}WHEN pg_catalog.pg_try_advisory_lock_shared({lock})\n"
+        f"{_INDENT * 2}THEN pg_catalog.pg_advisory_unlock_shared({lock})\n"
+        f"{_INDENT * 2}ELSE {SCHEMA}.wake({quote_text(deferred.name)})\n"
+        f"{_INDENT}END) AND {SCHEMA}.log_length({table}) OPERATOR(pg_catalog.>=) {SCHEMA}.threshold()"
+    )
+
+
+def _noted(deferred: Deferred) -> str:
+    return f"{SCHEMA}.note_long({quote_text(deferred.name)})"
+
+
+def _plpgsql(deferred: Deferred) -> str:
+    """PL/pgSQL prepares each expression anew in each transaction: there are as few as can be on the way of a
+    writer, and RETURN NEW, which is NULL for a statement, has none."""
+    logs, lines = deferred.logs, list[str]()
     for i, log in enumerate(logs):
         found = _if([(f"TG_OP OPERATOR(pg_catalog.=) '{e}'", s) for e, s in _statements(log).items()])
+        found += [
+            f"IF FOUND AND {_is_due(deferred, log)} THEN",
+            f"{_INDENT}PERFORM {_noted(deferred)};",
+            "END IF;",
+        ]
         if len(logs) == 1:
             lines += found
             break
@@ -89,7 +112,7 @@ def _plpgsql(logs: tuple[Log, ...]) -> str:
         lines += [f"{'ELSIF' if i else 'IF'} {test} THEN", *(indent(line, _INDENT) for line in found)]
     if len(logs) > 1:
         lines.append("END IF;")
-    return "BEGIN\n" + "\n".join(indent(line, _INDENT) for line in [*lines, "RETURN NULL;"]) + "\nEND"
+    return "BEGIN\n" + "\n".join(indent(line, _INDENT) for line in [*lines, "RETURN NEW;"]) + "\nEND"
 
 
 def _statements(log: Log) -> dict[str, str]:
@@ -105,19 +128,25 @@ def _if(cases: list[tuple[str, str]]) -> list[str]:
     return [*lines, "END IF;"]
 
 
-def _plpython(logs: tuple[Log, ...]) -> str:
+def _plpython(deferred: Deferred) -> str:
     lines = ["statements = {"]
-    for log in logs:
+    for log in deferred.logs:
         for event, sql in _appended(log).items():
             lines.append(f"    ({python_text(log.key)}, {python_text(event)}): {python_text(sql)},")
+    lines += ["}", "due = {"]
+    for log in deferred.logs:
+        due = f"SELECT CASE WHEN {_is_due(deferred, log)} THEN {_noted(deferred)} END"
+        lines.append(f"    {python_text(log.key)}: {python_text(due)},")
     lines += [
         "}",
         'key = (TD["args"][0], TD["event"])',
         "if key not in SD:",
-        "    SD[key] = plpy.prepare(statements[key])",
+        "    SD[key] = plpy.prepare(statements[key]), plpy.prepare(due[key[0]])",
         'if TD["event"] == "TRUNCATE":',
         f'    plpy.execute("SELECT {SCHEMA}.check_truncate(" + TD["relid"] + ")")',
-        "SD[key].execute()",
+        "append, see_to_it = SD[key]",
+        "if append.execute().nrows():",
+        "    see_to_it.execute()",
     ]
     return "\n".join(lines)
 

@@ -30,15 +30,15 @@ def follow_call(followed: StageProgram | Deferred, relations: Mapping[Table, Rel
         name, sources = followed.name, [(log.source, log.key) for log in followed.logs]
     else:
         name, sources = followed.stage.name, [(s.table, s.key) for s in followed.sources]
-    tables = ", ".join(quote_text(_regclass(table)) for table, _ in sources)
+    tables = ", ".join(quote_text(regclass(table)) for table, _ in sources)
     keys = ", ".join(quote_text(key) for _, key in sources)
     parted = [key for table, key in sources if table in relations and relations[table].has_parts]
     more = f", ARRAY[{', '.join(map(quote_text, parted))}]" if parted else ""
     return f"stepping.follow({quote_text(name)}, ARRAY[{tables}]::regclass[], ARRAY[{keys}]{more})"
 
 
-def _regclass(table: Table) -> str:
-    """The name as the input of regclass, which knows no U&"..."."""
+def regclass(table: Table) -> str:
+    """A name as the input of regclass, which knows no U&"..."."""
     plain = (f"{quote_name(n)}" for n in (table.schema, table.name))
     return ".".join(q if not q.startswith("U&") else '"' + n.replace('"', '""') + '"'
                     for q, n in zip(plain, (table.schema, table.name), strict=True))  # fmt: skip
