@@ -1,5 +1,5 @@
 -- What depends on a view, or is said of it, while another one comes in its place: the views that read it, directly or not,
--- owners, grants, comments and triggers. They are set aside as the statements that make them again, in a temporary table:
+-- owners, options, grants, comments and triggers. They are set aside as the statements that make them again, in a temporary table:
 -- nobody else can put a statement into that, to be run with the rights of whoever changes a view.
 
 -- What was given and said of a view, as the statements that do so again.
@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION stepping.said_of(view regclass) RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog
 AS $body$
     WITH object AS (
-        SELECT c.oid, c.relacl, c.relowner, concat(quote_ident(n.nspname), '.', quote_ident(c.relname)) AS name
+        SELECT c.oid, c.relacl, c.relowner, c.reloptions, concat(quote_ident(n.nspname), '.', quote_ident(c.relname)) AS name
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = view
     ), grants AS (
         SELECT object.name, acl.*, '' AS columns FROM object CROSS JOIN aclexplode(relacl) AS acl
@@ -16,6 +16,8 @@ AS $body$
         FROM object JOIN pg_attribute AS a ON a.attrelid = object.oid CROSS JOIN aclexplode(a.attacl) AS acl
     )
     SELECT concat('ALTER VIEW ', name, ' OWNER TO ', relowner::regrole) FROM object
+    UNION ALL
+    SELECT concat('ALTER VIEW ', name, ' SET (', array_to_string(reloptions, ', '), ')') FROM object WHERE reloptions IS NOT NULL
     UNION ALL
     SELECT concat('REVOKE ALL ON ', name, ' FROM ', relowner::regrole) FROM object WHERE relacl IS NOT NULL
     UNION ALL

@@ -33,6 +33,11 @@ def _query(published: Published) -> str:
 
 def index(published: Published, columns: tuple[str, ...]) -> str:
     """CREATE INDEX on the state table, for the published columns that the user named."""
+    return f"CREATE INDEX ON {quote_table(published.stage.table)} {indexed(published, columns)};"
+
+
+def indexed(published: Published, columns: tuple[str, ...]) -> str:
+    """What such an index is on, in parentheses."""
     by_name = {i.name: i.expression for i in published.items}
     parts = []
     for column in columns:
@@ -41,4 +46,4 @@ def index(published: Published, columns: tuple[str, ...]) -> str:
             read.set("table", None)
         plain = isinstance(expression, exp.Column)
         parts.append(to_sql(expression) if plain else f"({to_sql(expression)})")
-    return f"CREATE INDEX ON {quote_table(published.stage.table)} ({', '.join(parts)});"
+    return f"({', '.join(parts)})"

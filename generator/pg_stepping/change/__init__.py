@@ -238,19 +238,28 @@ def _compared(
     with guarded(conn, undo=True):
         use_settings(conn, view)
         old = compile_installed(conn, view)
-    in_place = _stored(old) == _stored(new) and old.language == new.language
+    in_place = stored_alike(old, new) and old.language == new.language
     if in_place and view.mode == "immediate":  # else the views show what is in the logs, too
         kind = "in place"
     anew: list[Installed] = []
-    if kind == "new version" or _published(old) != _published(new):
+    if kind == "new version" or not shown_alike(old, new):
         anew = check_readers(conn, view, new, uuid4().hex[:8])
     if kind == "in place" and anew:  # they were made from its published columns
         kind = "new version"
     return _Compared(view, old, new, _change(conn, view, old, new, kind, anew, online))
 
 
+def stored_alike(old: Definition, new: Definition) -> bool:
+    """Whether all that is stored and run for two views is the same, below what is published."""
+    return _stored(old) == _stored(new)
+
+
+def shown_alike(old: Definition, new: Definition) -> bool:
+    """Whether what is published is the same."""
+    return _published(old) == _published(new)
+
+
 def _stored(definition: Definition) -> object:
-    """All that is stored and run for a view, below what is published."""
     settings = all_settings(definition)
     stages = [
         (state_table(p.stage, ""), aside_tables(p), p.fill, plpgsql.function(p, settings))
@@ -276,7 +285,7 @@ def _change(
     kept_readers = [f"keep {', '.join(read_by)}, which read it"] if read_by else []
     shown = f"ACCESS EXCLUSIVE on {view.table}, at the end, until commit: readers wait"
     if kind == "in place":
-        steps = [] if _published(old) == _published(new) else ["replace the published view", *kept_readers]
+        steps = [] if shown_alike(old, new) else ["replace the published view", *kept_readers]
         locks = [shown] if steps else []
         steps += [f"drop the index on ({', '.join(i)})" for i in old.indexes if i not in new.indexes]
         made = [i for i in new.indexes if i not in old.indexes]
@@ -318,12 +327,13 @@ def _change_in_place(conn: Connection, compared: _Compared) -> None:
         old = compile_installed(conn, view)
     for function in new.functions:
         run_script(conn, function.sql)
-    if _published(old) != _published(new):
+    if not shown_alike(old, new):
         run_script(conn, publish.view(new.published, other, ""))
         put_in_place(conn, view.table, other)
     for columns in old.indexes:
         if columns not in new.indexes:
-            _drop_index(conn, old, columns)
+            made = publish.indexed(old.published, columns)
+            execute(conn, "SELECT stepping.drop_index(%s, %s)", [old.published.stage.name, made])
     for columns in new.indexes:
         if columns not in old.indexes:
             run_script(conn, publish.index(new.published, columns))
@@ -331,23 +341,3 @@ def _change_in_place(conn: Connection, compared: _Compared) -> None:
     execute(conn, _FORGET, [view.schema, view.name])
     run_script(conn, register(new))
     execute(conn, "SELECT stepping.drop_uncalled()")
-
-
-def _drop_index(conn: Connection, old: Definition, columns: tuple[str, ...]) -> None:
-    """Drop the index of a view that looks like what is made for it on an empty table."""
-    table = old.published.stage.table
-    statement = publish.index(old.published, columns).replace(quote_table(table), "pg_temp.probe", 1)
-    tail = "regexp_replace(pg_get_indexdef({}), '^CREATE INDEX .* USING ', '')"
-    with guarded(conn, undo=True):
-        run_script(conn, f"CREATE TEMPORARY TABLE probe (LIKE {quote_table(table)}); {statement}")
-        sql = f"SELECT {tail.format('indexrelid')} FROM pg_index WHERE indrelid = 'pg_temp.probe'::regclass"
-        looks = execute(conn, sql).fetchone()
-    rows = execute(
-        conn,
-        f"""SELECT indexrelid::regclass::text FROM pg_index
-            WHERE indrelid = %s::regclass AND NOT indisunique AND {tail.format("indexrelid")} = %s
-            ORDER BY indexrelid DESC LIMIT 1""",
-        [quote_table(table), looks[0] if looks else ""],
-    ).fetchall()
-    for (name,) in rows:
-        execute(conn, f"DROP INDEX {name}")

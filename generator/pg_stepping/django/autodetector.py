@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from django.db.migrations.graph import MigrationGraph
 from pg_stepping.django.operations import MaintainedViews, views_of
 from pg_stepping.errors import SteppingError
 from pg_stepping.ir import Table
-from pg_stepping.migrate import Change, Declaration, Section, View, compare, read_declaration, wanted
+from pg_stepping.migrate import Change, Declaration, Section, View, read_declaration, wanted
 from pg_stepping.migrate import Migration as Views
-from pg_stepping.migrate.database import catalog_for
+from pg_stepping.migrate.database import all_changes, catalog_for
 from pg_stepping.migrate.declared import find_file
 from pg_stepping.migrate.wanted import words
 
@@ -69,8 +70,9 @@ class Autodetector(MigrationAutodetector):
             if not isinstance(raw, psycopg.Connection):
                 raise CommandError("pg_stepping: Django has to use psycopg 3 and PostgreSQL")
             with transaction.atomic(using=DEFAULT_DB_ALIAS):
-                new = wanted(raw, declaration.views, before=lambda: self._try(changes))
-                found = compare(there, new)
+                before = partial(self._try, changes)
+                new = wanted(raw, declaration.views, before=before)
+                found = all_changes(raw, there, new, declaration.views, before=before)
                 needed = [c.new for c in found if c.new is not None]
                 self._prelude = catalog_for(raw, needed) if not there else ""
             return found

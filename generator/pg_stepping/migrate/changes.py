@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pg_stepping.errors import InvalidDeclaration
 from pg_stepping.ir import Table
+from pg_stepping.migrate.replacement import Replacement
 from pg_stepping.migrate.sections import Section
 
 
@@ -16,12 +17,15 @@ from pg_stepping.migrate.sections import Section
 class Change:
     """A view that is "new", "changed", "dropped" or "gone": `old` is what is there, `new` what should be.
 
-    "gone" are those that the catalog has and the database, apart from that, has not.
+    "gone" are those that the catalog has and the database, apart from that, has not. A changed view that is
+    changed where it stands has `up` and `down`; any other is dropped and made anew.
     """
 
     kind: str
     old: Section | None
     new: Section | None
+    up: Replacement | None = None
+    down: Replacement | None = None
 
     @property
     def view(self) -> Table:
@@ -63,12 +67,10 @@ def compare(there: Mapping[Table, Section], wanted: Sequence[Section]) -> list[C
 
 
 def differ(old: Section, new: Section) -> bool:
-    """Whether a view has to be made anew; a text that another version wrote differently does not matter."""
-    if old.gone or (old.fingerprint, old.mode) != (new.fingerprint, new.mode):
+    """Whether a view is not what it should be; the text that another version wrote does not matter."""
+    if old.gone or old.edited or (old.fingerprint, old.mode) != (new.fingerprint, new.mode):
         return True
-    if old.language != new.language:
-        return not new.any_language
-    return old.up is not None and old.made_by == new.made_by and old.up != new.up
+    return old.language != new.language and not new.any_language
 
 
 def readers_first(sections: Collection[Section]) -> list[Section]:

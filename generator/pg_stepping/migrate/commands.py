@@ -159,6 +159,8 @@ def diff(ctx: click.Context, config: Path | None) -> None:
         changes = migrate(conn, declaration)
     for change in changes:
         click.echo(f"{change.kind}\t{change.view}")
+    for line in Migration(tuple(changes)).plan:
+        click.echo(line, err=True)
     says = f"{len(changes)} views differ" if changes else "the database has all that is declared"
     click.echo(says, err=True)
     ctx.exit(1 if changes else 0)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from pg_stepping.catalog import Installed, list_views, prelude, use_settings
+from pg_stepping.catalog import Installed, list_views, prelude
 from pg_stepping.compiler import compile_query
 from pg_stepping.errors import SteppingError
 from pg_stepping.frontend.dialect import quote_text
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.ir import Table
 from pg_stepping.migrate.changes import Change, compare
-from pg_stepping.migrate.declared import Declaration
+from pg_stepping.migrate.declared import Declaration, View
+from pg_stepping.migrate.planned import planned
 from pg_stepping.migrate.sections import Section
 from pg_stepping.migrate.wanted import section_of, wanted
 from pg_stepping.session import guarded
@@ -30,7 +31,9 @@ def in_database(conn: Connection, declaration: Declaration) -> dict[Table, Secti
         return {
             v.table: Section(
                 v.table, v.fingerprint, v.language, v.mode,
-                tuple(names[r] for r in v.reads if r in names), None, _is_gone(conn, v),
+                tuple(names[r] for r in v.reads if r in names), None, query=v.query, indexes=v.indexes,
+                settings=v.settings, stripes=v.stripes, stages=v.stages, version=v.version,
+                gone=_is_gone(conn, v),
             )
             for v in views
         }  # fmt: skip
@@ -41,25 +44,42 @@ def migrate(
 ) -> list[Change]:
     """The changes that bring the database to what is declared, with the SQL of both states."""
     new = wanted(conn, declaration.views, before=before)
-    changes = compare(in_database(conn, declaration), new)
-    return [replace(c, old=c.old and with_up(conn, c.old)) for c in changes]
+    there = in_database(conn, declaration)
+    return all_changes(conn, there, new, declaration.views, before=before)
+
+
+def all_changes(
+    conn: Connection,
+    there: Mapping[Table, Section],
+    new: Sequence[Section],
+    declared: Sequence[View],
+    *,
+    before: Callable[[], object] | None = None,
+) -> list[Change]:
+    """The changes from what is there, as they are made, with the SQL of both states."""
+    changes = planned(conn, compare(there, new), there, declared, before=before)
+    return [replace(c, old=c.old and with_up(conn, c.old)) if c.up is None else c for c in changes]
 
 
 def with_up(conn: Connection, old: Section) -> Section:
-    """The section of a view in the database with the SQL that makes it, as this version writes it."""
+    """The section with the SQL that makes the view, as this version writes it, unless it has its own."""
+    if old.up is not None:
+        return old
     with guarded(conn, undo=True):
-        found = next(v for v in list_views(conn) if v.table == old.view)
-        use_settings(conn, found)
+        for name, value in old.settings:
+            execute(conn, "SELECT set_config(%s, %s, true)", [name, value])
         try:
+            if old.query is None:
+                raise SteppingError("its query is not known")
             up = section_of(
                 compile_query(
                     conn,
                     old.view,
-                    found.query,
+                    old.query,
                     language=old.language,
-                    indexes=found.indexes,
+                    indexes=old.indexes,
                     mode=old.mode,
-                    stripes=found.stripes,
+                    stripes=old.stripes,
                 )
             ).up
         except SteppingError as error:

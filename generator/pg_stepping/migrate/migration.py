@@ -16,7 +16,8 @@ class Migration:
     """`up` makes the changes, `down` takes them back; `prelude` is what `creates` needs
     first: the catalog, or nothing.
 
-    Views that change are dropped and made anew, those that read others first, and made after these.
+    Views that change do so where they stand, or are dropped and made anew: those that read others first, and
+    made after these.
     """
 
     changes: tuple[Change, ...]
@@ -33,29 +34,40 @@ class Migration:
     @property
     def drops(self) -> str:
         """The first half of `up`: drops what goes or changes."""
-        return "\n".join([*self._aside, *(s.dropped for s in readers_first(self._old))])
+        return "\n".join([*self._aside, *(s.dropped for s in readers_first(self._gone))])
 
     @property
     def creates(self) -> str:
         """The second half of `up`."""
-        made = [self._made(c.new) for c in self.changes if c.new is not None]
+        made = [
+            c.new.changed(c.up.text) if c.up is not None else self._made(c.new)
+            for c in self.changes if c.new is not None
+        ]  # fmt: skip
         return "\n".join([*filter(None, [self.prelude]), *made])
 
     @property
     def undoes(self) -> str:
         """The first half of `down`: takes `creates` back."""
-        made = readers_first([c.new for c in self.changes if c.new is not None])
-        return "\n".join([*self._aside, *(s.dropped for s in made)])
+        made = readers_first([c.new for c in self.changes if c.new is not None and c.up is None])
+        downs = {c.view: c.down for c in self.changes if c.down is not None}
+        back = readers_first([c.old for c in self.changes if c.old is not None and c.view in downs])
+        changed = [section.changed(downs[section.view].text) for section in reversed(back)]
+        return "\n".join([*self._aside, *(s.dropped for s in made), *changed])
 
     @property
     def restores(self) -> str:
         """The second half of `down`: takes `drops` back."""
-        return "\n".join(self._made(s) for s in reversed(readers_first(self._old)))
+        return "\n".join(self._made(s) for s in reversed(readers_first(self._gone)))
+
+    @property
+    def _gone(self) -> list[Section]:
+        return [c.old for c in self.changes if c.old is not None and c.up is None]
 
     @property
     def _aside(self) -> list[str]:
         """What reads a view that is made anew is set aside meanwhile, with its grants and comments."""
-        return [_call("set_dependents_aside", c.view) for c in reversed(self.changes) if c.kind == "changed"]
+        anew = [c for c in reversed(self.changes) if c.kind == "changed" and c.up is None]
+        return [_call("set_dependents_aside", c.view) for c in anew]
 
     def _made(self, section: Section) -> str:
         """The SQL that makes a view, and what reads it where that was set aside."""
@@ -64,8 +76,9 @@ class Migration:
         return "\n".join(filter(None, [section.created, back]))
 
     @property
-    def _old(self) -> list[Section]:
-        return [c.old for c in self.changes if c.old is not None]
+    def plan(self) -> list[str]:
+        """What the changes of views that are there take, in lines."""
+        return [line for c in self.changes if c.up is not None for line in c.up.plan]
 
     @property
     def title(self) -> str:

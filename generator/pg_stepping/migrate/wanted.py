@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import sqlglot
@@ -17,6 +18,9 @@ from pg_stepping.ir import Table
 from pg_stepping.migrate.declared import View
 from pg_stepping.migrate.sections import Section
 from pg_stepping.session import guarded
+from pg_stepping.shipped import version
+
+Settings = tuple[tuple[str, str], ...]
 
 # How long the trial waits to take away a view that others use: those who came after it would wait, too.
 _PATIENCE = "5s"
@@ -32,32 +36,31 @@ def wanted(
     rows. Raises what `create_view` raises, with the view's name; then nothing is returned.
     """
     with guarded(conn, undo=True):
-        trial = _Trial(conn)
+        trial = Trial(conn)
         if before is not None:
             trial.change(before)
-        targets = [target(conn, v.name, v.schema) for v in declared]
-        if len(set(targets)) < len(targets):
-            twice = next(t for t in targets if targets.count(t) > 1)
-            raise InvalidDeclaration(f"view {twice} is declared twice", hint="leave one out")
-        order = _in_order(targets, [words(v.query) for v in declared])
         return [
-            trial.compiled(targets[i], declared[i], needed=any(i in reads for _, reads in order))
-            for i, _ in order
+            replace(section_of(definition), any_language=v.language is None, declared=v.digest)
+            for v, definition in trial.compiled(declared)
         ]
 
 
 @dataclass(slots=True)
-class _Trial:
-    """The database within the savepoint; `there` are its maintained views."""
+class Trial:
+    """The database within a savepoint of the caller's; `there` are its maintained views.
+
+    `settings` are what views, by their names, are compiled with besides what the session has.
+    """
 
     conn: Connection
+    settings: Mapping[Table, Settings] = field(default_factory=dict)
     there: dict[Table, Installed] = field(init=False)
 
     def __post_init__(self) -> None:
         self.there = {v.table: v for v in list_views(self.conn)}
 
-    def change(self, before: Callable[[], object]) -> None:
-        """What changes the tables below the maintained views may need these to be away."""
+    def change(self, before: Callable[[], object]) -> bool:
+        """Change the tables below the maintained views; returns whether these could stay meanwhile."""
         try:
             with savepoint(self.conn):
                 before()
@@ -68,8 +71,25 @@ class _Trial:
                 self.drop(view)
             with savepoint(self.conn):
                 before()
+            return False
+        return True
 
-    def compiled(self, view: Table, declared: View, *, needed: bool) -> Section:
+    def compiled(self, declared: Sequence[View]) -> Iterator[tuple[View, Definition]]:
+        """Compile each view after those that it reads, while those are there as they are declared."""
+        targets = [target(self.conn, v.name, v.schema) for v in declared]
+        if len(set(targets)) < len(targets):
+            twice = next(t for t in targets if targets.count(t) > 1)
+            raise InvalidDeclaration(f"view {twice} is declared twice", hint="leave one out")
+        order = _in_order(targets, [words(v.query) for v in declared])
+        for i, _ in order:
+            needed = any(i in reads for _, reads in order)
+            with ExitStack() as stack:
+                if targets[i] in self.settings:
+                    stack.enter_context(_set(self.conn, self.settings[targets[i]]))
+                definition = self._compiled(targets[i], declared[i], needed=needed)
+            yield declared[i], definition
+
+    def _compiled(self, view: Table, declared: View, *, needed: bool) -> Definition:
         mode = declared.mode or MODES[0]
         try:
             definition = compile_query(
@@ -84,17 +104,14 @@ class _Trial:
         except SteppingError as error:
             error.args = (f"view {view}: {error}",)
             raise
-        section = replace(
-            section_of(definition), any_language=declared.language is None, declared=declared.digest
-        )
         there = self.there.get(view)
-        if needed and (there is None or there.fingerprint != section.fingerprint):
+        if needed and (there is None or there.fingerprint != fingerprint_of(definition)):
             self.drop(view)
             if not has_catalog(self.conn):
                 init(self.conn)
             run_script(self.conn, write_skeleton(definition))
             execute(self.conn, "SELECT stepping.put_dependents_back(%s, %s)", [view.schema, view.name])
-        return section
+        return definition
 
     def drop(self, view: Table) -> None:
         """Drop a view, if it is there, and before it those that read it; ordinary ones are set aside."""
@@ -110,8 +127,32 @@ class _Trial:
 
 def section_of(definition: Definition) -> Section:
     """A definition as the section of a migration."""
-    mode, reads, up = definition.mode, definition.query.views, write_script(definition).up
-    return Section(definition.view, fingerprint_of(definition), definition.language, mode, reads, up)
+    query = definition.query
+    return Section(
+        definition.view,
+        fingerprint_of(definition),
+        definition.language,
+        definition.mode,
+        query.views,
+        write_script(definition).up,
+        query=query.text,
+        indexes=definition.indexes,
+        settings=tuple(query.settings),
+        stripes=definition.stripes,
+        stages=tuple(p.stage.name for p in definition.programs),
+        version=version(),
+    )
+
+
+@contextmanager
+def _set(conn: Connection, settings: Settings) -> Iterator[None]:
+    """The settings that a view was compiled with."""
+    before = [(name, execute(conn, "SELECT current_setting(%s)", [name]).fetchone()) for name, _ in settings]
+    for name, value in settings:
+        execute(conn, "SELECT set_config(%s, %s, true)", [name, value])
+    yield
+    for name, row in before:
+        execute(conn, "SELECT set_config(%s, %s, true)", [name, row[0] if row else ""])
 
 
 def words(query: str) -> set[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pg_stepping.frontend.postgres import Connection
-from pg_stepping.migrate.changes import Change, compare
-from pg_stepping.migrate.database import catalog_for
+from pg_stepping.migrate.database import all_changes, catalog_for
 from pg_stepping.migrate.declared import Declaration
 from pg_stepping.migrate.formats import FORMATS
 from pg_stepping.migrate.migration import Migration
@@ -22,7 +21,7 @@ def missing(conn: Connection, declaration: Declaration, folder: Path, format_: s
     history = FORMATS[format_].history(folder)
     there = {v: s for v, s in in_migrations(history).items() if not declaration.ignores(v)}
     new = wanted(conn, declaration.views)
-    changes: list[Change] = compare(there, new)
+    changes = all_changes(conn, there, new, declaration.views)
     if not changes:
         return None
     has_catalog = any(CATALOG in text for text in history)
