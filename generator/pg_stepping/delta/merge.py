@@ -90,6 +90,8 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
     gathered = f"{indent(head, INDENT)}{indent(queries, INDENT)}{indent(tail, INDENT)}"
     changes = " OR ".join(c.change_test() for c in stage.state)
     delta = f"SELECT *\nFROM (\n{gathered}\n) AS gathered\nWHERE {changes}"
+    # rows that are found and written side by side share the pages of the index
+    delta += f"\nORDER BY {', '.join(stage.ordered_by)}" if stage.kind == "groups" else ""
     sums: dict[str, Expression] = {}
     for c in stage.state:
         if c.kind != "removed":
