@@ -20,8 +20,12 @@ def maintainer(plpy: Any, view: Any) -> Any:
     def netted(source: Any, rows: str) -> str:
         """Changed rows, of which those that are equal have cancelled."""
         columns = source["columns"]
-        kept, by = source.get("kept", columns), source.get("by", columns)
-        kept, by = (f"{kept}, ", f" GROUP BY {by}") if columns else ("", "")
+        by, kept = source.get("by", columns), f"{columns}, " if columns else ""
+        if source.get("unsorted"):
+            total = f"(sum({weight}) OVER (PARTITION BY {by}))::integer AS {weight}"
+            rows = f"(SELECT DISTINCT ON ({by}) {kept}{total} FROM {rows} AS changed) AS netted"
+            return f"SELECT * FROM {rows} WHERE {weight} <> 0"
+        by = f" GROUP BY {by}" if columns else ""
         net = f"sum({weight})::integer AS {weight}"
         return f"SELECT {kept}{net} FROM {rows} AS changed{by} HAVING sum({weight}) <> 0"
 

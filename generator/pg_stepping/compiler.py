@@ -25,7 +25,7 @@ from pg_stepping.delta.stripes import check_indexes, striped
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery, UnsupportedServer
 from pg_stepping.frontend import read_query
 from pg_stepping.frontend.database_functions import there_meanwhile, with_declared
-from pg_stepping.frontend.postgres import begin, check_equality, execute, hashable, typed
+from pg_stepping.frontend.postgres import begin, execute, hashable, typed
 from pg_stepping.frontend.sql import Query
 from pg_stepping.ir import Scan, Table
 from pg_stepping.passes import run_passes
@@ -90,7 +90,6 @@ def _compiled(
     read = read_query(conn, query)
     plan = run_passes(read.plan)
     stages, published = cut_stages(plan, state, read.tables, partial(typed, conn))
-    check_equality(conn, (f.type for s in stages for scan in s.scans for f in scan.fields))
     stages = tuple(_hashed(conn, s) for s in stages)
     if stripes:
         stages, published = striped(stages, published, stripes)

@@ -25,7 +25,7 @@ from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.frontend.tables import relation
 from pg_stepping.ir import Rows, Scan, Table, Type
-from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER, fresh
+from pg_stepping.ir.types import fresh
 from pg_stepping.session import guarded
 from pg_stepping.verification import Key, key_condition
 
@@ -139,5 +139,5 @@ class _Tracer:
 
 
 def _same(mine: str, stored: str, type_: Type) -> str:
-    text = "::text" if type_.base in NO_EQUALITY | NO_ORDER else ""
+    text = "" if type_.sorts else "::text"
     return f"({mine}{text} = {stored}{text} OR ({mine} IS NULL AND {stored} IS NULL))"

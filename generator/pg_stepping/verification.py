@@ -21,7 +21,6 @@ from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, Field, execute, hashable
 from pg_stepping.frontend.tables import relation, view_definition
 from pg_stepping.ir import Column
-from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER
 from pg_stepping.session import guarded
 
 Key = Mapping[str, Any]
@@ -125,9 +124,7 @@ def _sampled(conn: Connection, view: Installed, fields: Sequence[Field], share: 
 def compared(fields: Sequence[Field]) -> list[str]:
     """Columns in a form that has an equality."""
     return [
-        f"{quote_name(f.name)}::text AS {quote_name(f.name)}"
-        if f.type.base in NO_EQUALITY | NO_ORDER
-        else quote_name(f.name)
+        quote_name(f.name) if f.type.sorts else f"{quote_name(f.name)}::text AS {quote_name(f.name)}"
         for f in fields
     ]
 

@@ -71,7 +71,7 @@ def _source(program: StageProgram, source: SourceProgram, shared: _Shared) -> st
     entries = {
         "aside": python_text(quote_table(source.aside)),
         "columns": python_text(change.columns),
-        "kept": python_text(change.kept) if change.kept != change.columns else None,
+        "unsorted": None if change.sorts else "True",
         "by": python_text(change.by) if change.by != change.columns else None,
         "locks": _locks(program.locks({source.table: "change"})),
         "term": text(source.term),

@@ -226,6 +226,7 @@ def all_settings(definition: Definition) -> tuple[tuple[str, str], ...]:
     """The settings that the triggers run with, so that no session's own can change what they compute."""
     stages = [p.stage for p in definition.programs]
     by_text = [k.type.base for s in stages if s.is_bag for k in s.keys]
+    by_text += [f.type.base for s in stages for scan in s.scans for f in scan.fields if not f.type.sorts]
     if any(c.kind == "fold" or "::text::numeric" in c.total() for s in stages for c in s.state):
         by_text.append("double precision")
     return tuple({**text_settings(by_text), **dict(definition.query.settings)}.items())

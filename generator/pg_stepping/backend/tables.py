@@ -10,7 +10,7 @@ from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_name
 from pg_stepping.ir import Table, Type
-from pg_stepping.ir.types import NO_ORDER, fresh
+from pg_stepping.ir.types import fresh
 
 
 def state_table(stage: Stage, describe: str) -> str:
@@ -51,7 +51,7 @@ def state_table(stage: Stage, describe: str) -> str:
     indexes = (
         [] if stage.is_sorted else [f"CREATE UNIQUE INDEX {unique} ON {table} ({by}) NULLS NOT DISTINCT;"]
     )
-    unsorted = {k.name for k in stage.keys if k.type.base in NO_ORDER}
+    unsorted = {k.name for k in stage.keys if not k.type.sorts}
     for columns in stage.looked_up:
         using = " USING hash" if len(columns) == 1 and unsorted.intersection(columns) else ""
         listed = [quote_name(c) for c in columns if using or c not in unsorted]

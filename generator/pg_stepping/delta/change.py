@@ -5,30 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.ir import Column, Type
-from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER
-
-# Types whose equality means the same value in every respect; elsewhere (1.0 = 1.00, 0 = -0) the text must
-# agree too.
-_SAME_WHEN_EQUAL = (
-    "smallint", "integer", "bigint", "oid", "uuid", "date", "boolean", "timestamp", "time without", "text",
-    "character", "bytea", "numeric(", '"char"', "name", "money",
-)  # fmt: skip
+from pg_stepping.ir import Column
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """What is read of the changed rows of a table.
 
-    `columns` is the select list, `kept` the same after netting, `by` what must agree for two rows to cancel;
-    `weight` names the weight, an integer.
+    `columns` is the select list, `by` what must agree for two rows to cancel; `weight` names the weight, an
+    integer.
     """
 
     fields: tuple[Column, ...]
     columns: str
-    kept: str
     by: str
     weight: str
+
+    @property
+    def sorts(self) -> bool:
+        """Whether rows can be grouped by all that is read of them."""
+        return all(f.type.sorts for f in self.fields)
 
     def query(self, event: str) -> str:
         """The changed rows of an INSERT, DELETE or UPDATE, columns first, then the weight.
@@ -49,15 +45,9 @@ class Change:
         text."""
         if event != "UPDATE":
             return self.query(event)
-        sum_ = f"pg_catalog.sum({self.weight})"
         both = f"({self.query('INSERT')} UNION ALL {self.query('DELETE')})"
-        comma = ", " if self.columns else ""
-        kept, by = _netting(self.fields, "pg_catalog.array_agg", "pg_catalog.record_send(ROW({}))")
-        group = f"\nGROUP BY {by}" if by else ""
-        return (
-            f"SELECT {kept}{comma}{sum_}::integer AS {self.weight}\n"
-            f"FROM {both} AS changed{group}\nHAVING {sum_} OPERATOR(pg_catalog.<>) 0"
-        )
+        by = _agreeing(self.fields, "pg_catalog.record_send(ROW({}))")
+        return self._net(both, by, "pg_catalog.sum", "OPERATOR(pg_catalog.<>)")
 
     def netted(self, rows: str) -> str:
         """What is left of changed rows when those that are equal have cancelled."""
@@ -72,12 +62,20 @@ class Change:
         gone = f"DELETE FROM {aside} WHERE {several} RETURNING *"
         return f"WITH gone AS (\n    {gone}\n)\nINSERT INTO {aside}\n{self._net('gone')}"
 
-    def _net(self, rows: str) -> str:
-        comma = ", " if self.columns else ""
-        group = f"\nGROUP BY {self.by}" if self.by else ""
-        return (
-            f"SELECT {self.kept}{comma}sum({self.weight})::integer AS {self.weight}\n"
-            f"FROM {rows} AS changed{group}\nHAVING sum({self.weight}) <> 0"
+    def _net(self, rows: str, by: str | None = None, sum_: str = "sum", differs: str = "<>") -> str:
+        by = self.by if by is None else by
+        total, weight = f"{sum_}({self.weight})", self.weight
+        listed = f"{self.columns}, " if self.columns else ""
+        if self.sorts:
+            group = f"\nGROUP BY {by}" if by else ""
+            return (
+                f"SELECT {listed}{total}::integer AS {weight}\n"
+                f"FROM {rows} AS changed{group}\nHAVING {total} {differs} 0"
+            )
+        return (  # what has no order cannot be grouped by: any row stands for those that agree
+            f"SELECT *\nFROM (\n    SELECT DISTINCT ON ({by}) {listed}"
+            f"({total} OVER (PARTITION BY {by}))::integer AS {weight}\n"
+            f"    FROM {rows} AS changed\n) AS netted\nWHERE {weight} {differs} 0"
         )
 
 
@@ -87,22 +85,15 @@ EVENTS = ("INSERT", "DELETE", "UPDATE")
 def change_of(fields: tuple[Column, ...], weight: str) -> Change:
     """How the changes of a table are read, for the columns that a stage uses."""
     columns = ", ".join(quote_name(f.name) for f in fields)
-    return Change(fields, columns, *_netting(fields, "array_agg", "ROW({})::text"), quote_name(weight))
+    return Change(fields, columns, _agreeing(fields, "ROW({})::text"), quote_name(weight))
 
 
-def _netting(fields: tuple[Column, ...], array_agg: str, image: str) -> tuple[str, str]:
-    """What is kept of rows that cancel, and what must agree in them: the columns, and the `image` of those in
-    which values can be equal and yet differ."""
-    kept, by = [], []
+def _agreeing(fields: tuple[Column, ...], image: str) -> str:
+    """What must agree in rows that cancel: the columns, and the `image` of those in which values can be equal
+    and yet differ."""
+    by = []
     for field in fields:
         name = quote_name(field.name)
-        comparable = field.type.base not in NO_EQUALITY | NO_ORDER
-        kept.append(name if comparable else f"({array_agg}({name}))[1] AS {name}")
-        by += [name] if comparable else []
-        by += [] if _same_when_equal(field.type) else [image.replace("{}", name)]
-    return ", ".join(kept), ", ".join(by)
-
-
-def _same_when_equal(type_: Type) -> bool:
-    simple = type_.base.startswith(_SAME_WHEN_EQUAL) and not type_.base.endswith("[]")
-    return simple and type_.collation is None
+        by += [name] if field.type.sorts else []
+        by += [] if field.type.exact else [image.replace("{}", name)]
+    return ", ".join(by)

@@ -16,7 +16,6 @@ from pg_stepping.delta.stripes import whole_groups
 from pg_stepping.delta.terms import named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Type
-from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER
 
 _INDENT = "    "
 
@@ -107,7 +106,7 @@ def _matched(stage: Stage) -> list[str]:
         return [quote_name(name) for name in stage.by]
     if stage.kind == "total":
         return []
-    return [quote_name(k.name) for k in stage.keys if k.type.base not in NO_EQUALITY]
+    return [quote_name(k.name) for k in stage.keys if k.type.groups]
 
 
 def _pairs(stage: Stage, names: list[str], a: str, b: str) -> list[tuple[str, str]]:
@@ -125,7 +124,7 @@ def _differ(stage: Stage, a: str, b: str) -> str:
     scratch = {c.sql_name for c in stage.state if c.kind in ("removed", "fold")}
     tests = []
     for name, type_ in _columns(stage):
-        by_text = type_.base in NO_EQUALITY | NO_ORDER or type_.base.startswith("interval")
+        by_text = not type_.sorts or type_.base.startswith("interval")
         text = "::text" if by_text else ""
         if name not in scratch:
             tests.append(f"{a}.{name}{text} IS DISTINCT FROM {b}.{name}{text}")

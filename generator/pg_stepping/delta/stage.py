@@ -13,7 +13,6 @@ from pg_stepping.delta.state import ResultColumn, StateColumn
 from pg_stepping.delta.terms import Core, core_of
 from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Item, Partition, Plan, Recursive, Scan, Table
-from pg_stepping.ir.types import NO_ORDER
 from pg_stepping.shipped import catalog_relations
 
 SCHEMA = "stepping"
@@ -91,7 +90,7 @@ class Stage:
     @property
     def is_sorted(self) -> bool:
         """Whether an index on columns alone can find its rows."""
-        return self.is_bag or not any(k.type.base in NO_ORDER for k in self.keys)
+        return self.is_bag or all(k.type.sorts for k in self.keys)
 
     @property
     def is_recursive(self) -> bool:
@@ -144,8 +143,8 @@ class Published:
 
 def unique_names(keys: Sequence[Item]) -> list[str]:
     """What a unique index is on, so that it has one row for each value of the keys."""
-    named = ((quote_name(k.name), k.type.base) for k in keys)
-    return [f"({name}::text)" if base in NO_ORDER else name for name, base in named]
+    named = ((quote_name(k.name), k.type) for k in keys)
+    return [name if type_.sorts else f"({name}::text)" for name, type_ in named]
 
 
 def object_name(view: Table) -> str:

@@ -17,7 +17,7 @@ from pg_stepping.delta.stage import SCHEMA, Published, Stage
 from pg_stepping.delta.state import BIGINT, SUMMABLE, State, StateColumn, Stored, state_of, summed
 from pg_stepping.delta.terms import core_of, named, recursion_of, whole
 from pg_stepping.errors import UnsupportedQuery
-from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.frontend.dialect import image_of, quote_name, to_sql
 from pg_stepping.frontend.tables import Relation
 from pg_stepping.ir import (
     Aggregate,
@@ -168,6 +168,7 @@ class _Cutter:
 
     def _aggregate(self, node: Aggregate) -> Plan:
         _check_types(node)
+        _check_keys(node.keys)
         core = prune(node.input, set(columns_read(*node.expressions)))
         relation = node.relation
         if not core_of(core).scans:
@@ -188,6 +189,7 @@ class _Cutter:
         return scan if kind == "total" else _present(scan, state.columns[0])
 
     def _partition(self, node: Partition) -> Plan:
+        _check_keys(node.keys)
         core = prune(node.input, set(columns_read(*node.expressions)))
         if not core_of(core).scans:
             hint = "write its result as VALUES"
@@ -291,6 +293,9 @@ class _Cutter:
         outer = join.outers[place]
         relation = outer.input.columns[0].relation if outer.input.columns else ""
         pairs, rest = _sorted_conditions(outer, relation)
+        types = self.typed(outer.input.columns, [inner for _, inner in pairs]) if pairs else []
+        if not all(type_.groups for type_ in types):
+            pairs, rest = [], list(outer.conditions)
         across = [c for c in rest if len({r == relation for r, _ in columns_read(c)}) > 1]
         own = [c for c in rest if c not in across and any(r == relation for r, _ in columns_read(c))]
         others = [c for c in rest if c not in across and c not in own]
@@ -314,10 +319,17 @@ class _Cutter:
         mine, left_columns = renamed(left, self.names)
         columns |= left_columns
         both = Join((mine, copy), tuple(substitute(c, columns) for c in outer.conditions))
+        type_of = {
+            (c.relation, c.name): c.type for p in (*join.parts, *(o.input for o in before)) for c in p.columns
+        }
         read = dict.fromkeys(c for c in columns_read(*outer.conditions) if c[0] != relation)
-        match, keys = self._distinct(both, [columns[c] for c in read])
-        not_null = {(c.relation, c.name) for p in join.parts for c in p.columns if c.not_null}
-        same = (_same(reference(*c), key, sure=c in not_null) for c, key in zip(read, keys, strict=True))
+        by: list[Expression] = []
+        for c in read:  # equal values need not be the same in the conditions
+            by += [reference(*c)] if type_of[c].groups else []
+            by += [] if type_of[c].exact else [image_of(reference(*c))]
+        match, keys = self._distinct(both, [substitute(e, columns) for e in by])
+        sure = {(c.relation, c.name) for p in join.parts for c in p.columns if c.not_null}
+        same = (_same(e, key, sure=set(columns_read(e)) <= sure) for e, key in zip(by, keys, strict=True))
         return replace(outer, match=match[0], match_conditions=(*same, *match[1]), mutual=True)
 
     def _distinct(
@@ -415,6 +427,15 @@ def _flat_outer(outer: Outer) -> Outer:
         conditions.extend(input_.conditions)
         input_ = input_.input
     return replace(outer, input=input_, conditions=tuple(conditions))
+
+
+def _check_keys(keys: Sequence[Item]) -> None:
+    for key in keys:
+        if not key.type.groups:
+            raise UnsupportedQuery(
+                f"groups or partitions by a type that has no order ({key.type.name})",
+                hint="group by a form of it that has one, such as its text",
+            )
 
 
 def _check_types(node: Aggregate) -> None:

@@ -19,7 +19,7 @@ from pg_stepping.ir import Aggregate, Call, Column, Type
 from pg_stepping.ir.folds import NOTHING, Fold
 from pg_stepping.ir.nodes import EXTREMES, Expression
 from pg_stepping.ir.statistics import STATISTICS, statistic
-from pg_stepping.ir.types import NO_ORDER, fresh, reference
+from pg_stepping.ir.types import fresh, reference
 
 BIGINT = Type.of("bigint")
 _INTEGERS = ("smallint", "integer")
@@ -228,7 +228,7 @@ def operand(expression: Expression) -> str:
 
 def compared(operand: str, type_: Type) -> str:
     """What stands at a side of an equality: a domain over an enum or a range has none of its own."""
-    if type_.base in NO_ORDER:
+    if not type_.sorts:
         return f"{operand}::text"
     return operand if type_.name == type_.base else f"{operand}::{type_.base}"
 

@@ -365,6 +365,12 @@ def cast_to(expression: exp.Expression, type_: str) -> exp.Cast:
     return exp.Cast(this=expression.copy(), to=parsed.to)
 
 
+def image_of(expression: exp.Expression) -> exp.Expression:
+    """The text of a value, which values share only if they are the same."""
+    collation = exp.to_identifier("C", quoted=True)
+    return exp.Paren(this=exp.Collate(this=cast_to(expression, "text"), expression=collation))
+
+
 def null_of(type_: Type) -> exp.Expression:
     """NULL of a type; of a domain that of no row, as an outer join gives it: a cast would check NOT NULL."""
     null = cast_to(exp.Null(), type_.name)

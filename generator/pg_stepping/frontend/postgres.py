@@ -8,7 +8,7 @@ and the OID of every function that is called (pg_rewrite). Then the savepoint is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,7 +29,6 @@ from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.frontend.refuse import Source
 from pg_stepping.ir import Column, Table, Type
 from pg_stepping.ir.nodes import Expression
-from pg_stepping.ir.types import NO_EQUALITY, NO_ORDER
 
 Connection = psycopg.Connection[Any]
 
@@ -45,6 +44,47 @@ _HASH_FAMILY = """
 _LOOSE_COLLATION = """
     SELECT FROM pg_collation
     WHERE oid = ANY (%s::text[]::regcollation[]::oid[]) AND NOT collisdeterministic"""
+# Types of Postgres's own of which equal values are the same in every respect, and those that have an order
+# in which 1.0 and 1.00 are equal: by their numbers, which never change.
+_EXACT = {
+    "boolean": 16, "bytea": 17, "char": 18, "name": 19, "bigint": 20, "smallint": 21, "integer": 23,
+    "text": 25, "oid": 26, "money": 790, "varchar": 1043, "date": 1082, "time": 1083, "timestamp": 1114,
+    "timestamptz": 1184, "uuid": 2950,
+}  # fmt: skip
+_SORTED = (700, 701, 1042, 1186, 1266, 1700, 3802)  # floats, bpchar, interval, timetz, numeric, jsonb
+_PLAIN_COLLATIONS = (0, 100, 950, 951)  # none, default, C, POSIX
+_MADE_OF = """
+    WITH RECURSIVE part (whole, used, type, coll) AS (  -- elements, columns, what is below a domain
+        SELECT oid, coll, oid, coll FROM unnest(%s::oid[], %s::oid[]) AS asked (oid, coll)
+        UNION
+        SELECT part.whole, part.used, inside.type, inside.coll
+        FROM part JOIN pg_type AS p ON p.oid = part.type
+        CROSS JOIN LATERAL (
+            SELECT p.typbasetype, part.coll WHERE p.typtype = 'd'
+            UNION ALL
+            SELECT p.typelem, part.coll WHERE p.typsubscript::oid = 'array_subscript_handler'::regproc
+            UNION ALL
+            SELECT rngsubtype, rngcollation FROM pg_range WHERE p.oid IN (rngtypid, rngmultitypid)
+            UNION ALL
+            SELECT atttypid, attcollation FROM pg_attribute
+            WHERE attrelid = p.typrelid AND p.typtype = 'c' AND attnum > 0 AND NOT attisdropped
+        ) AS inside (type, coll)
+    )
+    SELECT whole, used, CASE WHEN NOT every(sorts) THEN 'text' WHEN every(exact) THEN 'value' ELSE 'order' END
+    FROM part
+    JOIN pg_type AS p ON p.oid = part.type
+    LEFT JOIN pg_collation AS c ON c.oid = part.coll
+    CROSS JOIN LATERAL (
+        SELECT p.typtype = 'e' OR EXISTS (
+            SELECT FROM pg_opclass AS o
+            WHERE opcdefault AND opcmethod = (SELECT oid FROM pg_am WHERE amname = 'btree')
+                AND (opcintype = p.oid OR EXISTS (
+                    SELECT FROM pg_cast WHERE castsource = p.oid AND casttarget = opcintype
+                        AND castmethod = 'b' AND castcontext = 'i'))
+        ), p.typtype = 'e' OR p.oid = ANY (%s::oid[]) AND c.collisdeterministic IS NOT FALSE
+    ) AS leaf (sorts, exact)
+    WHERE p.typtype IN ('b', 'e') AND p.typsubscript::oid <> 'array_subscript_handler'::regproc
+    GROUP BY whole, used"""
 
 # What to do about the commonest mistakes, by SQLSTATE, where Postgres itself does not say it.
 _HINTS = {
@@ -277,18 +317,19 @@ def fields_of(conn: Connection, relation: str) -> tuple[Field, ...]:
     rows = execute(
         conn,
         """SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-                  CASE WHEN t.typtype = 'd' THEN t.oid END, a.attcollation, t.typcollation
+                  t.oid, t.typtype = 'd', a.attcollation, t.typcollation
            FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
            WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
            ORDER BY a.attnum""",
         [relation],
     ).fetchall()
-    below = {oid: _below(conn, oid) for *_, oid, _, _ in rows if oid is not None}
+    below = {oid: _below(conn, oid) for *_, oid, is_domain, _, _ in rows if is_domain}
+    told_apart = _told_apart(conn, {(oid, collation) for *_, oid, _, collation, _ in rows})
     fields = []
-    for name, shown, required, domain, collation, usual in rows:
-        base, usual = below[domain] if domain is not None else (shown, usual)
+    for name, shown, required, oid, _, collation, usual in rows:
+        base, usual = below.get(oid, (shown, usual))
         own = None if collation == usual else _collation_name(conn, collation)
-        fields.append(Field(name, Type(shown, base, own), required))
+        fields.append(Field(name, Type(shown, base, own, told_apart[oid, collation]), required))
     return tuple(fields)
 
 
@@ -320,6 +361,23 @@ def _collation_name(conn: Connection, oid: int) -> str | None:
         [oid],
     ).fetchone()
     return row[0] if row is not None else None
+
+
+def _told_apart(conn: Connection, types: Collection[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    """How values of types, each with a collation or 0, are told apart (see Type)."""
+    found, asked = dict.fromkeys(types, "value"), []
+    for oid, collation in types:
+        if oid in _EXACT.values() and collation in _PLAIN_COLLATIONS:
+            continue
+        if oid in _SORTED:
+            found[oid, collation] = "order"
+        else:
+            asked.append((oid, collation))
+    if asked:
+        parameters = [list(column) for column in zip(*asked, strict=True)]
+        rows = execute(conn, _MADE_OF, [*parameters, list(_EXACT.values())])
+        found |= {(oid, collation): told_apart for oid, collation, told_apart in rows}
+    return found
 
 
 def _functions(conn: Connection, tree: str) -> frozenset[Function]:
@@ -390,31 +448,6 @@ def rows_of(
     name = quote_name(alias)
     before = f"{_typed_nulls(columns)}, " if columns else ""
     return outputs_of(conn, f"SELECT {name}.* FROM {before}LATERAL {source} AS {name}{header}")
-
-
-_SURE_EQUALITY = ("smallint", "integer", "bigint", "numeric", "text", "character", "uuid", "boolean", "date",
-                  "timestamp", "time", "interval", "double", "real", "bytea", "jsonb")  # fmt: skip
-
-
-def check_equality(conn: Connection, types: Iterable[Type]) -> None:
-    """Refuse types whose values cannot be compared, other than those that are compared by their texts."""
-    open_ = {
-        t.name
-        for t in types
-        if t.base not in NO_EQUALITY | NO_ORDER and not t.base.startswith(_SURE_EQUALITY)
-    }
-    if not open_:
-        return
-    nulls = ", ".join(f"NULL::{name} AS c{i}" for i, name in enumerate(sorted(open_)))
-    by = ", ".join(f"c{i}" for i in range(len(open_)))
-    try:
-        with savepoint(conn, undo=True), qualified_names(conn):
-            execute(conn, f"SELECT FROM (SELECT {nulls} LIMIT 0) AS never GROUP BY {by}")
-    except pg.UndefinedFunction as error:
-        raise UnsupportedQuery(
-            f"a column whose values cannot be compared ({error.diag.message_primary})",
-            hint="read what you need of it in an ordinary view, or its text: (the_column)::text",
-        ) from error
 
 
 def hashable(

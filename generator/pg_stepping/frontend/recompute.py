@@ -13,12 +13,13 @@ from sqlglot import exp
 
 from pg_stepping.frontend.database_functions import IN_ORDER, is_fold
 from pg_stepping.frontend.dialect import cast_to, to_sql
+from pg_stepping.frontend.ties import in_order
 from pg_stepping.frontend.trees import called, invoked, name_of
 from pg_stepping.ir import Type
 from pg_stepping.ir.statistics import STATISTICS, statistic
-from pg_stepping.ir.types import NO_EQUALITY
 
 _FLOATS = ("real", "double precision")
+_UNKNOWN = Type("", "", None, "text")
 # Aggregates of which the order of the rows cannot change the result, by themselves or for lack of floats.
 _ORDERLESS = frozenset(
     """count sum avg min max bool_and bool_or every bit_and bit_or bit_xor mode percentile_cont
@@ -77,12 +78,9 @@ def _ordered(call: exp.Expression, types: Mapping[exp.Expression, Type]) -> exp.
         arguments[-1] = last.this
     listed = {to_sql(o.this) for o in order}
     for argument in arguments:
-        type_ = types.get(argument)
-        value = argument.copy()
-        if type_ is None or type_.base in NO_EQUALITY:
-            value = cast_to(exp.Paren(this=value), "text")
-        if to_sql(value) not in listed and not isinstance(argument, exp.Literal):
-            order.append(exp.Ordered(this=value, desc=False, nulls_first=False))
+        if not isinstance(argument, exp.Literal):
+            by = in_order(argument, types.get(argument, _UNKNOWN))
+            order += [o for o in by if to_sql(o.this) not in listed]
     if order:
         arguments[-1] = exp.Order(this=arguments[-1], expressions=order)
     inner.set("expressions", arguments)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sqlglot import exp
 
 from pg_stepping.frontend.database_functions import over_no_rows
-from pg_stepping.frontend.dialect import cast_to, null_of, parse, quote_name, to_sql
+from pg_stepping.frontend.dialect import cast_to, image_of, null_of, parse, quote_name, to_sql
 from pg_stepping.frontend.refuse import Source
 from pg_stepping.frontend.trees import name_of
 from pg_stepping.ir import (
@@ -42,6 +42,7 @@ from pg_stepping.passes.flatten_joins import flatten_joins
 from pg_stepping.passes.inline_projections import inline_projections
 
 BOOLEAN = Type.of("boolean")
+_TEXT = Type("text", "text", 'pg_catalog."C"', "value")
 _TRUE = exp.Boolean(this=True)
 Collated = Callable[[Expression, Sequence[Column]], Expression]
 TypeOf = Callable[[Sequence[Column], Sequence[Expression]], list[Type]]
@@ -92,6 +93,7 @@ class Unnester:
         self.collated = collated
         self.of_none = of_none
         self.source = source
+        self._texts: dict[tuple[str, str], Expression] = {}  # as if they were columns
         self._compensated: set[str] = set()  # aggregates whose one row is made up for where there is no group
 
     # --- what is joined ---------------------------------------------------------------------------
@@ -326,10 +328,33 @@ class Unnester:
             free = sorted(outside(subquery) & mine)
             if not free:  # what it reads belongs to a query further out
                 return subquery, []
-            below, refs = self._with_domain(subquery, plan, free)
-            sure = {(c.relation, c.name) for c in plan.columns if c.not_null}
-            keys = [Key(reference(*c), r, alike=c not in sure) for c, r in zip(free, refs, strict=True)]
+            below, keys = self._bound_by_domain(subquery, plan, free)
         assert isinstance(below, Project)
+        return below, keys
+
+    def _bound_by_domain(
+        self, subquery: Plan, plan: Plan, free: list[tuple[str, str]]
+    ) -> tuple[Plan, list[Key]]:
+        """The subquery for each of the values of `free`.
+
+        Values that are equal and yet differ have different texts; what has no order is read from its text.
+        """
+        columns = {(c.relation, c.name): c for c in plan.columns}
+        by, unsorted = [], dict[tuple[str, str], Expression]()
+        for c in free:
+            text = (c[0], f"{c[1]} as text")
+            self._texts[text] = image_of(reference(*c))
+            if columns[c].type.groups:
+                by.append(c)
+            else:
+                unsorted[c] = cast_to(reference(*text), columns[c].type.name)
+            by += [] if columns[c].type.exact else [text]
+        below, refs = self._with_domain(_read_from(subquery, unsorted), plan, by)
+        sure = {c for c in columns if columns[c].not_null}
+        keys = []
+        for c, ref in zip(by, refs, strict=True):
+            outer = self._texts.get(c, reference(*c))
+            keys.append(Key(outer, ref, alike=not set(columns_read(outer)) <= sure))
         return below, keys
 
     def _lifted(self, node: Plan) -> tuple[Plan, list[Key]]:
@@ -404,6 +429,8 @@ class Unnester:
             Item(fresh(k.name if isinstance(k, exp.Column) else "key", taken), k, t)
             for k, t in zip(inner, types, strict=True)
         )
+        if not all(t.groups for t in types):
+            raise _CannotLift
         refs: list[Expression] = [reference(node.relation, i.name) for i in items]
         match node:
             case Project():
@@ -542,7 +569,9 @@ class Unnester:
     def _domain(self, plan: Plan, free: list[tuple[str, str]]) -> tuple[Plan, list[Expression]]:
         types = {(c.relation, c.name): c.type for c in plan.columns}
         taken: set[str] = set()
-        items = tuple(Item(fresh(c[1], taken), reference(*c), types[c]) for c in free)
+        items = tuple(
+            Item(fresh(c[1], taken), self._texts.get(c, reference(*c)), types.get(c, _TEXT)) for c in free
+        )
         domain, columns = renamed(Aggregate(plan, fresh("domain", self.names), items, ()), self.names)
         assert isinstance(domain, Aggregate)
         del columns
@@ -574,6 +603,16 @@ class Unnester:
 
     def _refused(self, what: str) -> Exception:
         return self.source.unsupported(what, "( select", "select", hint="write it as a join")
+
+
+def _read_from(plan: Plan, columns: dict[tuple[str, str], Expression]) -> Plan:
+    """The plan with columns of the query around it replaced, wherever it reads them."""
+    if not columns:
+        return plan
+    if isinstance(plan, Rows):
+        return replace(plan, source=substitute(plan.source, columns))
+    inputs = tuple(_read_from(i, columns) for i in plan.inputs)
+    return rebuild(plan, inputs, lambda e: substitute(e, columns))
 
 
 def _rows_in(plan: Plan) -> list[Rows]:

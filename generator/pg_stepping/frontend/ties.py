@@ -25,10 +25,6 @@ _IN_ORDER = frozenset(
     """first_value last_value nth_value array_agg string_agg json_agg jsonb_agg json_object_agg
     jsonb_object_agg""".split()
 )
-_SORTED = (
-    "smallint", "integer", "bigint", "numeric", "real", "double precision", "text", "character", "date",
-    "time", "interval", "boolean", "uuid", "bytea", "jsonb", "inet", "money", "oid", "name",
-)  # fmt: skip
 
 
 def decide_windows(select: exp.Select, types_of: TypesOf, is_set: Callable[[Expression], bool]) -> None:
@@ -54,18 +50,15 @@ def decide_windows(select: exp.Select, types_of: TypesOf, is_set: Callable[[Expr
     ties = [e for e in told.values() if not any(is_set(n) for n in e.find_all(exp.Anonymous, exp.Dot))]
     if not ties:
         return
-    by = [_sortable(e, t) for e, t in zip(ties, types_of(ties), strict=True)]
+    types = types_of(ties)
     for window in open_:
         order = window.args.get("order")
         listed = list(order.expressions) if order is not None else []
         there = {to_sql(o.this) for o in listed} | {to_sql(p) for p in window.args.get("partition_by") or []}
         if not listed and not window.args.get("spec") and _name(window) not in _BY_PLACE:
             window.set("spec", _whole())  # without an order the frame is all rows
-        listed += [
-            exp.Ordered(this=e.copy(), desc=False, nulls_first=False)
-            for e, tie in zip(by, ties, strict=True)
-            if to_sql(tie) not in there
-        ]
+        for tie, type_ in zip(ties, types, strict=True):
+            listed += [o for o in in_order(tie, type_) if to_sql(o.this) not in there]
         if listed:
             window.set("order", exp.Order(expressions=listed))
 
@@ -105,10 +98,12 @@ def _arguments(window: exp.Window) -> list[Expression]:
     return [*(a for a in given if not isinstance(a, exp.Distinct | exp.Order)), *condition]
 
 
-def _sortable(expression: Expression, type_: Type) -> Expression:
-    return (
-        expression if type_.base.startswith(_SORTED) else cast_to(exp.Paren(this=expression.copy()), "text")
-    )
+def in_order(expression: Expression, type_: Type) -> list[exp.Ordered]:
+    """An order in which only values that are the same are equal: by their text, too, where others can be."""
+    by = [expression.copy()] if type_.sorts else []
+    if not type_.exact:
+        by.append(cast_to(exp.Paren(this=expression.copy()), "text"))
+    return [exp.Ordered(this=e, desc=False, nulls_first=False) for e in by]
 
 
 def _whole() -> exp.WindowSpec:

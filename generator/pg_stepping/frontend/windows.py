@@ -8,10 +8,11 @@ from dataclasses import replace
 from sqlglot import exp
 
 from pg_stepping.frontend.dialect import to_sql
+from pg_stepping.frontend.ties import in_order
 from pg_stepping.frontend.trees import bare, read_grouped
 from pg_stepping.ir import Column, Item, Partition, Plan, Project, Type
 from pg_stepping.ir.nodes import Expression, columns_read
-from pg_stepping.ir.types import NO_EQUALITY, fresh, reference
+from pg_stepping.ir.types import fresh, reference
 
 TypeOf = Callable[[Sequence[Column], Sequence[Expression]], list[Type]]
 _BIGINT = Type.of("bigint")
@@ -90,12 +91,10 @@ def _computed(
 def _ordered(order: Sequence[exp.Ordered], ties: Sequence[Item], relation: str) -> exp.Order:
     """An ORDER BY that leaves no two different rows equal."""
     there = {to_sql(o.this) for o in order}
-    more = [
-        exp.Ordered(this=reference(relation, i.name), desc=False, nulls_first=False)
-        for i in ties
-        if i.type.base not in NO_EQUALITY and to_sql(reference(relation, i.name)) not in there
-    ]
-    return exp.Order(expressions=[*(o.copy() for o in order), *more])
+    more = [o for i in ties for o in in_order(reference(relation, i.name), i.type)]
+    return exp.Order(
+        expressions=[*(o.copy() for o in order), *(o for o in more if to_sql(o.this) not in there)]
+    )
 
 
 def _rank(function: str, by: Sequence[Expression], order: exp.Order) -> exp.Window:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlglot import exp
-
-# Types without an equality that GROUP BY could use.
-NO_EQUALITY = frozenset(
-    ("json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle", "refcursor")
-)
-# Types that can be grouped but not sorted, in which equal values have equal texts.
-NO_ORDER = frozenset(("xid", "cid", "aclitem"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +12,40 @@ class Type:
     """A column type as Postgres prints it, with its modifier: `numeric(10,2)`, `public.mood`.
 
     `base` is the type below a domain (equal to `name` for any other type); `collation` is given,
-    quoted and qualified, only where it is not the type's own.
+    quoted and qualified, only where it is not the type's own. `told_apart` says how two values are: by
+    `value`; by `order`, where values that are equal can differ (1.0 and 1.00); or only by their `text`, where
+    they have no order (json, point, xid, and what is made of them). It is no part of a type's equality.
     """
 
     name: str
     base: str
     collation: str | None = None
+    told_apart: str = field(default="order", compare=False)
 
     @property
     def sql(self) -> str:
         return f"{self.name} COLLATE {self.collation}" if self.collation else self.name
 
+    @property
+    def sorts(self) -> bool:
+        """Whether values can be sorted; what cannot is compared by its text."""
+        return self.told_apart != "text"
+
+    @property
+    def exact(self) -> bool:
+        """Whether values that are equal are the same in every respect."""
+        fixed = self.base.startswith(("numeric(", "character("))
+        return self.told_apart == "value" or (fixed and not self.base.endswith("[]") and not self.collation)
+
+    @property
+    def groups(self) -> bool:
+        """Whether GROUP BY takes it, and an index finds its groups: by their texts, if it has no order."""
+        return self.sorts or self.base in ("xid", "cid", "aclitem")
+
     @classmethod
     def of(cls, name: str) -> Type:
         """A type that is no domain and has its own collation."""
-        return cls(name, name)
+        return cls(name, name, told_apart="value" if name in ("bigint", "boolean", "integer") else "order")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,6 +13,7 @@ from pg_stepping.frontend.postgres import execute, outputs_of, qualified_names, 
 from pg_stepping.frontend.sql.expressions import order_of, reordered
 from pg_stepping.frontend.sql.relations import Relations
 from pg_stepping.frontend.support import check_set_operation
+from pg_stepping.frontend.ties import in_order
 from pg_stepping.frontend.trees import bare, unaliased
 from pg_stepping.frontend.windows import first_of_each, limited
 from pg_stepping.ir import Aggregate, Call, Column, Filter, Item, Join, Plan, Project, Rows, Type, Union
@@ -126,7 +127,7 @@ class Outputs(Relations):
             return self._cut_off(select, project, order)
         if on:
             first = first_of_each(wide, read[len(ordered) :], order, self._names)
-            self._decide(select)
+            self._decide(select, outputs)
             moved = {(wide.relation, i.name): reference(first.relation, i.name) for i in wide.items}
             order = [cast(exp.Ordered, substitute(o, moved)) for o in order]
             wide = first
@@ -152,7 +153,7 @@ class Outputs(Relations):
             count = self._whole_number(limit.expression)
         skipped = self._whole_number(offset.expression) if offset is not None else None
         if not ties:
-            self._decide(ast)
+            self._decide(ast, project.items)
         return limited(project, order, count, skipped, self._names, ties=ties)
 
     def _whole_number(self, expression: exp.Expression) -> int | None:
@@ -170,7 +171,7 @@ class Outputs(Relations):
             )
         return value
 
-    def _decide(self, ast: exp.Expression) -> None:
+    def _decide(self, ast: exp.Expression, outputs: Sequence[Item]) -> None:
         """Order the rows of the query's own text by all their columns: it takes the same as the view."""
         if self._published:
             return
@@ -178,15 +179,25 @@ class Outputs(Relations):
         order = ast.args.get("order")
         listed = list(order.expressions) if order is not None else []
         there = {to_sql(o.this) for o in listed}
-        for place, select in enumerate(selects, 1):
-            if isinstance(ast, exp.Select):
+        distinct = isinstance(ast, exp.Select) and ast.args.get("distinct")
+        for place, (select, output) in enumerate(zip(selects, outputs, strict=False), 1):
+            if isinstance(ast, exp.SetOperation):  # which orders by its columns alone
+                value: exp.Expression = exp.Literal.number(place)
+                if not output.type.sorts:
+                    raise self.source.unsupported(
+                        f"LIMIT of a UNION with a column that has no order ({output.name})",
+                        "limit", "fetch", "offset",
+                        hint="put the UNION into a subquery in FROM",
+                    )  # fmt: skip
+                more = [exp.Ordered(this=value, desc=False, nulls_first=False)]
+            else:
                 value = unaliased(select).copy()
+                more = in_order(value, output.type)
                 if isinstance(value, exp.Literal | exp.Boolean | exp.Null):
                     continue
-            else:
-                value = exp.Literal.number(place)
-            if to_sql(value) not in there:
-                listed.append(exp.Ordered(this=value, desc=False, nulls_first=False))
+                if distinct and not distinct.args.get("on"):  # equal rows are one
+                    more = more[:1]
+            listed += [o for o in more if to_sql(o.this) not in there]
         ast.set("order", exp.Order(expressions=listed))
 
 

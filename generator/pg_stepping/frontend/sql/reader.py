@@ -9,7 +9,7 @@ from typing import cast
 
 from sqlglot import exp
 
-from pg_stepping.frontend.dialect import quote_name, to_sql
+from pg_stepping.frontend.dialect import cast_to, image_of, quote_name, to_sql
 from pg_stepping.frontend.grouping import Grouping, Scope, grouping_sets, types_of
 from pg_stepping.frontend.postgres import Output, outputs_of
 from pg_stepping.frontend.recompute import determined
@@ -234,7 +234,10 @@ class Reader(Outputs):
                 if next(columns_read(column)) in there:
                     self._check_determined(column, keys, plan)
                     determined_by[column] = None
-        keys = list(determined_by)
+        by_text = self._read_from_texts(plan, [k for k in determined_by if k not in keys])
+        if by_text:
+            read = [read_grouped(e, {**{c: c for c in calls}, **by_text}) for e in read]
+        keys = [by_text[k].this if k in by_text else k for k in determined_by]
         arguments = [a for c in calls for a in _arguments(c)]
         types = types_of(plan, list(dict.fromkeys([*keys, *arguments])), calls, self._types)
         grouping = Grouping(plan, tuple(keys), tuple(calls), types, self._names, labels)
@@ -248,6 +251,15 @@ class Reader(Outputs):
                     left=tuple(map(grouped.read, subquery.left)),
                 )
         return grouped.plan, [grouped.read(e) for e in read]
+
+    def _read_from_texts(
+        self, plan: Plan, columns: list[exp.Expression]
+    ) -> dict[exp.Expression, exp.Expression]:
+        """How those columns are read that no group can have for a key, as they have no order: from their
+        texts, which stand for them."""
+        types = self._types(plan.columns, columns) if columns else []
+        pairs = zip(columns, types, strict=True)
+        return {c: cast_to(image_of(c), t.name) for c, t in pairs if not t.groups}
 
     def _check_determined(self, column: exp.Expression, keys: list[exp.Expression], plan: Plan) -> None:
         """Refuse an ungrouped column that is not one of a table whose key is grouped by."""
