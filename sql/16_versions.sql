@@ -62,7 +62,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages =
 AS $body$
 #variable_conflict use_column
 DECLARE
-    old text := concat(left(replace_state.view_name, 50), '__old');
+    old text := concat('__old ', md5(replace_state.view_name));  -- no relation has that name
     named record;
 BEGIN
     INSERT INTO stepping.maintained_view

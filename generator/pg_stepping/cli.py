@@ -15,7 +15,7 @@ from pg_stepping.backend.script import LANGUAGES
 from pg_stepping.catalog import init_script
 from pg_stepping.compiler import MODES
 from pg_stepping.console import Steps, connected, table
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import regclass
 from pg_stepping.explain import FORMATS, explain
 from pg_stepping.frontend.postgres import Connection
 from pg_stepping.migrate.commands import IMPORT, diff, generate
@@ -74,7 +74,7 @@ def _is_complete(conn: Connection, name: str, schema: str | None) -> bool:
     """Whether there is such a view, and it is not one that is being filled."""
     view = pg_stepping.installed(conn, name, schema=schema)
     sql = "SELECT to_regclass(%s) IS NOT NULL"
-    return view is not None and conn.execute(sql, [quote_table(view.table)]).fetchone() == (True,)
+    return view is not None and conn.execute(sql, [regclass(view.table)]).fetchone() == (True,)
 
 
 def _tell_rows(rows: int) -> None:

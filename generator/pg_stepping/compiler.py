@@ -59,7 +59,7 @@ def compile_query(
     if mode == "deferred" and len(f"{view.name}{AS_APPLIED}".encode()) > 63:
         raise InvalidQuery(
             f"the name {view.name!r} leaves no room for {AS_APPLIED}",
-            hint=f"in deferred mode a name has at most {63 - len(AS_APPLIED)} bytes",
+            hint=f"in deferred mode, and to be made online, a name has at most {63 - len(AS_APPLIED)} bytes",
             sqlstate="42622",
         )
     begin(conn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import regclass
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.ir import Table
 
@@ -13,7 +13,7 @@ JOIN pg_class AS c USING (oid) JOIN pg_namespace AS n ON n.oid = c.relnamespace 
 
 def readers(conn: Connection, view: Table) -> list[Table]:
     """The views that read a view, directly or not, each after those that it reads."""
-    return [Table(*row) for row in execute(conn, _READERS, [quote_table(view)])]
+    return [Table(*row) for row in execute(conn, _READERS, [regclass(view)])]
 
 
 def put_in_place(conn: Connection, view: Table, other: Table) -> None:

@@ -19,7 +19,7 @@ from pg_stepping.compiler import compile_installed
 from pg_stepping.delta import StageProgram
 from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.state import operand
-from pg_stepping.delta.terms import named, quote_table, whole
+from pg_stepping.delta.terms import named, quote_table, regclass, whole
 from pg_stepping.errors import NoLineage
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute
@@ -57,7 +57,7 @@ def why(conn: Connection, name: str, key: Key, *, schema: str | None = None) -> 
         tracer = _Tracer(conn)
         tracer.add(definition)
         if view.mode == "deferred":  # the state must be that of the rows; it is taken back
-            execute(conn, "SELECT stepping.apply(%s::regclass)", [quote_table(view.table)])
+            execute(conn, "SELECT stepping.apply(%s::regclass)", [regclass(view.table)])
         execute(conn, "SELECT set_config('search_path', 'pg_catalog', true)")
         found_ = tracer.of_result(definition, condition)
         rows = []

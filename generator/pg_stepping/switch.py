@@ -20,7 +20,7 @@ from pg_stepping.backend.script import Definition, applied_name
 from pg_stepping.backend.switch import write_deferring, write_keeping, write_without_logs
 from pg_stepping.catalog import Installed, check_language, found, use_settings
 from pg_stepping.compiler import compile_installed
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import quote_table, regclass
 from pg_stepping.dependents import readers
 from pg_stepping.errors import SteppingError, ViewInUse
 from pg_stepping.frontend.postgres import Connection, execute, run_script
@@ -169,7 +169,7 @@ def _has_triggers_of_both(conn: Connection, view: Installed) -> bool:
 
 def _options(conn: Connection, view: Table) -> str:
     """What was set for a view, which CREATE OR REPLACE would take back."""
-    row = execute(conn, _OPTIONS, [quote_table(view)]).fetchone()
+    row = execute(conn, _OPTIONS, [regclass(view)]).fetchone()
     return str(row[0]) if row is not None else ""
 
 

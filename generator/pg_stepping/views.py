@@ -15,7 +15,7 @@ from psycopg import errors as pg
 from pg_stepping.backend.script import Definition, Script, applied_name, fingerprint_of, write_script
 from pg_stepping.catalog import Installed, check_language, found, init, installed, list_views, prelude, target
 from pg_stepping.compiler import compile_query
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import regclass
 from pg_stepping.errors import NameTaken, SteppingError, UnsupportedQuery
 from pg_stepping.frontend.bodies import UNKNOWN, found_by_path
 from pg_stepping.frontend.postgres import Connection, describe, execute, run_script, savepoint
@@ -142,7 +142,7 @@ def apply(conn: Connection, name: str, *, limit: int | None = None, schema: str 
     with guarded(conn):
         view = found(conn, name, schema)
         sql = "SELECT stepping.apply(%s::text::regclass, %s)"
-        row = execute(conn, sql, [quote_table(view.table), limit]).fetchone()
+        row = execute(conn, sql, [regclass(view.table), limit]).fetchone()
     assert row is not None
     return int(row[0])
 

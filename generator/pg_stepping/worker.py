@@ -19,7 +19,7 @@ import click
 import psycopg
 
 from pg_stepping.backend.deferred import wait_lock
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import regclass
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.ir import Table
@@ -218,7 +218,7 @@ class Worker:
         while not self.stopping:
             try:
                 sql = "SELECT stepping.apply(%s::text::regclass, %s)"
-                row = execute(conn, sql, [quote_table(watched.view), STEP]).fetchone()
+                row = execute(conn, sql, [regclass(watched.view), STEP]).fetchone()
             except psycopg.OperationalError:
                 raise
             except psycopg.Error as error:  # of this view; it must not keep the others from being applied

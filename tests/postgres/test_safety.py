@@ -11,6 +11,7 @@ import pytest
 from psycopg import errors
 
 import pg_stepping
+from pg_stepping.migrate import Declaration, Migration, View, migrate
 
 Connection = psycopg.Connection[Any]
 
@@ -139,6 +140,48 @@ def test_oracle_hostile_names_and_values(conn: Connection, language: str) -> Non
     assert conn.execute("SELECT count(*) FROM stepping.views WHERE in_step").fetchone() == (1,)
     conn.execute(f"DELETE FROM {table}")  # type: ignore[call-overload]
     assert pg_stepping.verify(conn, name + "v") == []
+
+
+@pytest.mark.parametrize("name", ["new\nline'\"; --", "\\ %s ${x} :n {{y}}", "日" * 17])
+def test_oracle_a_hostile_name_all_its_life(conn: Connection, language: str, name: str) -> None:
+    """Made, changed, migrated, repaired, deferred, made online and dropped; as a schema, a table and a column."""
+    conn.autocommit = True
+    quoted = psycopg.sql.Identifier(name).as_string(conn)
+    table = f"{quoted}.{quoted}"
+    conn.execute(f"CREATE SCHEMA {quoted}")  # type: ignore[call-overload]
+    conn.execute(f"CREATE TABLE {table} ({quoted} text, n numeric)")  # type: ignore[call-overload]
+    view = name[:16] + "v"
+    query = f"SELECT {quoted}, sum(n) AS n, count(*) AS c FROM {table} GROUP BY {quoted}"
+
+    def write() -> None:
+        conn.execute(f"INSERT INTO {table} SELECT '$body$' || i % 3, i FROM generate_series(1, 9) AS i")  # type: ignore[call-overload]
+        conn.execute(f"DELETE FROM {table} WHERE n = 4; UPDATE {table} SET n = n + 1 WHERE n > 6")  # type: ignore[call-overload]
+        assert pg_stepping.verify(conn, view, schema=name) == []
+        assert conn.execute("SELECT count(*) FROM stepping.views WHERE in_step").fetchone() == (1,)
+
+    pg_stepping.create_view(conn, view, query, schema=name, language=language, indexes=[[name]])
+    write()
+    pg_stepping.change_view(conn, view, query.replace("count(*)", "max(n)"), schema=name)
+    write()
+    pg_stepping.change_view(conn, view, query.replace("count(*)", "min(n)"), schema=name, online=True)
+    write()
+    declared = View(view, query.replace("count(*)", "count(n)"), schema=name, language=language)
+    (change,) = migrate(conn, Declaration((declared,)))
+    assert change.up is not None
+    for script in (Migration((change,)).up, Migration((change,)).down, Migration((change,)).up):
+        with conn.transaction():
+            conn.execute(script)  # type: ignore[call-overload]
+        write()
+    stage = psycopg.sql.Identifier(pg_stepping.list_views(conn)[0].stages[-1])
+    conn.execute(psycopg.sql.SQL("UPDATE stepping.{} SET n = n + 1").format(stage))
+    assert pg_stepping.repair(conn, view, schema=name) > 0
+    pg_stepping.switch_view(conn, view, schema=name, mode="deferred")
+    write()
+    assert pg_stepping.apply(conn, view, schema=name) > 0
+    pg_stepping.drop_view(conn, view, schema=name)
+    pg_stepping.create_view_online(conn, view, query, schema=name, language=language)
+    write()
+    pg_stepping.drop_view(conn, view, schema=name)
 
 
 def test_oracle_owners_come_and_go(usage: Connection) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
-from pg_stepping.backend.plpython import python_text
+from pg_stepping.backend.plpython import python_name, python_text
 from pg_stepping.backend.settings import dollar_tag
-from pg_stepping.backend.triggers import regclass
 from pg_stepping.delta import Deferred, Log, Stage
 from pg_stepping.delta.deferred import pending_function
 from pg_stepping.delta.locks import first_lock
 from pg_stepping.delta.merge import REPLACES, StageChange
 from pg_stepping.delta.program import stored_names
 from pg_stepping.delta.stage import SCHEMA
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import quote_table, regclass
 from pg_stepping.frontend.dialect import quote_lines, quote_name, quote_text
 
 Settings = tuple[tuple[str, str], ...]
@@ -132,11 +131,11 @@ def _plpython(deferred: Deferred) -> str:
     lines = ["statements = {"]
     for log in deferred.logs:
         for event, sql in _appended(log).items():
-            lines.append(f"    ({python_text(log.key)}, {python_text(event)}): {python_text(sql)},")
+            lines.append(f"    ({python_name(log.key)}, {python_text(event)}): {python_text(sql)},")
     lines += ["}", "due = {"]
     for log in deferred.logs:
         due = f"SELECT CASE WHEN {_is_due(deferred, log)} THEN {_noted(deferred)} END"
-        lines.append(f"    {python_text(log.key)}: {python_text(due)},")
+        lines.append(f"    {python_name(log.key)}: {python_text(due)},")
     lines += [
         "}",
         'key = (TD["args"][0], TD["event"])',

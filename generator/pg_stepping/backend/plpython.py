@@ -122,13 +122,18 @@ def _line(sql: str) -> str:
 
 
 def _dict(values: Mapping[str, str]) -> str:
-    lines = (f"    {python_text(k)}: {indent(v, '    ').lstrip()},\n" for k, v in values.items())
+    lines = (f"    {python_name(k)}: {indent(v, '    ').lstrip()},\n" for k, v in values.items())
     return "{\n" + "".join(lines) + "}"
 
 
 def _tuple(texts: Iterable[str]) -> str:
     items = [*texts]
     return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+
+
+def python_name(name: str) -> str:
+    """A name as a Python string: what stands in it stays as it is."""
+    return _escaped(name) if "\n" in name else python_text(name)
 
 
 def python_text(sql: str) -> str:

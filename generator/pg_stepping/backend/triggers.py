@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pg_stepping.delta import Deferred, StageProgram
+from pg_stepping.delta.terms import regclass
 from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.tables import Relation
 from pg_stepping.ir import Table
@@ -35,10 +36,3 @@ def follow_call(followed: StageProgram | Deferred, relations: Mapping[Table, Rel
     parted = [key for table, key in sources if table in relations and relations[table].has_parts]
     more = f", ARRAY[{', '.join(map(quote_text, parted))}]" if parted else ""
     return f"stepping.follow({quote_text(name)}, ARRAY[{tables}]::regclass[], ARRAY[{keys}]{more})"
-
-
-def regclass(table: Table) -> str:
-    """A name as the input of regclass, which knows no U&"..."."""
-    plain = (f"{quote_name(n)}" for n in (table.schema, table.name))
-    return ".".join(q if not q.startswith("U&") else '"' + n.replace('"', '""') + '"'
-                    for q, n in zip(plain, (table.schema, table.name), strict=True))  # fmt: skip

@@ -25,7 +25,7 @@ from pg_stepping.backend.tables import aside_tables, state_table
 from pg_stepping.catalog import Installed, found, installed, list_views, use_settings
 from pg_stepping.change.version import check_readers, drop, kept_of, make_version, name_beside, take_place
 from pg_stepping.compiler import compile_installed, compile_query
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import regclass
 from pg_stepping.dependents import put_in_place, readers
 from pg_stepping.errors import ConnectionUnusable, SteppingError
 from pg_stepping.frontend.postgres import Connection, estimated_rows, execute, run_script
@@ -200,7 +200,7 @@ def _is_function(conn: Connection, name: str) -> bool:
 
 
 def _is_published(conn: Connection, view: Table) -> bool:
-    row = execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [quote_table(view)]).fetchone()
+    row = execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [regclass(view)]).fetchone()
     return row == (True,)
 
 
@@ -311,6 +311,11 @@ def _change(
     ]
     if online:
         locks[0] = f"SHARE ROW EXCLUSIVE, then ACCESS EXCLUSIVE on {followed}, each for a moment"
+    if anew:
+        named = ", ".join(str(reader.table) for reader in anew)
+        locks.append(
+            f"SHARE ROW EXCLUSIVE on what {named} read, at the end: writers wait while these are filled"
+        )
     return Change(str(view.table), kind, tuple(steps), reads, tuple(locks))
 
 

@@ -9,7 +9,7 @@ from pg_stepping.catalog import Installed, list_views, use_settings
 from pg_stepping.change.kept import kept_stages, with_kept
 from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.delta import object_name
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import regclass
 from pg_stepping.dependents import put_in_place
 from pg_stepping.errors import SteppingError, ViewInUse
 from pg_stepping.frontend.postgres import Connection, execute, run_script
@@ -110,7 +110,7 @@ def _exchanged(conn: Connection, view: Installed, version: Table, mark: str) -> 
     """Give a view's name to its new version; returns the name that the old one has now."""
     put_in_place(conn, view.table, version)
     applied = applied_name(version)
-    if execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [quote_table(applied)]).fetchone() == (True,):
+    if execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [regclass(applied)]).fetchone() == (True,):
         put_in_place(conn, applied_name(view.table), applied)
     old = Table(view.schema, f"{name_beside(view.table, mark).name}_old")
     for name, to in ((view.name, old.name), (version.name, view.name)):

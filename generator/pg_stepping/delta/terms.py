@@ -127,6 +127,12 @@ def quote_table(table: Table) -> str:
     return f"{quote_name(table.schema)}.{quote_name(table.name)}"
 
 
+def regclass(table: Table) -> str:
+    """A name as the input of regclass, which knows no U&"..."."""
+    return ".".join('"' + n.replace('"', '""') + '"' if q.startswith("U&") else q
+                    for n, q in ((n, quote_name(n)) for n in (table.schema, table.name)))  # fmt: skip
+
+
 def names_of(columns: tuple[Column, ...]) -> list[str]:
     return [quote_name(c.name) for c in columns]
 

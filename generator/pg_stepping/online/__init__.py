@@ -22,7 +22,7 @@ from pg_stepping.backend.script import (
 )
 from pg_stepping.catalog import installed, prelude, target
 from pg_stepping.compiler import choose_language, compile_query
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import quote_table, regclass
 from pg_stepping.errors import ConnectionUnusable, NameTaken
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute, run_script
@@ -76,7 +76,7 @@ def create_view_online(
             if mode != "deferred":
                 final = compile_query(conn, view, query, language=language, indexes=indexes, mode=mode)
         there = installed(conn, view.name, schema=view.schema)
-        taken = execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [quote_table(view)]).fetchone() == (True,)
+        taken = execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [regclass(view)]).fetchone() == (True,)
     if taken or (there is not None and there.fingerprint != fingerprint_of(captured)):
         raise NameTaken(f"the name {view} is taken", hint="choose another, or drop what has it")
     if there is None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pg_stepping.backend.script import Definition
 from pg_stepping.delta import Log, Stage, StageProgram, programs_of
 from pg_stepping.delta.stage import SCHEMA
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import quote_table, regclass
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.ir import Plan, Scan, Table
@@ -60,7 +60,7 @@ class By:
 def divided_by(conn: Connection, log: Log) -> By | None:
     """The column that divides a table best, of those that are in its log."""
     names = [f.name for f in log.change.fields]
-    row = execute(conn, _COLUMNS, [quote_table(log.source), names]).fetchone()
+    row = execute(conn, _COLUMNS, [regclass(log.source), names]).fetchone()
     return By(*row) if row is not None else None
 
 
