@@ -261,3 +261,19 @@ def test_another_query_for_a_view_in_deferred_mode(daily, connect, online):
     assert daily.execute("SELECT has_table_privilege('public', 'daily', 'SELECT')").fetchone() == (True,)
     assert rows(daily, "reader")
     assert daily.execute("SELECT count(*) FROM pg_class WHERE relname ~ '__log_[0-9]+$'").fetchone() == (3,)
+
+
+def test_extremes_that_go_are_found_for_all_groups_in_one_pass(conn):
+    conn.execute("CREATE TABLE t (k integer, v integer)")
+    conn.execute("INSERT INTO t SELECT nullif(i % 50, 0), i FROM generate_series(1, 1000) AS i")
+    query = "SELECT k, min(v) AS least, max(v) AS most, count(*) AS n FROM t GROUP BY k"
+    pg_stepping.create_view(conn, "v", query, mode="deferred")
+    scans = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relid = 't'::regclass"
+    for gone in ("v = 7", "v <= 50 OR v > 950 OR k = 3"):  # planned for one row, then for many
+        conn.execute(f"DELETE FROM t WHERE {gone}")
+        before = conn.execute(scans).fetchone()[0]
+        found = conn.execute("SELECT count(*), count(*) FILTER (WHERE k IS NULL) FROM v").fetchone()
+        assert conn.execute(scans).fetchone()[0] - before <= 4
+    assert found == (49, 1)
+    assert_right(conn, "v", query, "the extremes are gone")
+    assert_applied(conn, "v", query)

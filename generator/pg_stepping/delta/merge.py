@@ -11,7 +11,7 @@ from sqlglot import exp
 from pg_stepping.delta.change import Change
 from pg_stepping.delta.partition import INDENT
 from pg_stepping.delta.program import Shape, stored_names
-from pg_stepping.delta.refresh import STATE, afresh
+from pg_stepping.delta.refresh import STATE, afresh, all_afresh, place_of
 from pg_stepping.delta.stage import SCHEMA, Stage
 from pg_stepping.delta.state import compared
 from pg_stepping.delta.terms import Changed, quote_table, terms
@@ -113,6 +113,7 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
     n = stage.count.sql_name
     values: dict[str, Expression] = {c.name: reference("merged", c.name) for c in stage.state}
     lines = "FROM merged"
+    more_relations: list[tuple[str, str]] = []
     stale = f"merged.{shrinks} AND ({' OR '.join(tests)})" if tests else ""
     if laid is None:
         lines += f"\nWHERE NOT ({' OR '.join(_refused(stage, stale))}) OR {SCHEMA}.refuse_step()"
@@ -122,11 +123,41 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
             if c.stale != "never":
                 value = f"CASE WHEN {stale} THEN afresh.{c.sql_name} ELSE merged.{c.sql_name} END"
                 values[c.name] = exp.Var(this=value)
-        lines += f"\nCROSS JOIN LATERAL (\n{indent(afresh(laid, 'merged', stale), INDENT)}\n) AS afresh"
+        if stage.kind == "total":
+            lines += f"\nCROSS JOIN LATERAL (\n{indent(afresh(laid, 'merged', stale), INDENT)}\n) AS afresh"
+        else:
+            place = place_of(stage)
+            numbered = (
+                f"SELECT *, row_number() OVER () AS {place}\nFROM (\n{indent(merged, INDENT)}\n) AS merged"
+            )
+            more_relations = _afresh_of(laid, [place, *keys], stale)
+            merged = numbered
+            lines += f"\nLEFT JOIN afresh ON afresh.{place} = merged.{place}"
     columns = [f"merged.{REPLACES}", *(f"merged.{k}" for k in keys)]
     columns += [f"{to_sql(values[c.name])} AS {c.sql_name}" for c in stage.state]
     columns += [f"({r.over(values)})::{r.type.name} AS {r.sql_name}" for r in stage.results]
-    return [("delta", delta), ("merged", merged)], f"SELECT {', '.join(columns)}\n{lines}"
+    relations = [("delta", delta), ("merged", merged), *more_relations]
+    return relations, f"SELECT {', '.join(columns)}\n{lines}"
+
+
+def _afresh_of(stage: Stage, columns: list[str], stale: str) -> list[tuple[str, str]]:
+    """The sums of the rows of `merged` that are stale, by their places: the first of the columns.
+
+    However long the log was when this was planned, the planner shall expect some ten such rows: few enough to
+    look each up where there is an index, and too many to read the table for each where there is none. So it
+    is given a condition that always holds, and ten rows that are never there.
+    """
+    place = columns[0]
+    none = ", ".join(f"merged.{c}" for c in columns)
+    touched = (
+        f"SELECT {', '.join(columns)}\nFROM merged\nWHERE {stale} AND {place} = abs({place})\nUNION ALL\n"
+        f"SELECT {none}\nFROM unnest(ARRAY(SELECT true WHERE false)) LEFT JOIN merged ON false"
+    )
+    found = f"(\n{indent(all_afresh(stage, 'touched'), INDENT)}\n) AS found"
+    return [
+        ("touched", touched),
+        ("afresh", f"SELECT *\nFROM {found}\nWHERE EXISTS (SELECT FROM touched)"),
+    ]
 
 
 def _refused(stage: Stage, stale: str) -> list[str]:

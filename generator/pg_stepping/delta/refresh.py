@@ -35,10 +35,10 @@ def refresh(stage: Stage) -> str:
         body = indent(afresh(stage, STATE), INDENT)
         return f"{update}\nFROM (\n{body}\n) AS afresh\nWHERE {STATE}.ctid = ANY ($1) AND {right}"
     keys = ", ".join(quote_name(k.name) for k in stage.keys)
-    place = _place(stage)
+    place = place_of(stage)
     relations = {
         "touched": f"SELECT ctid AS {place}, {keys}\nFROM {table}\nWHERE ctid = ANY ($1)",
-        "afresh": _all_afresh(stage, "touched"),
+        "afresh": all_afresh(stage, "touched"),
     }
     with_ = ", ".join(f"{name} AS (\n{indent(query, INDENT)}\n)" for name, query in relations.items())
     return (
@@ -47,7 +47,7 @@ def refresh(stage: Stage) -> str:
     )
 
 
-def _all_afresh(stage: Stage, relation: str) -> str:
+def all_afresh(stage: Stage, relation: str) -> str:
     """The same as `afresh` for every place in a relation of keys.
 
     Where no index finds their rows, a hash join does, in one pass.
@@ -58,12 +58,12 @@ def _all_afresh(stage: Stage, relation: str) -> str:
     theirs = ", ".join(f"{relation}.{quote_name(k.name)}" for k in stage.keys)
     hashes = [f"hash_record(ROW({mine})) = hash_record(ROW({theirs}))"] if stage.hashed else []
     on = "\n    AND ".join([*_of_keys(stage, relation), *hashes])
-    place = f"{relation}.{_place(stage)}"
+    place = f"{relation}.{place_of(stage)}"
     lines += [f"JOIN {relation} ON {on}", *where, f"GROUP BY {place}"]
     return f"SELECT {place}, {_sums(stage)}\n" + "\n".join(lines)
 
 
-def _place(stage: Stage) -> str:
+def place_of(stage: Stage) -> str:
     """What the place of a row in the state table is called, beside its columns."""
     return fresh("place", {k.name for k in stage.keys} | {c.name for c in stage.state})
 
