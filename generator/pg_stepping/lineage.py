@@ -18,13 +18,13 @@ from pg_stepping.catalog import found, use_settings
 from pg_stepping.compiler import compile_installed
 from pg_stepping.delta import StageProgram
 from pg_stepping.delta.stage import SCHEMA
-from pg_stepping.delta.state import operand
+from pg_stepping.delta.state import operand, same
 from pg_stepping.delta.terms import named, quote_table, regclass, whole
 from pg_stepping.errors import NoLineage
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.frontend.tables import relation
-from pg_stepping.ir import Rows, Scan, Table, Type
+from pg_stepping.ir import Rows, Scan, Table
 from pg_stepping.ir.types import fresh
 from pg_stepping.session import guarded
 from pg_stepping.verification import Key, key_condition
@@ -120,7 +120,7 @@ class _Tracer:
         lines = list(whole(core))
         tests = [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
         if stage.kind != "total":
-            tests += [_same(operand(k.expression), f"{row}.{quote_name(k.name)}", k.type) for k in stage.keys]
+            tests += [same(operand(k.expression), f"{row}.{quote_name(k.name)}", k.type) for k in stage.keys]
         head = f"FROM (\n{_INDENT}SELECT * FROM {quote_table(stage.table)} WHERE ctid IN (\n"
         head += f"{indent(places, _INDENT * 2)}\n{_INDENT})\n) AS {row}"
         for scan in (p for p in joined if isinstance(p, Scan)):
@@ -136,8 +136,3 @@ class _Tracer:
                 self._follow(below, query, found_)
             else:
                 found_.setdefault(scan.table, []).append(query)
-
-
-def _same(mine: str, stored: str, type_: Type) -> str:
-    text = "" if type_.sorts else "::text"
-    return f"({mine}{text} = {stored}{text} OR ({mine} IS NULL AND {stored} IS NULL))"

@@ -75,7 +75,7 @@ def verify(
 
 def key_condition(view: Installed, fields: Sequence[Field], keys: Sequence[Key]) -> tuple[str, list[Any]]:
     """The condition that a row has the values of one of these keys, and the values of its placeholders."""
-    types = {f.name: f.type.name for f in fields}
+    types = {f.name: f.type for f in fields}
     alternatives, values = ["false"], []
     for key in keys:
         tests = ["true"]
@@ -90,7 +90,8 @@ def key_condition(view: Installed, fields: Sequence[Field], keys: Sequence[Key])
             if value is None:
                 tests.append(f"{named} IS NULL")
             else:
-                tests.append(f"{named} = %s::{types[column].replace('%', '%%')}")
+                operator, type_ = types[column].equals, types[column].name
+                tests.append(f"{named} {operator.replace('%', '%%')} %s::{type_.replace('%', '%%')}")
                 values.append(value)
         alternatives.append(f"({' AND '.join(tests)})")
     return f"({' OR '.join(alternatives)})", values

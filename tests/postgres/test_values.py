@@ -242,6 +242,36 @@ def test_oracle_values_that_are_equal_and_not_the_same_count_each_for_itself(
     maintained(conn, language, views, steps)
 
 
+def test_oracle_types_of_extensions_are_compared_by_their_own_operators(
+    conn: Connection, language: str
+) -> None:
+    if conn.execute("SELECT FROM pg_available_extensions WHERE name = 'citext'").fetchone() is None:
+        pytest.skip("this server has no citext")
+    conn.execute(
+        """CREATE EXTENSION citext;
+        CREATE TABLE e (id integer PRIMARY KEY, c citext); CREATE TABLE f (k text, n numeric);
+        INSERT INTO e VALUES (1, 'A'), (3, 'b'); INSERT INTO f VALUES ('a', 1), ('q', 3)"""
+    )
+    views = [
+        "SELECT c, id, lead(id) OVER (PARTITION BY c ORDER BY id) AS next FROM e",
+        "SELECT min(id) AS id, array_agg(id ORDER BY id) AS ids FROM e GROUP BY c",
+        "SELECT DISTINCT ON (c) c, id FROM e ORDER BY c, id",
+        "SELECT id FROM e WHERE c IN (SELECT k::citext FROM f)",
+        "SELECT id FROM e WHERE c NOT IN (SELECT k::citext FROM f)",
+        "SELECT id, c >= ALL (SELECT k::citext FROM f) AS last FROM e",
+        "SELECT id, (SELECT string_agg(e.c::text || k, ',' ORDER BY k, n) FROM f WHERE k::citext <= e.c) AS s FROM e",
+    ]
+    steps = [
+        "INSERT INTO e VALUES (2, 'a'), (4, NULL), (5, 'Z')",
+        "INSERT INTO f VALUES ('B', 3), ('B', 4)",
+        "UPDATE e SET c = 'B' WHERE id = 2",
+        "DELETE FROM f WHERE k = 'a'",
+        "UPDATE e SET c = 'a' WHERE id = 1",
+        "DELETE FROM e WHERE id = 3",
+    ]
+    maintained(conn, language, views, steps)
+
+
 def test_a_view_amid_checks_that_are_put_off_is_refused(conn: Connection) -> None:
     conn.execute(
         "CREATE TABLE a (id integer PRIMARY KEY); CREATE TABLE t (id integer REFERENCES a INITIALLY DEFERRED)"

@@ -11,7 +11,7 @@ from textwrap import indent
 
 from pg_stepping.delta.program import StageProgram, stored_names
 from pg_stepping.delta.stage import Stage
-from pg_stepping.delta.state import compared
+from pg_stepping.delta.state import equal, same
 from pg_stepping.delta.stripes import whole_groups
 from pg_stepping.delta.terms import named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name
@@ -91,9 +91,10 @@ def _of_keys(stage: Stage, rows: str, alias: str, by: list[str]) -> str:
     computing all rows, to join them with the keys. What may be NULL no index finds: those keys come apart."""
     name = alias.partition(" ")[0]
     none = " AND ".join(f"delta.{n} IS NOT NULL" for n in by)
-    equal = " AND ".join(f"{x} = {y}" for x, y in _pairs(stage, by, name, "delta"))
+    types = dict(_columns(stage))
+    equals = " AND ".join(equal(f"{name}.{n}", f"delta.{n}", types[n]) for n in by)
     found = []
-    for keys, match in ((none, equal), (f"NOT ({none})", _match(stage, by, name, "delta"))):
+    for keys, match in ((none, equals), (f"NOT ({none})", _match(stage, by, name, "delta"))):
         inner = f"SELECT * FROM (\n{indent(rows, _INDENT)}\n) AS {alias}\nWHERE {match}\nOFFSET 0"
         lateral = f"CROSS JOIN LATERAL (\n{indent(inner, _INDENT)}\n) AS {name}"
         found.append(f"SELECT {name}.* FROM delta {lateral}\nWHERE {keys}")
@@ -109,14 +110,9 @@ def _matched(stage: Stage) -> list[str]:
     return [quote_name(k.name) for k in stage.keys if k.type.groups]
 
 
-def _pairs(stage: Stage, names: list[str], a: str, b: str) -> list[tuple[str, str]]:
-    types = dict(_columns(stage))
-    return [(compared(f"{a}.{n}", types[n]), compared(f"{b}.{n}", types[n])) for n in names]
-
-
 def _match(stage: Stage, names: list[str], a: str, b: str) -> str:
-    pairs = _pairs(stage, names, a, b)
-    return " AND ".join(f"({x} = {y} OR ({x} IS NULL AND {y} IS NULL))" for x, y in pairs)
+    types = dict(_columns(stage))
+    return " AND ".join(same(f"{a}.{n}", f"{b}.{n}", types[n]) for n in names)
 
 
 def _differ(stage: Stage, a: str, b: str) -> str:
@@ -124,7 +120,7 @@ def _differ(stage: Stage, a: str, b: str) -> str:
     scratch = {c.sql_name for c in stage.state if c.kind in ("removed", "fold")}
     tests = []
     for name, type_ in _columns(stage):
-        by_text = not type_.sorts or type_.base.startswith("interval")
+        by_text = not type_.equated or type_.base.startswith("interval")
         text = "::text" if by_text else ""
         if name not in scratch:
             tests.append(f"{a}.{name}{text} IS DISTINCT FROM {b}.{name}{text}")

@@ -16,7 +16,7 @@ from textwrap import indent
 from sqlglot import exp
 
 from pg_stepping.delta.stage import SCHEMA, Stage, unique_names
-from pg_stepping.delta.state import compared
+from pg_stepping.delta.state import same
 from pg_stepping.delta.terms import named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.ir import Item, Table, Type
@@ -123,8 +123,5 @@ class Keys:
         return ", ".join(quote_name(c.name) for c in self.columns)
 
     def _same(self, a: str, b: str) -> str:
-        pairs = (
-            (compared(f"{a}.{quote_name(c.name)}", c.type), compared(f"{b}.{quote_name(c.name)}", c.type))
-            for c in self.columns
-        )
-        return " AND ".join(f"({x} = {y} OR ({x} IS NULL AND {y} IS NULL))" for x, y in pairs)
+        names = ((quote_name(c.name), c.type) for c in self.columns)
+        return " AND ".join(same(f"{a}.{name}", f"{b}.{name}", type_) for name, type_ in names)

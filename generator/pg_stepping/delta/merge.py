@@ -13,7 +13,7 @@ from pg_stepping.delta.partition import INDENT
 from pg_stepping.delta.program import Shape, stored_names
 from pg_stepping.delta.refresh import STATE, afresh, all_afresh, place_of
 from pg_stepping.delta.stage import SCHEMA, Stage
-from pg_stepping.delta.state import compared
+from pg_stepping.delta.state import equal, same
 from pg_stepping.delta.terms import Changed, quote_table, terms
 from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Table
@@ -180,16 +180,15 @@ def _on_key(stage: Stage) -> list[tuple[str, str]]:
         key = quote_name(stage.row_key)
         return [(f"{STATE}.{key} = delta.{key}", "")]
     not_null = {(c.relation, c.name) for p in stage.core.parts for c in p.columns if c.not_null}
-    pairs, nullable = [], []
+    equals, alike, nullable = [], [], []
     for k in stage.keys:
         name = quote_name(k.name)
-        pairs.append(tuple(compared(f"{r}.{name}", k.type) for r in (STATE, "delta")))
+        equals.append(equal(f"{STATE}.{name}", f"delta.{name}", k.type))
+        alike.append(same(f"{STATE}.{name}", f"delta.{name}", k.type))
         sure = isinstance(k.expression, exp.Column) and (k.expression.table, k.expression.name) in not_null
         if not sure and stage.kind != "total":
             nullable.append(f"delta.{name}")
-    equal = " AND ".join(f"{a} = {b}" for a, b in pairs)
     if not nullable:
-        return [(equal, "")]
-    same = " AND ".join(f"({a} = {b} OR ({a} IS NULL AND {b} IS NULL))" for a, b in pairs)
+        return [(" AND ".join(equals), "")]
     none = " AND ".join(f"{name} IS NOT NULL" for name in nullable)
-    return [(equal, f"\nWHERE {none}"), (same, f"\nWHERE NOT ({none})")]
+    return [(" AND ".join(equals), f"\nWHERE {none}"), (" AND ".join(alike), f"\nWHERE NOT ({none})")]

@@ -13,7 +13,7 @@ from textwrap import indent
 from sqlglot import exp
 
 from pg_stepping.delta.stage import Stage
-from pg_stepping.delta.state import compared, operand
+from pg_stepping.delta.state import equal, operand, same
 from pg_stepping.delta.terms import all_of, named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir import Item
@@ -165,8 +165,8 @@ class Anew:
         """The condition that a stored row has a key of `delta`."""
         tests = []
         for key in (k for k in self.stage.keys if k.name in self.stage.by):
-            a, b = (compared(f"{r}.{quote_name(key.name)}", key.type) for r in (relation, "delta"))
-            tests.append(f"({a} = {b} OR ({a} IS NULL AND {b} IS NULL)) AND ")
+            a, b = (f"{r}.{quote_name(key.name)}" for r in (relation, "delta"))
+            tests.append(f"{same(a, b, key.type)} AND ")
         return "".join(tests)
 
 
@@ -176,9 +176,8 @@ def _grouped_by(key: Expression) -> str:
 
 
 def _is_key(key: Item, not_null: set[tuple[str, str]]) -> str:
-    mine = compared(operand(key.expression), key.type)
-    touched = compared(f"delta.{quote_name(key.name)}", key.type)
+    mine, touched = operand(key.expression), f"delta.{quote_name(key.name)}"
     expression = key.expression
     if isinstance(expression, exp.Column) and (expression.table, expression.name) in not_null:
-        return f"{mine} = {touched}"
-    return f"({mine} = {touched} OR ({mine} IS NULL AND {touched} IS NULL))"
+        return equal(mine, touched, key.type)
+    return same(mine, touched, key.type)

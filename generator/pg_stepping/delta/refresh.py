@@ -9,7 +9,7 @@ from __future__ import annotations
 from textwrap import indent
 
 from pg_stepping.delta.stage import Stage
-from pg_stepping.delta.state import compared, operand
+from pg_stepping.delta.state import operand, same
 from pg_stepping.delta.terms import quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
 from pg_stepping.ir.types import fresh, reference
@@ -70,11 +70,7 @@ def place_of(stage: Stage) -> str:
 
 def _of_keys(stage: Stage, relation: str) -> list[str]:
     """The conditions that joined rows are of the group whose keys a relation has."""
-    pairs = [
-        (compared(operand(k.expression), k.type), compared(f"{relation}.{quote_name(k.name)}", k.type))
-        for k in stage.keys
-    ]
-    return [f"({mine} = {stored} OR ({mine} IS NULL AND {stored} IS NULL))" for mine, stored in pairs]
+    return [same(operand(k.expression), f"{relation}.{quote_name(k.name)}", k.type) for k in stage.keys]
 
 
 def _sums(stage: Stage) -> str:

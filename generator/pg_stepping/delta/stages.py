@@ -294,7 +294,7 @@ class _Cutter:
         relation = outer.input.columns[0].relation if outer.input.columns else ""
         pairs, rest = _sorted_conditions(outer, relation)
         types = self.typed(outer.input.columns, [inner for _, inner in pairs]) if pairs else []
-        if not all(type_.groups for type_ in types):
+        if not all(type_.equated for type_ in types):
             pairs, rest = [], list(outer.conditions)
         across = [c for c in rest if len({r == relation for r, _ in columns_read(c)}) > 1]
         own = [c for c in rest if c not in across and any(r == relation for r, _ in columns_read(c))]
@@ -325,7 +325,7 @@ class _Cutter:
         read = dict.fromkeys(c for c in columns_read(*outer.conditions) if c[0] != relation)
         by: list[Expression] = []
         for c in read:  # equal values need not be the same in the conditions
-            by += [reference(*c)] if type_of[c].groups else []
+            by += [reference(*c)] if type_of[c].equated else []
             by += [] if type_of[c].exact else [image_of(reference(*c))]
         match, keys = self._distinct(both, [substitute(e, columns) for e in by])
         sure = {(c.relation, c.name) for p in join.parts for c in p.columns if c.not_null}

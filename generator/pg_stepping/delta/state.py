@@ -226,7 +226,18 @@ def operand(expression: Expression) -> str:
     return to_sql(expression) if atomic else f"({to_sql(expression)})"
 
 
-def compared(operand: str, type_: Type) -> str:
+def equal(a: str, b: str, type_: Type) -> str:
+    """The condition that two values are of one group, and not NULL."""
+    return f"{_side(a, type_)} {type_.equals if type_.sorts else '='} {_side(b, type_)}"
+
+
+def same(a: str, b: str, type_: Type) -> str:
+    """The condition that two values are of one group, or both NULL."""
+    nulls = " AND ".join(f"{_side(side, type_)} IS NULL" for side in (a, b))
+    return f"({equal(a, b, type_)} OR ({nulls}))"
+
+
+def _side(operand: str, type_: Type) -> str:
     """What stands at a side of an equality: a domain over an enum or a range has none of its own."""
     if not type_.sorts:
         return f"{operand}::text"

@@ -21,7 +21,7 @@ from sqlglot import exp
 
 from pg_stepping.delta.locks import OLD_SNAPSHOT
 from pg_stepping.delta.stage import SCHEMA, Published, Stage
-from pg_stepping.delta.state import StateColumn, compared
+from pg_stepping.delta.state import StateColumn, same
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.errors import InvalidQuery, UnsupportedQuery
 from pg_stepping.frontend.dialect import quote_name
@@ -174,9 +174,9 @@ def vanish_body(stage: Stage) -> str:
     def zero(relation: str) -> str:
         return " AND ".join(f"NOT {c.change_test(_sum(c, relation))}" for c in stage.state)
 
-    def same(a: str, b: str) -> str:
-        pairs = ([compared(f"{r}.{quote_name(k.name)}", k.type) for r in (a, b)] for k in stage.keys)
-        return " AND ".join(f"({x} = {y} OR ({x} IS NULL AND {y} IS NULL))" for x, y in pairs)
+    def of_one_group(a: str, b: str) -> str:
+        names = ((quote_name(k.name), k.type) for k in stage.keys)
+        return " AND ".join(same(f"{a}.{name}", f"{b}.{name}", type_) for name, type_ in names)
 
     def of(relation: str) -> str:
         return ", ".join(f"{relation}.{k}" for k in keys)
@@ -191,14 +191,14 @@ BEGIN
     WITH gone AS (
         SELECT {of("mine")}
         FROM {table} AS mine
-        JOIN {table} AS state ON {same("state", "mine")}
+        JOIN {table} AS state ON {of_one_group("state", "mine")}
         WHERE mine.ctid = ANY (emptied)
         GROUP BY {of("mine")}
         HAVING {zero("state.")}
     ), held AS (
         SELECT state.ctid AS place
         FROM gone
-        JOIN {table} AS state ON {same("state", "gone")}
+        JOIN {table} AS state ON {of_one_group("state", "gone")}
         FOR UPDATE OF state SKIP LOCKED
     )
     SELECT array_agg(place) INTO locked FROM held;
@@ -210,6 +210,6 @@ BEGIN
     )
     DELETE FROM {table} AS state
     USING held
-    JOIN gone ON {same("gone", "held")}
+    JOIN gone ON {of_one_group("gone", "held")}
     WHERE state.ctid = held.place;
 END"""

@@ -70,20 +70,31 @@ _MADE_OF = """
             WHERE attrelid = p.typrelid AND p.typtype = 'c' AND attnum > 0 AND NOT attisdropped
         ) AS inside (type, coll)
     )
-    SELECT whole, used, CASE WHEN NOT every(sorts) THEN 'text' WHEN every(exact) THEN 'value' ELSE 'order' END
+    SELECT whole, used,
+        CASE WHEN NOT every(sorts) THEN 'text' WHEN every(exact) THEN 'value' ELSE 'order' END,
+        CASE WHEN every(is_leaf OR p.typtype = 'd') THEN coalesce(max(equals), '=') ELSE '=' END
     FROM part
     JOIN pg_type AS p ON p.oid = part.type
     LEFT JOIN pg_collation AS c ON c.oid = part.coll
     CROSS JOIN LATERAL (
-        SELECT p.typtype = 'e' OR EXISTS (
+        SELECT p.typtype IN ('b', 'e') AND p.typsubscript::oid <> 'array_subscript_handler'::regproc
+    ) AS kind (is_leaf)
+    CROSS JOIN LATERAL (
+        SELECT NOT is_leaf OR p.typtype = 'e' OR EXISTS (
             SELECT FROM pg_opclass AS o
             WHERE opcdefault AND opcmethod = (SELECT oid FROM pg_am WHERE amname = 'btree')
                 AND (opcintype = p.oid OR EXISTS (
                     SELECT FROM pg_cast WHERE castsource = p.oid AND casttarget = opcintype
                         AND castmethod = 'b' AND castcontext = 'i'))
-        ), p.typtype = 'e' OR p.oid = ANY (%s::oid[]) AND c.collisdeterministic IS NOT FALSE
-    ) AS leaf (sorts, exact)
-    WHERE p.typtype IN ('b', 'e') AND p.typsubscript::oid <> 'array_subscript_handler'::regproc
+        ), NOT is_leaf OR p.typtype = 'e' OR p.oid = ANY (%s::oid[]) AND c.collisdeterministic IS NOT FALSE, (
+            SELECT format('OPERATOR(%%I.%%s)', n.nspname, f.oprname)
+            FROM pg_opclass AS o
+            JOIN pg_amop AS a ON amopfamily = opcfamily AND amoplefttype = p.oid AND amoprighttype = p.oid
+            JOIN pg_operator AS f ON f.oid = amopopr
+            JOIN pg_namespace AS n ON n.oid = f.oprnamespace
+            WHERE opcdefault AND opcmethod = (SELECT oid FROM pg_am WHERE amname = 'btree')
+                AND opcintype = p.oid AND amopstrategy = 3 AND nspname <> 'pg_catalog')
+    ) AS leaf (sorts, exact, equals)
     GROUP BY whole, used"""
 
 # What to do about the commonest mistakes, by SQLSTATE, where Postgres itself does not say it.
@@ -329,7 +340,7 @@ def fields_of(conn: Connection, relation: str) -> tuple[Field, ...]:
     for name, shown, required, oid, _, collation, usual in rows:
         base, usual = below.get(oid, (shown, usual))
         own = None if collation == usual else _collation_name(conn, collation)
-        fields.append(Field(name, Type(shown, base, own, told_apart[oid, collation]), required))
+        fields.append(Field(name, Type(shown, base, own, *told_apart[oid, collation]), required))
     return tuple(fields)
 
 
@@ -363,20 +374,22 @@ def _collation_name(conn: Connection, oid: int) -> str | None:
     return row[0] if row is not None else None
 
 
-def _told_apart(conn: Connection, types: Collection[tuple[int, int]]) -> dict[tuple[int, int], str]:
-    """How values of types, each with a collation or 0, are told apart (see Type)."""
-    found, asked = dict.fromkeys(types, "value"), []
+def _told_apart(
+    conn: Connection, types: Collection[tuple[int, int]]
+) -> dict[tuple[int, int], tuple[str, str]]:
+    """How values of types, each with a collation or 0, are told apart, and their equality (see Type)."""
+    found, asked = dict.fromkeys(types, ("value", "=")), []
     for oid, collation in types:
         if oid in _EXACT.values() and collation in _PLAIN_COLLATIONS:
             continue
         if oid in _SORTED:
-            found[oid, collation] = "order"
+            found[oid, collation] = ("order", "=")
         else:
             asked.append((oid, collation))
     if asked:
         parameters = [list(column) for column in zip(*asked, strict=True)]
         rows = execute(conn, _MADE_OF, [*parameters, list(_EXACT.values())])
-        found |= {(oid, collation): told_apart for oid, collation, told_apart in rows}
+        found |= {(oid, collation): (told_apart, equals) for oid, collation, told_apart, equals in rows}
     return found
 
 

@@ -60,7 +60,7 @@ class Subquery:
     kind: str
     plan: Project
     left: tuple[Expression, ...] = ()
-    operator: type[exp.Binary] = exp.EQ
+    operator: Callable[..., Expression] = exp.EQ
 
 
 class Key(NamedTuple):
@@ -344,7 +344,7 @@ class Unnester:
         for c in free:
             text = (c[0], f"{c[1]} as text")
             self._texts[text] = image_of(reference(*c))
-            if columns[c].type.groups:
+            if columns[c].type.equated:
                 by.append(c)
             else:
                 unsorted[c] = cast_to(reference(*text), columns[c].type.name)

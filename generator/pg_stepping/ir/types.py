@@ -14,13 +14,16 @@ class Type:
     `base` is the type below a domain (equal to `name` for any other type); `collation` is given,
     quoted and qualified, only where it is not the type's own. `told_apart` says how two values are: by
     `value`; by `order`, where values that are equal can differ (1.0 and 1.00); or only by their `text`, where
-    they have no order (json, point, xid, and what is made of them). It is no part of a type's equality.
+    they have no order (json, point, xid, and what is made of them). `equals` is the operator that says which
+    are of one group, with its schema if that is not pg_catalog: citext would else be compared as text. Both
+    are no part of a type's equality.
     """
 
     name: str
     base: str
     collation: str | None = None
     told_apart: str = field(default="order", compare=False)
+    equals: str = field(default="=", compare=False)
 
     @property
     def sql(self) -> str:
@@ -41,6 +44,11 @@ class Type:
     def groups(self) -> bool:
         """Whether GROUP BY takes it, and an index finds its groups: by their texts, if it has no order."""
         return self.sorts or self.base in ("xid", "cid", "aclitem")
+
+    @property
+    def equated(self) -> bool:
+        """Whether `=` says what GROUP BY takes for equal."""
+        return self.groups and self.equals == "="
 
     @classmethod
     def of(cls, name: str) -> Type:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import cast
 
 from sqlglot import exp
@@ -115,10 +116,10 @@ class Expressions(Known, ABC):
             inner = bare(node.expression.this)
             if isinstance(inner, exp.Query):
                 kind = "any" if isinstance(node.expression, exp.Any) else "all"
-                return Subquery(kind, self._inner(inner, scope), self._row(node.this, scope), type(node))
+                return Subquery(kind, self._inner(inner, scope), self._row(node.this, scope), _operator(node))
         if isinstance(node, exp.Binary) and _is_row(node.this) and isinstance(node.expression, exp.Subquery):
             compared = self._inner(node.expression, scope)
-            return Subquery("row", compared, self._row(node.this, scope), type(node))
+            return Subquery("row", compared, self._row(node.this, scope), _operator(node))
         if isinstance(node, exp.Subquery) or (isinstance(node, exp.Select) and node.parent is not None):
             return Subquery("scalar", self._inner(node, scope))
         return None
@@ -198,6 +199,14 @@ def _gathered(query: exp.Expression) -> exp.Select:
     call = exp.Anonymous(this="array_agg", expressions=[value])
     alias = exp.TableAlias(this=exp.to_identifier("gathered", quoted=True))
     return exp.Select(expressions=[call], from_=exp.From(this=exp.Subquery(this=inner, alias=alias)))
+
+
+def _operator(node: exp.Binary) -> Callable[..., exp.Expression]:
+    """What compares as a node does."""
+    name = node.args.get("operator")
+    if name is None:
+        return cast("type[exp.Expression]", type(node))
+    return partial(exp.Operator, operator=name)
 
 
 def _unwrapped(node: exp.Expression) -> exp.Expression:
