@@ -294,3 +294,60 @@ def test_the_feed_tells_all_changes_in_order(conn: psycopg.Connection[Any]) -> N
     assert [(c.row, c.count) for c in st.changes(memory, cache)] == [(st.Pair(2, 1), 1)]
     st.drop_view(conn, "sums")
     assert conn.execute("SELECT to_regclass('stepping.sums__changes')").fetchone() == (None,)
+
+
+class Piece(st.Data):
+    id: int
+    set_of: frozenset[int]
+    spans: frozenset[timedelta]
+    names: dict[str, float]
+    either: int | str
+    listed: list[str | None]
+
+
+def test_differential_keys_and_orders_of_collections(database: Any) -> None:
+    """Keys that are lists, sets, dicts and unions; equal keys are told apart by columns that are."""
+    by_set, by_list, by_either, by_names, by_spans = (
+        st.Index.pick(Piece, f, ascending=up)
+        for f, up in (
+            (lambda p: p.set_of, True),
+            (lambda p: p.listed, False),
+            (lambda p: p.either, True),
+            (lambda p: p.names, False),
+            (lambda p: p.spans, True),
+        )
+    )
+    indexes: tuple[st.Index[Piece, Any], ...] = (by_set, by_list, by_either, by_names, by_spans)
+    pieces_kept = st.Cache[Piece](name="pieces_kept")
+
+    def chosen(pieces: st.ZSet[Piece]) -> Any:
+        _ = pieces_kept[pieces](lambda z: st.integrate_indexed(z, indexes=indexes))
+        firsts = tuple(st.map(st.first_n(pieces, index=i, n=3), f=lambda p: p.id) for i in indexes)
+        sums = tuple(
+            st.group_reduce_flatten(pieces, by=i, zero=int, pick_value=lambda p: p.id) for i in indexes
+        )
+        return *firsts, *sums, st.first_n(pieces, index=st.Index.atom("all", Piece, int, lambda p: 1), n=4)
+
+    with psycopg.connect(database("plpgsql")) as conn:
+        both_agree(conn, chosen, indexes, pieces_kept)
+
+
+def both_agree(conn: psycopg.Connection[Any], query: Any, indexes: Any, kept: st.Cache[Piece]) -> None:
+    graph = st.compile(query)
+    stores = st.StorePostgres.from_graph(conn, graph, create_tables=True), st.StorePython.from_graph(graph)
+    (postgres,), (memory,) = (st.actions(store, graph) for store in stores)
+    rows = [
+        Piece(id=n, set_of=frozenset((n * 5 % 11, 10, n % 2)), spans=frozenset((timedelta(n % 3 - 1), timedelta(0))),
+              names=[{"b": 1.5, "aa": -0.0}, {"ä": 1e20}, {}, {"b": 1e-7}][n % 4], either=[9, 10, "9", "é"][n % 4],
+              listed=[["b", None], ["B"], [], ["b"]][n // 2 % 4])
+        for n in range(9)
+    ]  # fmt: skip
+    for row in rows:
+        assert postgres.insert(row) == memory.insert(row)
+    for index in indexes:
+        read = [list(store.zset(kept).iter_by_index(index)) for store in stores]
+        assert read[0] == read[1] and len(read[0]) == 9
+        bounds = [list(s.zset(kept).iter_by_index(index, below=index.f(rows[5]))) for s in stores]
+        assert bounds[0] == bounds[1]
+    for row in rows[::2]:
+        assert postgres.remove(row) == memory.remove(row)

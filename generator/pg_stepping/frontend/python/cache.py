@@ -129,7 +129,7 @@ class ZSetPostgres(ZSet[T]):
             params.append(kinds[n].dump(kinds[n].value(value, f"the key {index.names[n]}")))
         for bound, comparison in ((at_least, ">="), (below, "<")):
             if bound is not None:
-                marks = ", ".join(f"%s::{kind.sql}" for kind in kinds)
+                marks = ", ".join(_collated(f"%s::{kind.sql}", kind) for kind in kinds)
                 where.append(f"({', '.join(ordered)}) {comparison} ({marks})")
                 params += [k.dump(v) for k, v in zip(kinds, _checked(index, bound), strict=True)]
         order = [f"{sql} {'ASC' if up else 'DESC'}" for sql, up in zip(ordered, index.ascending, strict=True)]
@@ -178,7 +178,10 @@ def _over_view(expression: exp.Expression, names: dict[str, str]) -> str:
 
 
 def _collated(sql: str, kind: FieldType) -> str:
-    return f'{sql} COLLATE "C"' if kind.sql == "text" else sql
+    """Text by code point, and jsonb by its text."""
+    if kind.sql == "jsonb":
+        sql = f"{sql}::text"
+    return f'{sql} COLLATE "C"' if kind.sql in ("text", "text[]", "jsonb") else sql
 
 
 def _checked(index: Index[T, K], key: object) -> list[object]:

@@ -36,7 +36,7 @@ class Data:
 
     def __hash__(self) -> int:
         values = (getattr(self, f.name) for f in dataclasses.fields(self))  # type: ignore[arg-type]
-        return hash((type(self), *map(_hashable, values)))
+        return hash((type(self), *map(hashable, values)))
 
     @classmethod
     def field_types(cls) -> dict[str, Any]:
@@ -49,11 +49,12 @@ class Data:
         return {f.name: types[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
 
-def _hashable(value: object) -> object:
+def hashable(value: object) -> object:
+    """What tells a value from others as a key, be it a list or a dict."""
     if type(value) is dict:
-        return frozenset((k, _hashable(v)) for k, v in value.items())
+        return frozenset((k, hashable(v)) for k, v in value.items())
     if type(value) in (list, tuple):
-        return tuple(map(_hashable, cast(Iterable[object], value)))
+        return tuple(map(hashable, cast(Iterable[object], value)))
     return frozenset(value) if type(value) is set else value
 
 
@@ -63,6 +64,9 @@ class Pair(Generic[L, R]):
 
     left: L
     right: R
+
+    def __hash__(self) -> int:
+        return hash((hashable(self.left), hashable(self.right)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from sqlglot import exp
@@ -11,12 +12,14 @@ from sqlglot import exp
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.python.functions import compile_row_function
 from pg_stepping.frontend.python.places import at_users_line
-from pg_stepping.frontend.python.rows import is_row, leaves, row_of
+from pg_stepping.frontend.python.rows import is_data, is_row, leaves, row_of
 from pg_stepping.frontend.python.scalar import Scalar
 from pg_stepping.frontend.python.types import type_name
 
 T = TypeVar("T")
 K = TypeVar("K")
+
+_row_of = cache(row_of)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -133,17 +136,19 @@ class Index(Generic[T, K]):
         """-1, 0 or 1, whatever the index's directions; None if a value of them that decides is None."""
         from pg_stepping.frontend.python.ordering import ordered
 
-        for value, other in zip(self.elements(key), self.elements(bound), strict=True):
+        for value, other, column in zip(self.elements(key), self.elements(bound), self.columns, strict=True):
             if value is None or other is None:
                 return None
-            if ordered(value) != ordered(other):
-                return -1 if ordered(value) < ordered(other) else 1
+            placed, limit = ordered(value, column.type), ordered(other, column.type)
+            if placed != limit:
+                return -1 if placed < limit else 1
         return 0
 
     def order(self, key: object, row: object) -> tuple[object, ...]:
         """What to sort by in Python for the order that Postgres has: by the key, then by the whole row."""
         from pg_stepping.frontend.python.ordering import ordered, ordered_row
 
-        values = self.elements(key)
-        by_key = tuple(ordered(v, ascending) for v, ascending in zip(values, self.ascending, strict=True))
-        return *by_key, *ordered_row(row)
+        values = zip(self.elements(key), self.columns, self.ascending, strict=True)
+        by_key = tuple(ordered(v, column.type, ascending) for v, column, ascending in values)
+        row_type: Any = type(row) if is_data(type(row)) else self.row_type
+        return *by_key, *ordered_row(row, _row_of(row_type))

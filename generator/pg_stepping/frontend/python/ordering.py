@@ -1,17 +1,20 @@
-"""Postgres's order of values in Python: None last, NaN above all numbers, text by code point."""
+"""Postgres's order of values in Python: None last, NaN above all numbers, text by code point.
+
+What is stored as jsonb is ordered by its text.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from datetime import datetime
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from enum import Enum
 from functools import total_ordering
 from typing import Any
 
-from pg_stepping.frontend.python.data import Empty
-from pg_stepping.frontend.python.encoding import canonical_json
-from pg_stepping.frontend.python.types import stored
-from pg_stepping.frontend.python.zset import ZSetPython
+from pg_stepping.frontend.python.encoding import encode
+from pg_stepping.frontend.python.rows import flattened, leaves
+from pg_stepping.frontend.python.types import FieldType, stored
 
 
 @total_ordering
@@ -20,14 +23,14 @@ class _Ordered:
 
     __slots__ = ("ascending", "place")
 
-    def __init__(self, value: Any, ascending: bool) -> None:
+    def __init__(self, value: Any, kind: FieldType, ascending: bool) -> None:
         self.ascending = ascending
         if value is None:
             self.place: tuple[Any, ...] = (2,)
-        elif isinstance(value, float) and value != value:
+        elif isinstance(value, float | Decimal) and value != value:
             self.place = (1,)
         else:
-            self.place = (0, _plain(value))
+            self.place = (0, _plain(value, kind))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Ordered) and self.place == other.place
@@ -36,31 +39,34 @@ class _Ordered:
         return self.place < other.place if self.ascending else other.place < self.place
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, kind: FieldType) -> Any:
     if isinstance(value, Enum):
         return stored(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.timestamp()
+        return value.astimezone(UTC)
+    if kind.element is not None:
+        return tuple(_Ordered(v, kind.element, True) for v in kind.in_order(value))
+    return _json_text(encode(kind.python, value)) if kind.sql == "jsonb" else value
+
+
+def _json_text(value: Any) -> str:
+    """The text of a jsonb: shorter keys first, numbers as numerics."""
+    if isinstance(value, dict):
+        pairs = sorted(value.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
+        return "{" + ", ".join(f"{_json_text(k)}: {_json_text(v)}" for k, v in pairs) + "}"
     if isinstance(value, list | tuple):
-        return tuple(_Ordered(v, True) for v in value)
-    if isinstance(value, frozenset | set | dict | ZSetPython):
-        return canonical_json(repr(value))
-    return value
+        return "[" + ", ".join(map(_json_text, value)) + "]"
+    if isinstance(value, float):
+        return format(Decimal(repr(value)) + 0, "f")
+    return json.dumps(value, ensure_ascii=False)
 
 
-def ordered(value: object, ascending: bool = True) -> _Ordered:
-    """What to sort a value by."""
-    return _Ordered(value, ascending)
+def ordered(value: object, kind: FieldType, ascending: bool = True) -> _Ordered:
+    """What to sort a value of this type by."""
+    return _Ordered(value, kind, ascending)
 
 
-def ordered_row(row: Any) -> tuple[_Ordered, ...]:
-    """What to sort rows of one type by, column by column."""
-    if isinstance(row, Empty):
-        return (_Ordered(None, True),)
-    if dataclasses.is_dataclass(row):
-        values = [getattr(row, f.name) for f in dataclasses.fields(row)]
-    elif isinstance(row, tuple):
-        values = list(row)
-    else:
-        return (_Ordered(row, True),)
-    return tuple(o for value in values for o in ordered_row(value))
+def ordered_row(row: object, like: object) -> tuple[_Ordered, ...]:
+    """What to sort rows by, leaf by leaf; they are like the row of stand-ins `like`."""
+    kinds = (leaf.type for _, leaf in leaves(like))
+    return tuple(_Ordered(v, kind, True) for v, kind in zip(flattened(like, row), kinds, strict=True))

@@ -8,7 +8,7 @@ from decimal import Context, Decimal
 from typing import Any, TypeVar
 
 from pg_stepping.frontend.python import nesting
-from pg_stepping.frontend.python.data import EMPTY, Pair
+from pg_stepping.frontend.python.data import EMPTY, Pair, hashable
 from pg_stepping.frontend.python.index import Index
 from pg_stepping.frontend.python.zset import ZSetPython
 
@@ -29,13 +29,13 @@ def join(
     left: ZSetPython[Any], right: ZSetPython[Any], key_left: Function, key_right: Function, outer: bool
 ) -> ZSetPython[Any]:
     """Pairs of equal keys; if `outer`, left rows whose key no right row has, with Empty()."""
-    partners: dict[Hashable, list[tuple[Any, int]]] = defaultdict(list)
+    partners: dict[object, list[tuple[Any, int]]] = defaultdict(list)
     for row, count in right.iter():
-        partners[key_right(row)].append((row, count))
+        partners[hashable(key_right(row))].append((row, count))
     found: list[tuple[Any, int]] = []
     for row, count in left.iter():
         key = key_left(row)
-        there = [] if _has_none(key) else partners.get(key, [])
+        there = [] if _has_none(key) else partners.get(hashable(key), [])
         found += [(Pair(row, other), count * copies) for other, copies in there]
         if outer and not there:
             found.append((Pair(row, EMPTY), count))
@@ -54,10 +54,11 @@ def reduce(
     made: Callable[[Any, Any], Any],
 ) -> ZSetPython[Any]:
     """`made(total, key)` for each key that has rows."""
-    groups: dict[Hashable, list[tuple[Any, int]]] = defaultdict(list)
+    groups: dict[object, tuple[Any, list[tuple[Any, int]]]] = {}
     for row, count in rows.iter():
-        groups[key(row)].append((pick_value(row), count))
-    return ZSetPython((made(total(zero(), values), k), 1) for k, values in groups.items())
+        _, values = groups.setdefault(hashable(key(row)), (key(row), []))
+        values.append((pick_value(row), count))
+    return ZSetPython((made(total(zero(), values), k), 1) for k, values in groups.values())
 
 
 def total(zero: Any, values: Iterable[tuple[Any, int]]) -> Any:
@@ -78,10 +79,10 @@ def first_n(
     rows: ZSetPython[Any], index: Index[Any, Any], n: int, in_partition: Function, inner: Function
 ) -> ZSetPython[Any]:
     """The first `n` copies in each partition; `inner` is the row that the index is of."""
-    partitions: dict[Hashable, list[Any]] = defaultdict(list)
+    partitions: dict[object, list[Any]] = defaultdict(list)
     for row, count in rows.iter():
         if count > 0:
-            partitions[in_partition(row)].append((row, count))
+            partitions[hashable(in_partition(row))].append((row, count))
     found: list[tuple[Any, int]] = []
     for members in partitions.values():
         left = n

@@ -405,8 +405,10 @@ def _zero() -> exp.Expression:
 
 
 def _ordered(expression: exp.Expression, kind: FieldType, ascending: bool) -> exp.Ordered:
-    """Text by code point, as Python orders it."""
-    if kind.sql == "text":
+    """Text by code point, as Python orders it, and jsonb by its text."""
+    if kind.sql == "jsonb":
+        expression, kind = FieldType(str).cast(expression.copy()), FieldType(str)
+    if kind.sql in ("text", "text[]"):
         expression = exp.Collate(
             this=operand(expression.copy()), expression=exp.to_identifier("C", quoted=True)
         )

@@ -84,6 +84,13 @@ class FieldType:
         inner, nullable = without_none(arguments[0])
         return FieldType(inner, nullable) if _is_plain(inner) else None
 
+    def in_order(self, values: Any) -> list[Any]:
+        """The elements of an array as they are stored: those of a set are sorted by their JSON."""
+        of = typing.get_args(self.python)[0]
+        if not _is_set(self.python):
+            return list(values)
+        return sorted(values, key=lambda value: canonical_json(encode(of, value)))
+
     def takes(self, other: FieldType) -> bool:
         """Whether a value of `other` may stand here; an int may stand for a float, as for type checkers."""
         same = other.python == self.python or (self.python is float and other.python is int)
@@ -117,8 +124,7 @@ class FieldType:
             return stored(value)
         element = self.element
         if element is not None:
-            dumped = [element.dump(element.value(v, "an element")) for v in value]
-            return sorted(dumped, key=canonical_json) if _is_set(self.python) else dumped
+            return [element.dump(element.value(v, "an element")) for v in self.in_order(value)]
         return Jsonb(encode(self.python, value)) if self.sql == "jsonb" else value
 
     def load(self, value: Any) -> Any:
@@ -150,10 +156,7 @@ class FieldType:
             return self.cast(exp.Literal.string(interval_text(value)))
         element = self.element
         if element is not None:
-            dumped = [element.literal(v) for v in value]
-            if _is_set(self.python):
-                dumped.sort(key=lambda e: str(e.sql()))
-            return self.cast(exp.Array(expressions=dumped))
+            return self.cast(exp.Array(expressions=[element.literal(v) for v in self.in_order(value)]))
         if self.sql == "jsonb":
             return self.cast(exp.Literal.string(canonical_json(encode(self.python, value))))
         text = repr(value) if isinstance(value, float) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
+from itertools import product
 from typing import Any
 
 import psycopg
@@ -50,10 +51,14 @@ class Writer:
         if rows:
             run(self._conn, self._insert, self._params(rows))
 
-    def insert_by(self, function: str, rows: Sequence[Any]) -> str:
-        """Insert the rows by an insert function; returns what that does."""
+    def call(self, function: str) -> bytes:
+        """The statement that calls an insert function."""
+        return f"SELECT {function.replace('%', '%%')}({self._given})".encode()
+
+    def insert_by(self, call: bytes, rows: Sequence[Any]) -> str:
+        """Insert the rows by such a statement; returns what the function does."""
         cursor = psycopg.Cursor(self._conn, row_factory=tuple_row)
-        cursor.execute(f"SELECT {function.replace('%', '%%')}({self._given})".encode(), self._params(rows))
+        cursor.execute(call, self._params(rows))
         [told] = cursor.fetchone() or [""]
         return str(told)
 
@@ -129,19 +134,19 @@ class Captured:
         self._take = f"""WITH t AS MATERIALIZED (SELECT {read}), e AS MATERIALIZED (SELECT {end} FROM t)
                          SELECT t.* FROM t, e"""
 
-        self._functions = {
-            writer: insert_function(conn, state, writer.insert_given, self._settings, create=create)
-            for state in list(told.values())[:1]
-            for writer in writers
-        }
+        self._calls: dict[Writer, bytes] = {}
+        for writer, state in product(writers, list(told.values())[:1]):
+            function = insert_function(conn, state, writer.insert_given, self._settings, create=create)
+            if function is not None:
+                self._calls[writer] = writer.call(function)
 
     def by_insert(self, writer: Writer, rows: Sequence[Any]) -> dict[Kept, ZSetPython[Any]]:
         """Insert rows, and tell what that changes in each view: one statement, if triggers tell it."""
-        function = self._functions.get(writer)
-        if function is None or not rows:
+        call = self._calls.get(writer)
+        if call is None or not rows:
             return self.by(lambda: writer.insert(rows))
         several = bool(self._untold)
-        return self._changes(lambda: each_gathered(writer.insert_by(function, rows)), several=several)
+        return self._changes(lambda: each_gathered(writer.insert_by(call, rows)), several=several)
 
     def by(self, writes: Callable[[], object]) -> dict[Kept, ZSetPython[Any]]:
         """Do what `writes` does, and tell what that changes in each view."""
