@@ -273,7 +273,10 @@ JOIN_OVER_AGGREGATE = Shape(
         "kinds": """
             SELECT m.kind, sum(q.total) AS total, count(*) AS meters
             FROM (SELECT meter_id, sum(value) AS total FROM reads GROUP BY meter_id) AS q
-            JOIN meters AS m ON m.id = q.meter_id GROUP BY m.kind"""
+            JOIN meters AS m ON m.id = q.meter_id GROUP BY m.kind""",
+        "alike": """
+            WITH q AS (SELECT meter_id, count(*) AS n FROM reads GROUP BY meter_id)
+            SELECT p.meter_id, q.meter_id AS other FROM q AS p JOIN q ON q.n = p.n AND q.meter_id > p.meter_id""",
     },
     BAG.transactions,
 )

@@ -132,6 +132,20 @@ QUERIES = {
         SELECT u.x, count(*) FROM (SELECT x, y FROM a UNION ALL SELECT x, y FROM b) u GROUP BY u.x
         SELECT q.x, q.n FROM (SELECT x, count(*) AS n FROM a GROUP BY x UNION ALL SELECT x, count(*) FROM b GROUP BY x) q WHERE q.n > 1
     """,
+    "what is read more than once": """
+        WITH q AS (SELECT x, sum(y) AS s, count(*) AS n FROM a GROUP BY x) SELECT p.x, p.s, q.n FROM q p JOIN q ON q.x = p.n
+        WITH q AS (SELECT x, sum(y) AS s FROM a GROUP BY x) SELECT x, s FROM q WHERE s >= (SELECT avg(s) FROM q)
+        WITH q AS (SELECT x, sum(y) AS s FROM a GROUP BY x) SELECT p.x, (SELECT count(*) FROM q WHERE q.s < p.s) AS below FROM q p
+        WITH q AS (SELECT x, sum(y) AS s FROM a GROUP BY x) SELECT b.id, p.s, q.s AS t FROM b LEFT JOIN q p ON p.x = b.x LEFT JOIN q ON q.x = b.a_id
+        WITH q AS (SELECT x, sum(y) AS s FROM a GROUP BY x) SELECT x FROM q EXCEPT SELECT s FROM q
+        WITH q AS (SELECT a_id, max(x) AS m, min(y) AS l FROM b GROUP BY a_id) SELECT a.id FROM a WHERE a.x IN (SELECT m FROM q) AND NOT EXISTS (SELECT FROM q WHERE q.l > a.y)
+        WITH r AS (SELECT id, x, y, rank() OVER (PARTITION BY x ORDER BY y DESC) AS place FROM a) SELECT p.id, q.id AS next FROM r p LEFT JOIN r q ON q.x = p.x AND q.place = p.place + 1
+        WITH r AS (SELECT id, x, y, rank() OVER (PARTITION BY x ORDER BY y DESC) AS place FROM a) SELECT x, max(y) AS best, count(DISTINCT place) AS places FROM r WHERE place < 4 GROUP BY x
+        WITH d AS (SELECT DISTINCT x FROM c) SELECT p.x, q.x AS y FROM d p CROSS JOIN d q WHERE p.x < q.x
+        WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x = 1 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) SELECT p.id, q.x FROM r p JOIN r q ON p.x = q.id
+        SELECT q.x, q.s, t.m FROM (SELECT x, sum(y) AS s FROM a GROUP BY x) q CROSS JOIN (SELECT max(x) AS m FROM b) t
+        WITH q AS (SELECT x, count(*) AS n FROM a GROUP BY x) SELECT q.x, q.n, t.n AS total FROM q CROSS JOIN (SELECT sum(n) AS n FROM q) t
+    """,
     "subqueries": """
         SELECT a.id, (SELECT count(*) FROM b WHERE b.a_id = a.x) AS n, (SELECT sum(b.x) + 1 FROM b WHERE b.a_id = a.x) AS z FROM a
         SELECT a.id, (SELECT max(b.x) FROM b) AS m FROM a

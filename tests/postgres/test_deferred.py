@@ -65,7 +65,9 @@ def _clean(request):
         request.getfixturevalue("session").rollback()
 
 
-SAMPLE = QUERIES[::5]  # of each construct some: their deltas are those that test_select.py tests, all of them
+# Of each construct some: their deltas are those that test_select.py tests, all of them. A state table that is read
+# in several places stands in the program of pending changes in each of them.
+SAMPLE = QUERIES[::5] + [c for c in QUERIES if c[0] == "what is read more than once"]
 
 
 @pytest.mark.parametrize(("place", "section", "query"), [(i, *c) for i, c in enumerate(SAMPLE)],

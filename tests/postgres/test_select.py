@@ -214,6 +214,32 @@ def test_strict_refuses_what_computes_a_whole_stage(session):
     )
 
 
+@pytest.mark.parametrize(
+    ("query", "stages"),
+    [
+        ("WITH q AS (SELECT x, sum(y) AS s FROM a GROUP BY x) SELECT b.id, p.s, q.s FROM b LEFT JOIN q p ON p.x = b.x LEFT JOIN q ON q.x = b.a_id", 2),
+        ("WITH q AS (SELECT x, sum(y) AS s, count(*) AS n FROM a GROUP BY x) SELECT p.s, q.n FROM q p JOIN q ON q.x = p.n", 2),
+        ("SELECT p.s FROM (SELECT x, sum(y) AS s FROM a GROUP BY x) p JOIN (SELECT x, max(y) AS s FROM a GROUP BY x) q USING (x)", 3),
+        ("WITH q AS (SELECT x, sum(y) AS s FROM a GROUP BY x) SELECT x, s FROM q WHERE s >= (SELECT avg(s) FROM q)", 3),
+    ],
+)  # fmt: skip
+def test_what_is_computed_twice_has_one_stage(session, query, stages):
+    """Unless it is what is published: that comes last, and no stage reads it."""
+    pg_stepping.create_view(session, "v", query.replace("p.s, q.s", "p.s, q.s AS t"))
+    (found,) = session.execute("SELECT stages FROM stepping.maintained_view").fetchone()
+    assert len(found) == stages
+    assert found[-1] == "v"
+
+
+def test_what_is_published_is_the_last_stage(session):
+    """Also where it was not cut last."""
+    query = "SELECT q.x, q.s, t.m FROM (SELECT x, sum(y) AS s FROM a GROUP BY x) q CROSS JOIN (SELECT max(x) AS m FROM b) t"
+    pg_stepping.create_view(session, "v", query)
+    (found,) = session.execute("SELECT stages FROM stepping.maintained_view").fetchone()
+    assert len(found) == 2
+    assert found[-1] == "v"
+
+
 if __name__ == "__main__":
     with psycopg.connect(sys.argv[1]) as there:
         there.execute(SCHEMA)

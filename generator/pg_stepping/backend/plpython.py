@@ -141,7 +141,7 @@ def python_text(sql: str) -> str:
     sql = sql.strip("\n")
     if "\n" in sql:
         return _block(sql)
-    if not _fits(sql):
+    if not _fits(sql) or sql.startswith('"') or sql.endswith(('"', "\\")):
         return _escaped(sql)
     raw = "r" if "\\" in sql else ""
     return f'{raw}"{sql}"' if '"' not in sql else f"{raw}'{sql}'" if "'" not in sql else f'{raw}"""{sql}"""'
@@ -154,8 +154,7 @@ def _block(sql: str) -> str:
 
 
 def _fits(sql: str) -> bool:
-    fits = '"""' not in sql and not sql.startswith('"') and not sql.endswith(('"', "\\"))
-    return fits and not is_placeholder(sql) and sql.replace("\n", "").isprintable()
+    return '"""' not in sql and not is_placeholder(sql) and sql.replace("\n", "").isprintable()
 
 
 def _escaped(text: str) -> str:

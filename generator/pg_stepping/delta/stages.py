@@ -37,7 +37,7 @@ from pg_stepping.ir import (
     Union,
 )
 from pg_stepping.ir.nodes import Expression, columns_read
-from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
+from pg_stepping.ir.rewrite import identity, outside, rebuild, renamed, substitute
 from pg_stepping.ir.types import fresh, reference
 from pg_stepping.passes.flatten_joins import flatten
 from pg_stepping.passes.prune_columns import prune
@@ -55,16 +55,20 @@ def cut_stages(
 
     `typed` gives the types of expressions over some columns.
     """
-    cutter = _Cutter(name, tables, typed)
-    cutter.names |= set(_relations(plan))
+    cutter = _Cutter(name, tables, typed, set(_relations(plan)))
     below = cutter.cut(plan.input)
+    if any(s.table.name == cutter.main(below) for stage in cutter.stages for s in stage.scans):
+        # what is published comes last: what others read of it, they read of a stage of their own
+        cutter = _Cutter(name, tables, typed, set(_relations(plan)))
+        below = cutter.cut(plan.input, apart=True)
     items = tuple(replace(i, expression=substitute(i.expression, cutter.results)) for i in plan.items)
     if cutter.main(below) is None:
         items, below = cutter.rows(below, items)
     main = cutter.main(below)
     assert main is not None
-    stages = tuple(replace(s, name=cutter.name) if s.name == main else s for s in cutter.stages)
-    last = next(s for s in stages if s.name == cutter.name)
+    stages = tuple(s for s in cutter.stages if s.name != main)
+    last = replace(next(s for s in cutter.stages if s.name == main), name=cutter.name)
+    stages = (*stages, last)
     published = _moved(below, main, last.table)
     published = _settled(published, last) if last.kind == "groups" else published
     return _renamed(stages, main, last), Published(items, published, last)
@@ -130,13 +134,14 @@ def _looked_up(recursive: Recursive) -> tuple[tuple[str, ...], ...]:
 
 
 class _Cutter:
-    def __init__(self, name: str, tables: dict[Table, Relation], typed: Typed) -> None:
+    def __init__(self, name: str, tables: dict[Table, Relation], typed: Typed, names: set[str]) -> None:
         self.name = name
         self.tables = tables
         self.typed = typed
+        self.names = names
         self.stages: list[Stage] = []
-        self.names: set[str] = set()
         self.results: dict[tuple[str, str], Expression] = {}
+        self.made: dict[str, Stage] = {}  # by the operator that it computes
 
     def main(self, below: Plan) -> str | None:
         """The stage that is published, if what is below needs no further one: its state, filtered or beside
@@ -153,20 +158,22 @@ class _Cutter:
             return None
         return many[0] if many else scans[0].table.name
 
-    def cut(self, node: Plan) -> Plan:
-        """The node with each stateful operator below it replaced by a scan of its state table."""
-        inputs = tuple(self.cut(i) for i in node.inputs)
+    def cut(self, node: Plan, *, apart: bool = False) -> Plan:
+        """The node with each stateful operator below it replaced by a scan of its state table. What is
+        computed twice has one stage; but `apart` from it, the uppermost operators have their own."""
+        below = apart and not node.stateful
+        inputs = tuple(self.cut(i, apart=below) for i in node.inputs)
         node = rebuild(node, inputs, lambda e: substitute(e, self.results))
         if isinstance(node, Aggregate):
-            return self._aggregate(node)
+            return self._aggregate(node, apart)
         if isinstance(node, Partition):
-            return self._partition(node)
+            return self._partition(node, apart)
         if isinstance(node, Recursive):
-            return self._recursive(node)
+            return self._recursive(node, apart)
         node = flat(node)
         return self._matched(node) if isinstance(node, Join) else node
 
-    def _aggregate(self, node: Aggregate) -> Plan:
+    def _aggregate(self, node: Aggregate, apart: bool) -> Plan:
         _check_types(node)
         _check_keys(node.keys)
         core = prune(node.input, set(columns_read(*node.expressions)))
@@ -179,8 +186,11 @@ class _Cutter:
         stored: tuple[Stored, ...] = (*state.columns, *state.stored)
         singleton = fresh("singleton", {c.name for c in stored})
         keys = node.keys or (Item(singleton, _TRUE, Type.of("boolean")),)
-        stage = self._stage(kind, core, keys, state.columns)
-        self.stages[-1] = stage = replace(stage, results=state.stored)
+        computed = "" if apart else identity(replace(node, input=core))
+        stage = self.made.get(computed)
+        if stage is None:
+            stage = self._stage(kind, core, keys, state.columns)
+            stage = self._keep(replace(stage, results=state.stored), computed)
         fields = (
             *(Column(relation, k.name, k.type) for k in keys),
             *(Column(relation, c.name, c.type) for c in stored),
@@ -188,7 +198,7 @@ class _Cutter:
         scan = Scan(stage.table, relation, fields)
         return scan if kind == "total" else _present(scan, state.columns[0])
 
-    def _partition(self, node: Partition) -> Plan:
+    def _partition(self, node: Partition, apart: bool) -> Plan:
         _check_keys(node.keys)
         core = prune(node.input, set(columns_read(*node.expressions)))
         if not core_of(core).scans:
@@ -201,23 +211,26 @@ class _Cutter:
         )
         named = stored | {k.expression: k.name for k in hidden}
         count = StateColumn(fresh("n", taken), BIGINT, "rows")
-        stage = self._stage("partition", core, (*node.items, *hidden), (count,))
-        by = tuple(dict.fromkeys(named[k.expression] for k in node.keys))
-        grouped = node.group is not None and len(node.group) == len(node.keys)
-        stage = replace(
-            stage,
-            row_key=fresh("row_key", taken),
-            by=by,
-            looked_up=(by,) if by else (),
-            partition=replace(node, input=core, items=(*node.items, *hidden)),
-            unique=grouped or (node.group is None and _is_unique(stage, self.tables)),
-        )
-        self.stages[-1] = stage
+        computed = "" if apart else identity(replace(node, input=core))
+        stage = self.made.get(computed)
+        if stage is None:
+            by = tuple(dict.fromkeys(named[k.expression] for k in node.keys))
+            grouped = node.group is not None and len(node.group) == len(node.keys)
+            stage = self._stage("partition", core, (*node.items, *hidden), (count,))
+            stage = replace(
+                stage,
+                row_key=fresh("row_key", taken),
+                by=by,
+                looked_up=(by,) if by else (),
+                partition=replace(node, input=core, items=(*node.items, *hidden)),
+                unique=grouped or (node.group is None and _is_unique(stage, self.tables)),
+            )
+            stage = self._keep(stage, computed)
         fields = tuple(Column(node.relation, i.name, i.type) for i in node.items)
         scan = Scan(stage.table, node.relation, (*fields, Column(node.relation, count.name, BIGINT)))
         return scan if stage.unique else replace(scan, copies=count.name)
 
-    def _recursive(self, node: Recursive) -> Plan:
+    def _recursive(self, node: Recursive, apart: bool) -> Plan:
         """A stage that is computed anew as a whole when one of its tables loses rows."""
         node = cast(Recursive, prune(node, set()))
         touched = Item("touched", _TRUE, Type.of("boolean"))
@@ -232,14 +245,17 @@ class _Cutter:
         count = StateColumn(fresh("n", taken), BIGINT, "rows")
         core = Union(parts, fresh("changes", self.names))
         partition = Partition(node, node.relation, (), items)
-        stage = self._stage("partition", core, items, (count,))
-        self.stages[-1] = replace(
-            stage,
-            row_key=fresh("row_key", taken),
-            unique=node.distinct,
-            partition=partition,
-            looked_up=_looked_up(node),
-        )
+        computed = "" if apart else identity(node)
+        stage = self.made.get(computed)
+        if stage is None:
+            stage = replace(
+                self._stage("partition", core, items, (count,)),
+                row_key=fresh("row_key", taken),
+                unique=node.distinct,
+                partition=partition,
+                looked_up=_looked_up(node),
+            )
+            stage = self._keep(stage, computed)
         fields = (*node.columns, Column(node.relation, count.name, BIGINT))
         return Scan(stage.table, node.relation, fields, copies=None if node.distinct else count.name)
 
@@ -262,6 +278,13 @@ class _Cutter:
         name = f"{self.name}__stage_{len(self.stages) + 1}"
         stage = Stage(name, kind, core, keys, state, row_key="", weight=fresh("weight", names))
         self.stages.append(stage)
+        return stage
+
+    def _keep(self, stage: Stage, computed: str) -> Stage:
+        """The last stage as it is now known, for all that are computed in this way."""
+        self.stages[-1] = stage
+        if computed:
+            self.made[computed] = stage
         return stage
 
     # --- outer joins ------------------------------------------------------------------------------

@@ -122,8 +122,16 @@ def substitute(expression: Expression, columns: Columns) -> Expression:
     return expression.transform(one)
 
 
-def renamed(plan: Plan, names: set[str]) -> tuple[Plan, dict[tuple[str, str], Expression]]:
-    """A copy of the plan in which every relation has a fresh name; returns how the new columns are read."""
+def identity(plan: Plan) -> str:
+    """A text that two plans share if they compute the same columns, of the same names, in the same way."""
+    return repr(renamed(plan, set(), "relation")[0])
+
+
+def renamed(
+    plan: Plan, names: set[str], word: str | None = None
+) -> tuple[Plan, dict[tuple[str, str], Expression]]:
+    """A copy of the plan in which every relation has a fresh name, made from its own or from `word`; returns
+    how the new columns are read."""
     columns: dict[tuple[str, str], Expression] = {}
 
     def one(node: Plan) -> Plan:
@@ -131,7 +139,7 @@ def renamed(plan: Plan, names: set[str]) -> tuple[Plan, dict[tuple[str, str], Ex
         node = rebuild(node, inputs, lambda e: substitute(e, columns))
         if isinstance(node, Filter | Join):
             return node
-        name = fresh(node.relation, names)
+        name = fresh(word or node.relation, names)
         mine = {(node.relation, c.name): reference(name, c.name) for c in node.columns}
         if isinstance(node, Partition):
             mine |= {(node.relation, r.name): reference(name, r.name) for r in node.ranks}
