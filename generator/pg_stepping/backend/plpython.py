@@ -14,6 +14,7 @@ from pg_stepping.frontend.dialect import is_placeholder
 from pg_stepping.shipped import suffix, version
 
 INDENT = "    "
+_NOTHING = ("()", "[]", "{\n}", '("", "")')
 
 
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
@@ -61,7 +62,7 @@ def _view(program: StageProgram) -> str:
     ]  # fmt: skip
     if program.to_fill is not None:
         entries.append(("to_fill", _tuple(map(python_text, program.to_fill))))
-    given = [(name, value) for name, value in entries if value and value not in ("()", "[]", "{\n}")]
+    given = [(name, value) for name, value in entries if value and value not in _NOTHING]
     lines = [f'    "{name}": {indent(value, "    ").lstrip()},\n' for name, value in given]
     return "".join(shared.lines) + "view = {\n" + "".join(lines) + "}"
 

@@ -35,7 +35,9 @@ def explain_text(definition: Definition) -> str:
     if definition.deferred is not None:
         parts += _logged(definition.deferred)
     else:
-        parts += [_source(definition, p, s, missing) for p in definition.programs for s in p.sources]
+        for program in definition.programs:
+            parts += [_source(definition, program, s, missing) for s in program.sources]
+            parts.append(_applied(program))
     if missing:
         parts.append("Missing indexes\n" + "\n".join(f"  {m}" for m in dict.fromkeys(missing)))
     return "\n\n".join(parts) + "\n"
@@ -131,7 +133,12 @@ def _source(definition: Definition, program: StageProgram, source: SourceProgram
         lines.append(indent(lock.query(), "    "))
     lines.append("  on INSERT, DELETE and UPDATE, with the changed rows as the relation change:")
     lines.append(indent(program.delta(source.term), "    "))
-    lines.append("  then:")
+    return "\n".join(lines)
+
+
+def _applied(program: StageProgram) -> str:
+    """What is done with the result of such a statement, whichever source changed."""
+    lines = [f"Then, with that as the relation delta, in {program.stage.table}"]
     for name, query in program.before:
         lines.append(f"    {name} (\n{indent(query, '        ')}\n    )")
     lines.append(indent(program.apply, "    "))
