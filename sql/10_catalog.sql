@@ -88,6 +88,12 @@ BEGIN
         LEFT JOIN pg_class AS r ON r.relnamespace = p.pronamespace AND r.relname || '__maintain' = p.proname
     ) AS numbered;
     FOR place IN 1 .. cardinality(sources) LOOP
+        IF row_security_active(sources[place]) THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'feature_not_supported',
+                MESSAGE = concat('row security of ', sources[place], ' hides rows from ', current_user, ', whose rights the view would have'),
+                HINT = 'Create the view as a role with BYPASSRLS, or as an owner of the table to whom no policy applies.';
+        END IF;
         PERFORM stepping.check_parts(sources[place], keys[place] = ANY (parted));
         PERFORM stepping.follow_table(
             member, stage, number, keys[place],

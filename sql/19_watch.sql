@@ -190,7 +190,7 @@ $body$;
 
 -- Why a view is not, or may not be, what its query gives; NULL if nothing speaks against it.
 CREATE OR REPLACE FUNCTION stepping.problem(of stepping.maintained_view) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 #variable_conflict use_column
 DECLARE
@@ -217,19 +217,33 @@ BEGIN
     IF found IS NOT NULL THEN
         RETURN found;
     END IF;
-    BEGIN
-        EXECUTE concat('SELECT FROM (', of.query, ') AS query LIMIT 0');
-    EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
-        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
-        IF SQLSTATE <> '42501' THEN
-            RETURN concat('its query fails: ', message);
-        END IF;
-    END;
+    IF position(';' IN of.query) = 0 THEN  -- one statement, which is read and not planned: nothing of it runs
+        BEGIN
+            EXECUTE concat('PREPARE "stepping probe" AS ', of.query);
+            DEALLOCATE "stepping probe";
+        EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT;
+            IF SQLSTATE <> '42501' THEN
+                RETURN concat('its query fails: ', message);
+            END IF;
+        END;
+    END IF;
     SELECT concat('its triggers on ', u.object, ' are gone') INTO found
     FROM stepping.used AS u
     WHERE (u.schema_name, u.view_name, u.kind) = (of.schema_name, of.view_name, 'table') AND NOT EXISTS (
         SELECT FROM pg_trigger AS t WHERE t.tgrelid = to_regclass(u.object) AND t.tgfoid = ANY (functions)
     ) ORDER BY 1 LIMIT 1;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
+    SELECT concat('row security of ', c.oid::regclass, ' hides rows from ', r.rolname, ', whose rights the view has') INTO found
+    FROM pg_trigger AS t
+    JOIN pg_proc AS p ON p.oid = t.tgfoid
+    JOIN pg_roles AS r ON r.oid = p.proowner
+    JOIN pg_class AS c ON c.oid = t.tgrelid
+    WHERE t.tgfoid = ANY (functions) AND c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
+        AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
+    ORDER BY 1 LIMIT 1;
     IF found IS NOT NULL THEN
         RETURN found;
     END IF;

@@ -73,7 +73,7 @@ def test_oracle_a_policy_on_the_result(usage: Connection) -> None:
         """ALTER TABLE stepping.usage ENABLE ROW LEVEL SECURITY;
            CREATE POLICY own ON stepping.usage FOR SELECT TO stepping_someone USING (owner = 'ann');
            ALTER VIEW usage SET (security_invoker = true);
-           GRANT USAGE ON SCHEMA stepping TO stepping_someone; GRANT SELECT ON stepping.usage TO stepping_someone;
+           GRANT SELECT ON stepping.usage TO stepping_someone;
            SET SESSION AUTHORIZATION stepping_someone"""
     )
     usage.execute("INSERT INTO reads VALUES (1, 1), (2, 1)")
@@ -140,6 +140,66 @@ def test_oracle_hostile_names_and_values(conn: Connection, language: str) -> Non
     assert conn.execute("SELECT count(*) FROM stepping.views WHERE in_step").fetchone() == (1,)
     conn.execute(f"DELETE FROM {table}")  # type: ignore[call-overload]
     assert pg_stepping.verify(conn, name + "v") == []
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_oracle_an_owner_from_whom_row_security_hides_rows_is_refused(
+    conn: Connection, language: str
+) -> None:
+    conn.execute(SCHEMA)  # type: ignore[call-overload]
+    conn.execute(
+        """CREATE ROLE stepping_someone; GRANT CREATE, USAGE ON SCHEMA public, stepping TO stepping_someone;
+           GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA stepping TO stepping_someone;
+           ALTER TABLE reads OWNER TO stepping_someone; ALTER TABLE meters OWNER TO stepping_someone;
+           ALTER TABLE meters ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+           CREATE POLICY one ON meters USING (id = 1); SET SESSION AUTHORIZATION stepping_someone"""
+    )
+    with pytest.raises(pg_stepping.SteppingError, match="row security of") as refused:
+        pg_stepping.create_view(conn, "usage", QUERY, language=language)
+    assert "BYPASSRLS" in str(refused.value)
+    conn.execute("ALTER TABLE meters NO FORCE ROW LEVEL SECURITY")
+    pg_stepping.create_view(conn, "usage", QUERY, language=language)
+    assert conn.execute("SELECT problem FROM stepping.views").fetchone() == (None,)
+    with pytest.raises(errors.DependentObjectsStillExist, match="maintained view"), conn.transaction():
+        conn.execute("ALTER TABLE meters FORCE ROW LEVEL SECURITY")
+    conn.execute("INSERT INTO reads VALUES (2, 1)")
+    right(conn)
+    conn.rollback()
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_nothing_of_a_query_runs_as_who_looks_whether_it_is_in_step(conn: Connection, language: str) -> None:
+    """At DDL a superuser's event trigger looks: it neither plans the query, which would compute its
+    constants, nor runs what an owner wrote in its place.
+    """
+    conn.execute(
+        """CREATE ROLE stepping_owner; GRANT CREATE, USAGE ON SCHEMA public, stepping TO stepping_owner;
+           GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA stepping TO stepping_owner;
+           SET SESSION AUTHORIZATION stepping_owner;
+           CREATE TABLE t (a integer, b integer);
+           CREATE FUNCTION public.evil(x integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$BEGIN
+               IF current_user <> 'stepping_owner' THEN RAISE EXCEPTION 'run as %', current_user; END IF;
+               RETURN x;
+           END$$"""
+    )
+    query = "SELECT a, sum(b) AS b FROM t WHERE a <> public.evil(7) GROUP BY a"
+    pg_stepping.create_view(conn, "v", query, language=language)
+    conn.execute("ALTER TABLE t ADD COLUMN c integer; INSERT INTO t VALUES (1, 2)")
+    conn.execute("RESET SESSION AUTHORIZATION")
+    assert conn.execute("SELECT problem FROM stepping.views").fetchone() == (None,)
+    texts = (
+        "SELECT 1; SELECT public.evil(3)",
+        "SELECT public.evil(3)",
+        "SELECT 1) AS x; SELECT public.evil(3",
+    )
+    for text in texts:
+        conn.execute("SET SESSION AUTHORIZATION stepping_owner")
+        conn.execute("UPDATE stepping.maintained_view SET query = %s", [text])
+        with suppress(errors.DependentObjectsStillExist), conn.transaction():
+            conn.execute("ALTER TABLE t ALTER COLUMN c SET DEFAULT 5")
+        conn.execute("RESET SESSION AUTHORIZATION")
+        assert conn.execute("SELECT count(*) FROM stepping.views").fetchone() == (1,)
+    conn.rollback()
 
 
 @pytest.mark.parametrize("name", ["new\nline'\"; --", "\\ %s ${x} :n {{y}}", "日" * 17])
