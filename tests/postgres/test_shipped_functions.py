@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import os
 import random
 import re
 import time
 import unicodedata
+import urllib.parse
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -227,9 +230,52 @@ def importing(t: Thing) -> Small:
     return Small(id=t.id, text=os.getcwd())
 
 
+def environment(t: Thing) -> Small:
+    return Small(id=t.id, text=os.environ["HOME"])
+
+
+def collecting(t: Thing, seen: list[int] = []) -> Small:  # noqa: B006
+    seen.append(t.id)
+    return Small(id=len(seen), text=t.name)
+
+
+def counted():
+    n = 0
+
+    def count(t: Thing) -> Small:
+        nonlocal n
+        n += 1
+        return Small(id=n, text=t.name)
+
+    return count
+
+
+def by_name(t: Thing) -> Small:
+    return Small(id=t.id, text=str(getattr(random, "random")()))  # noqa: B009
+
+
+def of_here(t: Thing) -> Small:
+    return Small(id=t.id, text=str(t.at.astimezone()))
+
+
+def instant(t: Thing) -> Small:
+    return Small(id=int(t.at.timestamp()), text=t.name)
+
+
+def asking(t: Thing) -> Small:
+    return Small(id=t.id, text=str(plpy.execute("SELECT 1")))  # noqa: F821
+
+
 @pytest.mark.parametrize(
     ("f", "construct"),
     [
+        (environment, "os.environ (input and output, or the state of the process) in environment"),
+        (collecting, "the default of seen, which it changes, in collecting"),
+        (counted(), "n, a variable of another function, which it sets, in count"),
+        (by_name, "getattr(), which takes random.random, in by_name"),
+        (of_here, "astimezone() without a time zone (the server's time zone) in of_here"),
+        (instant, "t.at.timestamp() (the server's time zone) in instant"),
+        (asking, "the name plpy, which is PL/Python's own, in asking"),
         (sized, "random.random (randomness) in sized"),
         (clock, "datetime.datetime.now (the clock) in clock"),
         (counting, "the global COUNT, which"),
@@ -247,6 +293,24 @@ def test_what_is_not_pure_is_refused_by_name_and_line(f, construct):
         query_of(f)
     assert construct in str(refused.value)
     assert re.search(rf" at {re.escape(__file__)}:\d+", str(refused.value))
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: int
+
+
+def quoted(t: Thing) -> Small:
+    return Small(id=len(str(st.Pair(1, st.EMPTY))), text=urllib.parse.quote(t.name) + repr(Point(t.id)))
+
+
+def test_differential_modules_in_modules_and_the_names_of_classes(conn):
+    if not plpython(conn):
+        pytest.skip("this runs as Python")
+    graph = query_of(quoted)
+    (action,) = st.actions(st.StorePostgres.from_graph(conn, graph, create_tables=True), graph)
+    action.insert(*things(2))
+    assert rows(conn) == [tuple(vars(quoted(t)).values()) for t in things(2)]
 
 
 def test_a_package_that_the_server_lacks_is_named(conn):

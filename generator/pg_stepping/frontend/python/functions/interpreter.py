@@ -44,7 +44,7 @@ from pg_stepping.frontend.python.functions.operations import (
     truth,
 )
 from pg_stepping.frontend.python.functions.origin import is_users
-from pg_stepping.frontend.python.functions.purity import check_global
+from pg_stepping.frontend.python.functions.purity import check_global, forbidden
 from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, source_of
 from pg_stepping.frontend.python.rows import Maybe
 from pg_stepping.frontend.python.scalar import NotTraceable, Scalar
@@ -459,6 +459,8 @@ class _Frame:
             return getattr(of, name)
         if isinstance(of, Pieces | Method):
             raise self.refusal(node, f"the attribute .{name} of what a method gives")
+        if isinstance(of, types.ModuleType) and forbidden(f"{of.__name__}.{name}") is not None:
+            raise self.refusal(node, f"{of.__name__}.{name}")
         return getattr(of, name)
 
     def call(self, node: ast.Call, names: Names, facts: frozenset[str]) -> Any:
@@ -506,7 +508,8 @@ class _Frame:
         own = getattr(function, "__self__", None)
         if symbolic and type(own) is str and function.__name__ == "join":
             return joined(own, *args)
-        if not symbolic and ((hashable and function in PURE) or isinstance(own, IMMUTABLE)):
+        pure = (hashable and function in PURE) or isinstance(own, IMMUTABLE)
+        if not symbolic and pure and not any(isinstance(a, set | frozenset) for a in args):
             return self.python(node, function, *args, **named)
         inner = bound(function)[0]
         if isinstance(inner, types.FunctionType) and is_users(inner):

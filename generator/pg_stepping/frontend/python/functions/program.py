@@ -28,11 +28,11 @@ from zoneinfo import ZoneInfo
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.python.data import Data, Empty, Pair
 from pg_stepping.frontend.python.functions.origin import is_users, origin
-from pg_stepping.frontend.python.functions.purity import HINT, check_pure, forbidden, path_of
+from pg_stepping.frontend.python.functions.purity import HINT, SERVERS, check_pure, forbidden, path_of
 from pg_stepping.frontend.python.functions.source import NoSource, Source, names_of, source_of
 from pg_stepping.frontend.python.zset import ZSetPython
 
-RESERVED = {"plpy", "SD", "GD", "TD", "args", "call", "load"}
+RESERVED = {*SERVERS, "args", "call", "load"}
 
 _DATA = """\
 class Data:
@@ -42,12 +42,14 @@ class Data:
 _PAIR = """\
 @_dataclasses.dataclass(frozen=True)
 class Pair:
+    __qualname__ = "Pair"
     left: object
     right: object"""
 _EMPTY = """\
-@_dataclasses.dataclass(frozen=True)
+@_dataclasses.dataclass(frozen=True, repr=False)
 class Empty:
-    pass"""
+    def __repr__(self):
+        return 'Empty()'"""
 _ZSET = """\
 class ZSetPython:
     def __init__(self, data=None, indexes=()):
@@ -136,8 +138,8 @@ class Program:
             for part in _OURS:
                 self._ours(part)
             self.imports.add("import types as _types")
-            parts = ", ".join(f"{part.__name__}={part.__name__}" for part in _OURS)
-            self.lines.append(f"{name} = _types.SimpleNamespace({parts})")
+            parts = [*(f"{part.__name__}={part.__name__}" for part in _OURS), "EMPTY=Empty()"]
+            self.lines.append(f"{name} = _types.SimpleNamespace({', '.join(parts)})")
         elif kind == "user":  # needs() binds what is read from it
             self.imports.add("import types as _types")
             self.lines.append(f"{name} = _types.SimpleNamespace()")
@@ -231,6 +233,24 @@ class Program:
                 self.bind(name, value, source.place(_first_use(source.tree, name)))
             if isinstance(value, types.ModuleType) and origin(value.__name__) == "user":
                 self._parts(name, value, source)
+            elif isinstance(value, types.ModuleType):
+                self._submodules(name, value, source)
+
+    def _submodules(self, name: str, module: types.ModuleType, source: Source) -> None:
+        """The modules within it that a function reads by it, which somebody has imported."""
+        for node in ast.walk(source.tree):
+            path: list[str] = []
+            while isinstance(node, ast.Attribute):
+                path.insert(0, node.attr)
+                node = node.value
+            part: Any = module
+            for step in path if isinstance(node, ast.Name) and node.id == name else ():
+                part = getattr(part, step, None)
+                if not isinstance(part, types.ModuleType) or not part.__name__.startswith(
+                    f"{module.__name__}."
+                ):
+                    break
+                self.imports.add(f"import {part.__name__}")
 
     def _parts(self, name: str, module: types.ModuleType, source: Source) -> None:
         """What a function reads from a module of the user's."""
@@ -264,7 +284,8 @@ class Program:
         fields = [
             self._field(f, where) for f in dataclasses.fields(cls) if f.name in inspect.get_annotations(cls)
         ]
-        body = [*fields, *self._methods(cls, where)] or ["    pass"]
+        named_so = [f"    __qualname__ = {cls.__qualname__!r}"]  # its repr has it
+        body = [*named_so, *fields, *self._methods(cls, where)]
         mark = []
         if not issubclass(cls, Data):
             self.imports.add("import dataclasses as _dataclasses")

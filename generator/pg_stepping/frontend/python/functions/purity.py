@@ -10,7 +10,7 @@ import ast
 import builtins
 import linecache
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any
 
@@ -48,6 +48,7 @@ _BUILTINS = {
     "hash": "a hash that differs from process to process", "id": "addresses",
     "breakpoint": "input and output",
 }  # fmt: skip
+SERVERS = ("plpy", "SD", "GD", "TD")
 _CHANGING = frozenset(
     "append extend insert remove pop popitem clear sort reverse add discard update setdefault".split()
 )
@@ -77,23 +78,67 @@ def check_pure(source: Source) -> None:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Global):
             raise _refused(source, node, f"the global {node.names[0]}, which it sets,")
+        if isinstance(node, ast.Nonlocal) and set(node.names) & set(source.function.__code__.co_freevars):
+            raise _refused(source, node, f"{node.names[0]}, a variable of another function, which it sets,")
         if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
             raise _refused(source, node, "asynchronous code")
         if isinstance(node, ast.Import | ast.ImportFrom):
             _check_import(source, node)
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             _check_name(source, node)
+        if isinstance(node, ast.Call):
+            _check_call(source, node)
         root = _changed(node)
         if root is not None and root in source.names and root not in _bound(source):
             raise _refused(source, node, f"the global {root}, which it changes,")
+        if root is not None and isinstance(_defaults(source).get(root), list | dict | set):
+            raise _refused(source, node, f"the default of {root}, which it changes,")
         for over in _iterated(node) if node not in free else ():
             if _is_set(over, sets, source):
                 raise _refused(source, over, "the order of a set (use sorted())")
 
 
+def _check_call(source: Source, node: ast.Call) -> None:
+    match node:
+        case ast.Call(func=ast.Name(id="getattr"), args=[of, name, *_]):
+            value = _value(source, of) if isinstance(of, ast.Name | ast.Attribute) else None
+            if isinstance(value, types.ModuleType):
+                told = name.value if isinstance(name, ast.Constant) else None
+                path = f"{path_of(value)}.{told!s}"
+                if not isinstance(told, str) or forbidden(path) is not None:
+                    raise _refused(source, node, f"getattr(), which takes {path},")
+        case ast.Call(func=ast.Attribute(attr="astimezone"), args=[], keywords=[]):
+            raise _refused(source, node, "astimezone() without a time zone (the server's time zone)")
+
+
+def check_zones(source: Source, naive: Collection[tuple[str, ...]]) -> None:
+    """Refuse what takes a datetime without a time zone, at one of these paths, for one of the server's."""
+    for node in ast.walk(source.tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=of, attr="timestamp" | "astimezone" as method)):
+                path: list[str] = []
+                while isinstance(of, ast.Attribute):
+                    path.insert(0, of.attr)
+                    of = of.value
+                if isinstance(of, ast.Name) and (of.id, *path) in naive:
+                    hint = "say of which zone it is: .replace(tzinfo=...)"
+                    what = f"{'.'.join((of.id, *path))}.{method}() (the server's time zone)"
+                    raise UnsupportedQuery(f"{what} in {source.name} at {source.place(node)}", hint=hint)
+
+
+@cache
+def _defaults(source: Source) -> dict[str, Any]:
+    """The defaults of the parameters, made once."""
+    code, plain = source.function.__code__, source.function.__defaults__ or ()
+    names = code.co_varnames[code.co_argcount - len(plain) : code.co_argcount]
+    return {**dict(zip(names, plain, strict=True)), **(source.function.__kwdefaults__ or {})}
+
+
 def _check_name(source: Source, node: ast.Name | ast.Attribute) -> None:
     path = _path(source, node)
     if path is None:
+        if isinstance(node, ast.Name) and node.id in SERVERS and node.id not in _bound(source):
+            raise _refused(source, node, f"the name {node.id}, which is PL/Python's own,")
         return
     if path.startswith("builtins."):
         reads = _BUILTINS.get(path.removeprefix("builtins."))

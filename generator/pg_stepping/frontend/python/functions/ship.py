@@ -26,6 +26,7 @@ from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.database_functions import Shipped, register
 from pg_stepping.frontend.python.functions.crossing import Crossing
 from pg_stepping.frontend.python.functions.program import Program, identifier
+from pg_stepping.frontend.python.functions.purity import check_zones
 from pg_stepping.frontend.python.functions.source import NoSource, bound, source_of
 from pg_stepping.frontend.python.functions.templates import sql
 from pg_stepping.frontend.python.rows import PRESENT, Maybe, leaves, parts
@@ -35,6 +36,7 @@ from pg_stepping.ir.types import fresh
 from pg_stepping.shipped import values_py
 
 _NATIVE = (int, float, str, bool, Decimal, bytes)
+_NAIVE = FieldType(datetime)
 _NAMES: dict[Any, str] = {
     date: "date",
     datetime: "datetime",
@@ -131,6 +133,8 @@ def shipping(function: Callable[..., object], rows: Sequence[Any], why: str) -> 
         identifier(source.name.strip("<>").replace("lambda", "row_function")), inner, source.place()
     )
     parameters = _parameters(inner)[len(before) :]
+    read = zip(parameters, rows, strict=False)
+    check_zones(source, {(p, *path) for p, row in read for path, kind in leaves(row) if kind.type == _NAIVE})
     arguments: list[tuple[str, FieldType, exp.Expression]] = []
     made = [program.literal(v, source.place()) for v in before]
     names = set(program.names)
