@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import cast
@@ -14,6 +16,7 @@ from pg_stepping.catalog import MADE_BY, Installed, check_version
 from pg_stepping.delta import (
     Edge,
     Stage,
+    bounded,
     cut_stages,
     deferred_of,
     equalities,
@@ -32,6 +35,7 @@ from pg_stepping.passes import run_passes
 from pg_stepping.shipped import catalog_sql, python_sql
 
 MODES = ("immediate", "deferred")
+_DEEPEST = 8000  # calls: what a stack of 8 MB holds by far
 
 
 def compile_query(
@@ -67,7 +71,7 @@ def compile_query(
     # what only appends needs no Python, and takes a third of the time without
     chosen = choose_language(conn, language or ("plpgsql" if mode == "deferred" else None))
     query = with_declared(conn, query)
-    with there_meanwhile(conn, query, _catalog(conn)) as functions:
+    with there_meanwhile(conn, query, _catalog(conn)) as functions, _deep():
         compiled = _compiled(conn, view, query, chosen, strict, state or object_name(view), stripes)
     indexes = _checked_indexes(indexes, [o.name for o in compiled.query.outputs])
     if stripes:
@@ -110,6 +114,20 @@ def _compiled(
         indexes=(),
         stripes=stripes,
     )
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Within this block plans may be nested as deep as those of some hundred joins."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _DEEPEST))
+    try:
+        yield
+    except RecursionError as error:
+        hint = "make ordinary views of its parts, or put long chains of OR into one list after IN"
+        raise UnsupportedQuery("a query that is nested so deep", hint=hint) from error
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def compile_installed(conn: Connection[object], view: Installed) -> Definition:
@@ -166,7 +184,7 @@ def _join_trees(
         columns = [c for s in stage.scans for c in s.fields]
         sure = hashable(conn, columns, pairs)
         trees[stage.name] = join_tree(stage, [p for p, is_ in zip(pairs, sure, strict=True) if is_], is_key)
-    return trees
+    return bounded(trees)
 
 
 def _check_schema(conn: Connection[object], schema: str) -> None:

@@ -10,7 +10,7 @@ from load import SCHEMA, VIEWS
 from test_crash import advisory_locks
 
 import pg_stepping
-from pg_stepping.delta.locks import BUCKETS
+from pg_stepping.delta.locks import BUCKETS, MOST
 
 MANY = 1_000_000
 EDGES = 1
@@ -85,3 +85,23 @@ def test_lock_numbers_begin_at_that_of_the_stage(joined: psycopg.Connection[Any]
     ).fetchall()
     assert held
     assert all(0 <= row[0] < EDGES * BUCKETS for row in held)
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_oracle_a_view_of_many_tables_has_fewer_buckets_an_edge(conn: psycopg.Connection[Any]) -> None:
+    dimensions = range(17)
+    columns = ", ".join(f"d{i} integer" for i in dimensions)
+    conn.execute(f"CREATE TABLE f (id integer PRIMARY KEY, {columns})")  # type: ignore[call-overload]
+    for i in dimensions:
+        conn.execute(f"CREATE TABLE t{i} (id integer PRIMARY KEY, g integer)")  # type: ignore[call-overload]
+        conn.execute(f"INSERT INTO t{i} SELECT n, n % 3 FROM generate_series(0, 199) AS n")  # type: ignore[call-overload]
+    joins = " ".join(f"JOIN t{i} ON t{i}.id = f.d{i}" for i in dimensions)
+    pg_stepping.create_view(conn, "v", f"SELECT t0.g, sum(t16.g) AS s FROM f {joins} GROUP BY t0.g")
+    conn.commit()
+    keys = ", ".join(f"(n + {i}) % 200" for i in dimensions)
+    conn.execute(f"INSERT INTO f SELECT n, {keys} FROM generate_series(1, 300) AS n")  # type: ignore[call-overload]
+    assert MOST // 2 < advisory_locks(conn) == len(dimensions) * BUCKETS // 2 <= MOST
+    conn.execute("UPDATE t0 SET g = g + 1")
+    assert advisory_locks(conn) <= MOST
+    assert pg_stepping.verify(conn, "v") == []
+    assert conn.execute("SELECT count(*) FROM v").fetchone() == (3,)

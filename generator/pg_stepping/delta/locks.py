@@ -9,8 +9,9 @@ The joined relations form a tree, rooted at the many side (the facts). A writer 
 so two writers of relations whose rows could join meet on one edge and key, one of them exclusively. The
 writers of the root take shared locks only. docs/concurrency.md has the proof.
 
-Keys are hashed into BUCKETS buckets an edge, and the locks of a statement are taken in the order of their
-numbers, the deepest edge first: no circle of waits, and no more than BUCKETS locks an edge.
+Keys are hashed into buckets, BUCKETS an edge, or fewer where a view has so many edges that this would be more
+than MOST locks. The locks of a statement are taken in the order of their numbers, the deepest edge first: no
+circle of waits, and no more locks than there are buckets.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from textwrap import indent
 
@@ -32,6 +33,7 @@ from pg_stepping.ir.nodes import Expression, columns_read
 from pg_stepping.ir.rewrite import substitute
 
 BUCKETS = 64
+MOST = 1024  # of a view's locks: the lock table has room for 6,400 by default, and for others too
 INDENT = "    "
 # True where a statement may not see what was committed while it waited for a lock.
 OLD_SNAPSHOT = "current_setting('transaction_isolation') IN ('repeatable read', 'serializable')"
@@ -44,7 +46,8 @@ class Edge:
     """An edge of a stage's join tree; `keys` are equal in joined rows, the child's first.
 
     `number` is its place in the order of locking. Without keys it has only one lock.
-    `one`: the keys are unique in the child, so a row of the parent joins with at most one of it.
+    `one`: the keys are unique in the child, so a row of the parent joins with at most one of it. `buckets`, a
+    power of two, is into how many its keys are hashed.
     """
 
     number: int
@@ -52,6 +55,16 @@ class Edge:
     parent: Scan
     keys: tuple[Pair, ...]
     one: bool
+    buckets: int = BUCKETS
+
+
+def bounded(trees: Mapping[str, tuple[Edge, ...]]) -> dict[str, tuple[Edge, ...]]:
+    """The join trees of a view's stages, with at most MOST buckets in all, or one an edge."""
+    edges = sum(map(len, trees.values()))
+    buckets = BUCKETS
+    while buckets > 1 and edges * buckets > MOST:
+        buckets //= 2
+    return {name: tuple(replace(e, buckets=buckets) for e in tree) for name, tree in trees.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +254,8 @@ def partition_lock(stage: Stage, tree: tuple[Edge, ...], touched: str) -> Lock:
     computes one anew sees all rows of those before him. `touched` is the query of their relation."""
     number = first_lock(stage.name) + len(tree) * BUCKETS
     keys = ", ".join(map(quote_name, stage.by))
-    key = f"{number} + (hash_record(ROW({keys})) & {BUCKETS - 1})" if stage.hashed else str(number)
+    buckets = min((e.buckets for e in tree), default=BUCKETS)
+    key = f"{number} + (hash_record(ROW({keys})) & {buckets - 1})" if stage.hashed else str(number)
     rows = touched.replace("\n", "\n    ")
     query = f"SELECT DISTINCT {key} AS key\nFROM (\n    {rows}\n) AS touched"
     return Lock(stage.name, (("exclusive", query),))
@@ -295,9 +309,9 @@ def _keys(first: int, part: _Part) -> str:
     if part.all and part.edge.keys:
         return (
             f"SELECT {number} + bucket AS key\n"
-            f"FROM generate_series(0, {BUCKETS - 1}) AS bucket\nWHERE EXISTS (SELECT {part.rows})"
+            f"FROM generate_series(0, {part.edge.buckets - 1}) AS bucket\nWHERE EXISTS (SELECT {part.rows})"
         )
     if not part.edge.keys:
         return f"SELECT {number} AS key\n{part.rows}"
     values = ", ".join(map(to_sql, part.keys))
-    return f"SELECT {number} + (hash_record(ROW({values})) & {BUCKETS - 1}) AS key\n{part.rows}"
+    return f"SELECT {number} + (hash_record(ROW({values})) & {part.edge.buckets - 1}) AS key\n{part.rows}"
