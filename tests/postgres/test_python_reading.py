@@ -69,6 +69,8 @@ def test_differential_ranges_prefixes_and_exact_keys(stores: tuple[Any, Any]) ->
         {"below": ("a", 1.5)},
         {"at_least": ("", 0.0), "below": ("b", 0.0)},
         {"at_least": ("A", float("nan"))},
+        {"match_keys": frozenset([(kind, float("nan")) for kind in kinds])},
+        {"prefix": ("ä", float("nan"))},
     ]
     found = 0
     for how in asked:
@@ -76,6 +78,15 @@ def test_differential_ranges_prefixes_and_exact_keys(stores: tuple[Any, Any]) ->
         assert postgres == memory, how
         found += len(postgres)
     assert found > 60
+    for wrong in (
+        {"prefix": ("a", 1.0, 2)},
+        {"prefix": (1,)},
+        {"match_keys": frozenset(["a"])},
+        {"below": (b"a", 1.0)},
+    ):
+        for store in stores:
+            with pytest.raises(TypeError, match="key"):
+                list(kept.zset(store).iter_by_index(by_kind, **wrong))
     one = list(kept.zset(stores[0]).iter_by_index(by_owner, at_least=2, below=3))
     assert one == list(kept.zset(stores[1]).iter_by_index(by_owner, frozenset([2])))
     assert len(one) > 5

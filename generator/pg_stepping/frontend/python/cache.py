@@ -115,7 +115,7 @@ class ZSetPostgres(ZSet[T]):
         join, where, params = "", [], list[object]()
         if not isinstance(match_keys, MatchAll):
             named = [(f"key_{n}", kind) for n, kind in enumerate(kinds, 1)]
-            checked = [_checked(index, key) for key in match_keys]
+            checked = [index.checked(key) for key in match_keys]
             nulls = [any(key[n] is None for key in checked) for n, _ in enumerate(keys)]
             equal = [
                 f"{sql} {'IS NOT DISTINCT FROM' if null else '='} keys.key_{n}"
@@ -124,14 +124,14 @@ class ZSetPostgres(ZSet[T]):
             join = f"JOIN {given.relation(named)} AS keys ON {' AND '.join(equal)}"
             params += given.values(named, checked)
         ordered = [_collated(sql, kind) for sql, kind in zip(keys, kinds, strict=True)]
-        for n, value in enumerate(prefix):
+        for n, value in enumerate(index.checked_prefix(prefix)):
             where.append(f"{keys[n]} IS NOT DISTINCT FROM %s::{kinds[n].sql}")
-            params.append(kinds[n].dump(kinds[n].value(value, f"the key {index.names[n]}")))
+            params.append(kinds[n].dump(value))
         for bound, comparison in ((at_least, ">="), (below, "<")):
             if bound is not None:
                 marks = ", ".join(_collated(f"%s::{kind.sql}", kind) for kind in kinds)
                 where.append(f"({', '.join(ordered)}) {comparison} ({marks})")
-                params += [k.dump(v) for k, v in zip(kinds, _checked(index, bound), strict=True)]
+                params += [k.dump(v) for k, v in zip(kinds, index.checked(bound), strict=True)]
         order = [f"{sql} {'ASC' if up else 'DESC'}" for sql, up in zip(ordered, index.ascending, strict=True)]
         leaves_ = [leaf for _, leaf in named_leaves(self._kept.operator.row)]
         order += [
@@ -182,8 +182,3 @@ def _collated(sql: str, kind: FieldType) -> str:
     if kind.sql == "jsonb":
         sql = f"{sql}::text"
     return f'{sql} COLLATE "C"' if kind.sql in ("text", "text[]", "jsonb") else sql
-
-
-def _checked(index: Index[T, K], key: object) -> list[object]:
-    names = zip(index.elements(key), index.columns, index.names, strict=True)
-    return [column.type.value(value, f"the key {name}") for value, column, name in names]

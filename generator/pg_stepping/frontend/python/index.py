@@ -132,11 +132,33 @@ class Index(Generic[T, K]):
             raise TypeError(f"a key of this index is a tuple of {len(self.columns)}: {key!r}")
         return values
 
-    def compared(self, key: object, bound: object) -> int | None:
-        """-1, 0 or 1, whatever the index's directions; None if a value of them that decides is None."""
+    def checked(self, key: object) -> tuple[object, ...]:
+        """The same, each value as its column has it; raises TypeError or ValueError if one does not fit."""
+        return self._fitting(self.elements(key))
+
+    def checked_prefix(self, prefix: tuple[object, ...]) -> tuple[object, ...]:
+        """What keys begin with, in the same way."""
+        if not isinstance(prefix, tuple) or len(prefix) > len(self.columns):
+            raise TypeError(
+                f"keys of this index begin with a tuple of at most {len(self.columns)}: {prefix!r}"
+            )
+        return self._fitting(prefix)
+
+    def _fitting(self, values: tuple[object, ...]) -> tuple[object, ...]:
+        named = zip(values, self.columns, self.names, strict=False)
+        return tuple(column.type.value(value, f"the key {name}") for value, column, name in named)
+
+    def placed(self, values: tuple[object, ...]) -> tuple[object, ...]:
+        """Values of the first columns, so that those are equal that are equal in Postgres."""
         from pg_stepping.frontend.python.ordering import ordered
 
-        for value, other, column in zip(self.elements(key), self.elements(bound), self.columns, strict=True):
+        return tuple(ordered(v, column.type) for v, column in zip(values, self.columns, strict=False))
+
+    def compared(self, values: tuple[object, ...], bound: tuple[object, ...]) -> int | None:
+        """-1, 0 or 1, whatever the index's directions; None if a value that decides is None."""
+        from pg_stepping.frontend.python.ordering import ordered
+
+        for value, other, column in zip(values, bound, self.columns, strict=True):
             if value is None or other is None:
                 return None
             placed, limit = ordered(value, column.type), ordered(other, column.type)

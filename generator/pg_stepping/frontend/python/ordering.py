@@ -35,6 +35,9 @@ class _Ordered:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Ordered) and self.place == other.place
 
+    def __hash__(self) -> int:
+        return hash(self.place)
+
     def __lt__(self, other: _Ordered) -> bool:
         return self.place < other.place if self.ascending else other.place < self.place
 

@@ -106,13 +106,15 @@ class ZSetPython(ZSet[T]):
     ) -> Iterator[tuple[K, T, int]]:
         rows = [(index.f(row), row, count) for row, count in self._counts.items()]
         if not isinstance(match_keys, MatchAll):
-            rows = [found for found in rows if found[0] in match_keys]
+            wanted = {index.placed(index.checked(key)) for key in match_keys}
+            rows = [found for found in rows if index.placed(index.elements(found[0])) in wanted]
         if prefix:
-            rows = [found for found in rows if index.elements(found[0])[: len(prefix)] == prefix]
-        if at_least is not None:
-            rows = [found for found in rows if index.compared(found[0], at_least) in (0, 1)]
-        if below is not None:
-            rows = [found for found in rows if index.compared(found[0], below) == -1]
+            begin, n = index.placed(index.checked_prefix(prefix)), len(prefix)
+            rows = [found for found in rows if index.placed(index.elements(found[0])[:n]) == begin]
+        for bound, sides in ((at_least, (0, 1)), (below, (-1,))):
+            if bound is not None:
+                limit = index.checked(bound)
+                rows = [found for found in rows if index.compared(index.elements(found[0]), limit) in sides]
         return iter(sorted(rows, key=lambda found: index.order(found[0], found[1])))
 
     def get_count(self, row: T) -> int:
