@@ -118,3 +118,52 @@ def test_a_step_costs_what_it_takes(conn):
     assert after[0][0] - before[0][0] < 300
     assert after[1][0] == before[1][0]
     assert after[1][1] - before[1][1] >= 100
+
+
+BY_KEYS = {
+    "windows": "SELECT k, v, rank() OVER (PARTITION BY k ORDER BY v) AS place FROM t",
+    "arrays": "SELECT t.k % 7 AS k, u.name, array_agg(v ORDER BY v) AS vs FROM t JOIN u ON u.k = t.k GROUP BY t.k % 7, u.name",
+    "first_of_each": "SELECT DISTINCT ON (k) k, v, id FROM t ORDER BY k, v, id",
+    "extremes": "SELECT t.k, u.name, min(v) AS least, max(v) AS most FROM t LEFT JOIN u ON u.k = t.k GROUP BY t.k, u.name",
+    "ranks_of_counts": "SELECT k, d, n, rank() OVER (PARTITION BY k ORDER BY n, d) AS place FROM (SELECT k, v % 5 AS d, count(*) AS n FROM t GROUP BY k, v % 5) AS q",
+    "as_a_whole": "SELECT array_agg(v ORDER BY v, id) AS vs FROM t",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_KEYS)
+def test_oracle_what_is_read_again_is_applied_key_by_key(conn, name):
+    """All entries of some keys go into a part, and the others stay: readers see the same at each step."""
+    conn.execute(
+        """CREATE TABLE t (id serial PRIMARY KEY, k integer, v integer);
+           CREATE TABLE u (k integer PRIMARY KEY, name text);
+           INSERT INTO u SELECT i, 'u' || i % 4 FROM generate_series(1, 30) AS i;
+           INSERT INTO t (k, v) SELECT nullif(i % 40, 39), i % 17 FROM generate_series(1, 400) AS i"""
+    )
+    pg_stepping.create_view(conn, "v", BY_KEYS[name], mode="deferred")
+    conn.execute(
+        """INSERT INTO t (k, v) SELECT nullif(i % 45, 44), i % 13 FROM generate_series(1, 300) AS i;
+           UPDATE t SET v = v + 1 WHERE id % 7 = 3;
+           UPDATE t SET k = 5 WHERE k = 6;
+           DELETE FROM t WHERE k = 8 OR k IS NULL AND id % 2 = 0 OR v IN (0, 16, 17)"""
+    )
+    waiting = logged(conn, "v")
+    shuffled(conn, "v")
+    parts = drain(conn, "v", BY_KEYS[name], 40)
+    assert sum(parts) == waiting > 500
+    assert (len(parts) > 4) == (name != "as_a_whole")
+    conn.execute(
+        "DELETE FROM u WHERE k % 3 = 0; DELETE FROM t WHERE v = 15"
+    )  # of two logs that wait: at once
+    if "u." in BY_KEYS[name]:
+        assert len(drain(conn, "v", BY_KEYS[name], 5)) == 1
+    assert pg_stepping.verify(conn, "v") == []
+
+
+def test_a_count_below_zero_is_no_part(conn):
+    conn.execute("CREATE TABLE t (k integer, v integer)")
+    conn.execute("INSERT INTO t SELECT i % 3, i FROM generate_series(1, 30) AS i")
+    pg_stepping.create_view(conn, "v", "SELECT k, max(v) AS most FROM t GROUP BY k", mode="deferred")
+    conn.execute("UPDATE stepping.v SET n = 2")
+    conn.execute("DELETE FROM t WHERE v > 10")
+    with pytest.raises(errors.SteppingError, match="a count fell below zero"):
+        pg_stepping.apply(conn, "v", limit=5)

@@ -1,14 +1,16 @@
-"""Applying a view's logs: `__apply` all that is in them, `__step` a part (delta/step.py)."""
+"""Applying a view's logs: `__apply` all that is in them, `__step` a part (delta/step.py, keyed_step.py)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import indent
 
 from pg_stepping.backend.deferred import Settings, apply_lock, pinned, stored_columns, with_relations
 from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.delta import Deferred, Stage
 from pg_stepping.delta.deferred import pending_function, waiting
-from pg_stepping.delta.merge import REPLACES
+from pg_stepping.delta.keyed_step import LOGGED, KeyedStep
+from pg_stepping.delta.merge import REPLACES, StageChange
 from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.step import Step, taken
 from pg_stepping.delta.terms import quote_table
@@ -30,11 +32,7 @@ def apply(deferred: Deferred, settings: Settings) -> str:
         for i, log in enumerate(deferred.logs, 1)
     ]
     taken = " + ".join(f"(SELECT count(*) FROM {n})" for n, _ in logs)
-    counts = [
-        f"(SELECT min({c.stage.count.sql_name}) FROM {name})"
-        for (name, _), c in zip(changes, deferred.changes, strict=True)
-    ]
-    least = f"least({', '.join(counts)})" if len(counts) > 1 else counts[0]
+    least = _least(deferred.changes)
     selected = f"SELECT\n    {taken},\n    {least}\nINTO taken, fewest;"
     statement = with_relations([*changes, *writes, *logs], selected)
     body = (
@@ -42,11 +40,7 @@ def apply(deferred: Deferred, settings: Settings) -> str:
         f"    PERFORM {SCHEMA}.check_apply({quote_text(deferred.name)});\n"
         f"    PERFORM pg_advisory_xact_lock({apply_lock(deferred.name)});\n"
         f"    IF {waiting(deferred.logs)} THEN\n{indent(statement, _INDENT * 2)}\n    END IF;\n"
-        "    IF fewest < 0 THEN\n"
-        f"        RAISE 'stepping.{deferred.name} is corrupt: a count fell below zero'\n"
-        "        USING ERRCODE = 'data_corrupted',\n"
-        "            HINT = 'verify shows the difference; repair it, or drop and create the view again';\n"
-        "    END IF;\n    RETURN taken;\nEND"
+        f"{indent(_is_sound(deferred), _INDENT)}\n    RETURN taken;\nEND"
     )
     tag = dollar_tag("body", body)
     return (
@@ -64,18 +58,12 @@ def step(deferred: Deferred, settings: Settings) -> str:
     written: a page by its place costs little more than the next one.
     """
     name = f"{SCHEMA}.{quote_name(deferred.name + '__step')}"
-    first, *others = (_statement(deferred, s) for s in deferred.steps)
-    tried = first + "".join(f"\nIF taken = 0 THEN\n{indent(other, _INDENT)}\nEND IF;" for other in others)
     body = (
-        "DECLARE\n    taken bigint;\nBEGIN\n"
+        "DECLARE\n    asked bigint := most;\n    taken bigint := 0;\n    fewest bigint;\nBEGIN\n"
         f"    PERFORM {SCHEMA}.check_apply({quote_text(deferred.name)});\n"
         f"    PERFORM pg_advisory_xact_lock({apply_lock(deferred.name)});\n"
         f"    IF NOT ({waiting(deferred.logs)}) THEN\n        RETURN 0;\n    END IF;\n"
-        "    FOR attempt IN 1 .. 2 LOOP\n        BEGIN\n"
-        f"{indent(tried, _INDENT * 3)}\n            EXIT WHEN taken = 0;\n            RETURN taken;\n"
-        "        -- see refuse_step(); or a row is in the part that another one would have taken back\n"
-        "        EXCEPTION WHEN SQLSTATE 'S5001' OR data_exception THEN\n"
-        "            most := most * 10;\n        END;\n    END LOOP;\n"
+        f"{indent(_by_weights(deferred) + _by_keys(deferred), _INDENT)}"
         f"    RETURN {SCHEMA}.{quote_name(deferred.name + '__apply')}();\nEND"
     )
     planned = (("plan_cache_mode", "force_custom_plan"), ("random_page_cost", "1.1"))
@@ -87,6 +75,77 @@ def step(deferred: Deferred, settings: Settings) -> str:
         f"REVOKE ALL ON FUNCTION {name}(bigint) FROM PUBLIC;\n"
         f"COMMENT ON FUNCTION {name}(bigint) IS 'Applies some changes of a log; returns how many.';"
     )
+
+
+def _by_weights(deferred: Deferred) -> str:
+    if not deferred.steps:
+        return ""
+    first, *others = (_statement(deferred, s) for s in deferred.steps)
+    tried = first + "".join(f"\nIF taken = 0 THEN\n{indent(other, _INDENT)}\nEND IF;" for other in others)
+    attempts = 1 if deferred.keyed_steps else 2
+    return (
+        f"FOR attempt IN 1 .. {attempts} LOOP\n    BEGIN\n{indent(tried, _INDENT * 2)}\n"
+        "        EXIT WHEN taken = 0;\n        RETURN taken;\n"
+        "    -- see refuse_step(); or a row is in the part that another one would have taken back\n"
+        "    EXCEPTION WHEN SQLSTATE 'S5001' OR data_exception THEN\n"
+        "        most := most * 10;\n    END;\nEND LOOP;\n"
+    )
+
+
+def _by_keys(deferred: Deferred) -> str:
+    if not deferred.keyed_steps:
+        return ""
+    tried = "".join(
+        f"IF taken = 0 THEN\n{indent(_keyed_statement(deferred, s), _INDENT)}\nEND IF;\n"
+        for s in deferred.keyed_steps
+    )
+    tried = "taken := 0;\nmost := asked;\n" + tried
+    return (
+        f"BEGIN\n{indent(tried, _INDENT)}{indent(_is_sound(deferred), _INDENT)}\n"
+        "    IF taken > 0 THEN\n        RETURN taken;\n    END IF;\n"
+        "-- the key of a row that another one would have taken back\n"
+        "EXCEPTION WHEN data_exception THEN\n    taken := 0;\nEND;\n"
+    )
+
+
+def _is_sound(deferred: Deferred) -> str:
+    return (
+        "IF fewest < 0 THEN\n"
+        f"    RAISE 'stepping.{deferred.name} is corrupt: a count fell below zero'\n"
+        "    USING ERRCODE = 'data_corrupted',\n"
+        "        HINT = 'verify shows the difference; repair it, or drop and create the view again';\n"
+        "END IF;"
+    )
+
+
+def _least(changes: Sequence[StageChange]) -> str:
+    """The least count of rows that comes to be written."""
+    counts = [f"(SELECT min({c.stage.count.sql_name}) FROM change_{i})" for i, c in enumerate(changes, 1)]
+    return f"least({', '.join(counts)})" if len(counts) > 1 else counts[0]
+
+
+def _keyed_statement(deferred: Deferred, part: KeyedStep) -> str:
+    log = deferred.logs[part.number - 1]
+    table = quote_table(log.table)
+    names = [*(quote_name(f.name) for f in log.change.fields), log.change.weight]
+    columns = ", ".join(f"{LOGGED}.{name}" for name in names)
+    empty = [f" AND NOT EXISTS (SELECT FROM {quote_table(o.table)})" for o in deferred.logs if o is not log]
+    chosen = (
+        f"SELECT counted.classes, {part.hash} % counted.classes AS class\n"
+        f"FROM (SELECT greatest(count(*) / $1, 1) AS classes FROM {table}) AS counted\n"
+        f"CROSS JOIN (SELECT * FROM {table} LIMIT 1) AS {LOGGED}"
+    )
+    gone = (
+        f"DELETE FROM {table} AS {LOGGED}\nUSING log_class\n"
+        f"WHERE {part.hash} % log_class.classes = log_class.class{''.join(empty)}\nRETURNING {columns}"
+    )
+    relations = [("log_class", chosen), (taken(part.number), gone), part.netted]
+    for i, change in enumerate(part.changes, 1):
+        relations.append((f"change_{i}", with_relations(change.relations, change.query)))
+        relations += part.moved[i - 1 : i]
+    relations += [w for i, c in enumerate(part.changes, 1) for w in _writes(c.stage, i)]
+    counted = f"(SELECT count(*) FROM {taken(part.number)}),\n    {_least(part.changes)}"
+    return with_relations(relations, f"SELECT\n    {counted}\nINTO taken, fewest;")
 
 
 def _statement(deferred: Deferred, part: Step) -> str:

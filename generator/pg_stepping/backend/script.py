@@ -195,7 +195,7 @@ def _logged(definition: Definition, deferred: Deferred, settings: tuple[tuple[st
         _hidden(function, logs.maintain_function(deferred), says),
         *(logs.pending(c, exact) for c in deferred.changes),
         apply(deferred, exact),
-        *([step(deferred, exact)] if deferred.steps else []),
+        *([step(deferred, exact)] if deferred.steps or deferred.keyed_steps else []),
     ]
 
 

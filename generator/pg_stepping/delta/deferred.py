@@ -13,38 +13,35 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlglot import exp
-
 from pg_stepping.delta.change import change_of
-from pg_stepping.delta.merge import REPLACES, Log, Relations, StageChange, joined, moved_rows, summed
-from pg_stepping.delta.partition import Anew
+from pg_stepping.delta.keyed_step import KeyedStep, keyed_steps_of
+from pg_stepping.delta.merge import Log, StageChange, computed_anew, moved_rows, summed
+from pg_stepping.delta.overlay import laid_over, overlaid
 from pg_stepping.delta.program import source_key
-from pg_stepping.delta.recursion import Recursion
 from pg_stepping.delta.stage import SCHEMA, Published, Stage
-from pg_stepping.delta.stages import flat
 from pg_stepping.delta.step import Step, steps_of
 from pg_stepping.delta.terms import Changed, quote_table
 from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.ir import Column, Filter, Join, Plan, Scan, Table, Type
-from pg_stepping.ir.nodes import Expression, columns_read
-from pg_stepping.ir.rewrite import with_inputs
-from pg_stepping.ir.types import fresh, reference
+from pg_stepping.ir import Table
+from pg_stepping.ir.nodes import columns_read
+from pg_stepping.ir.types import fresh
 from pg_stepping.passes.prune_columns import prune
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """What a view in deferred mode runs, from its logs to its state; `steps` apply a part of a log,
-    none where only all of them can be applied at once (delta/step.py)."""
+    """What a view in deferred mode runs, from its logs to its state; `steps` (delta/step.py) and, where these
+    cannot, `keyed_steps` apply a part of a log. Where there are none, all is applied at once."""
 
     name: str
     logs: tuple[Log, ...]
     changes: tuple[StageChange, ...]
     published: Published
     steps: tuple[Step, ...] = ()
+    keyed_steps: tuple[KeyedStep, ...] = ()
 
 
 def pending_function(stage: Stage) -> str:
@@ -82,8 +79,9 @@ def deferred_of(stages: Sequence[Stage], published: Published) -> Deferred:
     over = {c.stage.table: f"{pending_function(c.stage)}()" for c in builder.changes}
     by_table = {s.table: s for s in stages}
     shown = prune(published.input, set(columns_read(*(i.expression for i in published.items))))
-    laid = replace(published, input=_overlaid(shown, over, by_table, waiting(logs, sampled=True)))
-    return Deferred(name, tuple(logs), tuple(builder.changes), laid, steps_of(stages, logs, weight))
+    laid = replace(published, input=overlaid(shown, over, by_table, waiting(logs, sampled=True)))
+    steps, keyed = steps_of(stages, logs, weight), keyed_steps_of(stages, logs, weight)
+    return Deferred(name, tuple(logs), tuple(builder.changes), laid, steps, keyed)
 
 
 def _names(stage: Stage) -> set[str]:
@@ -109,10 +107,8 @@ class _Builder:
         read = dict.fromkeys(s.table for s in stage.scans)
         rows = {t: self.below[t][-1][0] for t in read}
         changed = Changed(rows, self.tables, frozenset(self.stages))
-        laid = replace(stage, input=_overlaid(stage.input, self.over, self.stages))
-        own, query = (
-            self._anew(stage, laid, changed) if stage.kind == "partition" else summed(stage, [changed], laid)
-        )
+        write = computed_anew if stage.kind == "partition" else summed
+        own, query = write(stage, [changed], laid_over(stage, self.over, self.stages))
         relations = [r for t in read for r in self.below[t]]
         self.changes.append(StageChange(stage, (*relations, *own), query))
         change, moved = f"change_{len(self.changes)}", f"moved_{len(self.changes)}"
@@ -121,64 +117,3 @@ class _Builder:
         self.tables[stage.table] = f"(SELECT * FROM {moved} OFFSET 0) AS moved"
         self.over[stage.table] = change
         self.stages[stage.table] = stage
-
-    def _anew(self, stage: Stage, laid: Stage, changed: Changed) -> tuple[Relations, str]:
-        """The rows of the touched keys that are not as they are stored."""
-        assert laid.partition is not None
-        laid = replace(
-            laid,
-            partition=replace(laid.partition, input=_overlaid(laid.partition.input, self.over, self.stages)),
-        )
-        anew = Recursion(laid) if stage.is_recursive else Anew(laid)
-        head, tail = Anew(stage).touched
-        delta = head + joined(stage, changed) + tail
-        key, n = anew.row_key, anew.n
-        columns = ", ".join(f"fresh.{quote_name(k.name)}" for k in stage.keys)
-        return (
-            [("delta", delta), ("fresh", anew.fresh), ("stored", anew.stored)],
-            f"SELECT stored.ctid AS {REPLACES}, coalesce(fresh.{key}, stored.{key}) AS {key}, {columns},"
-            f" coalesce(fresh.{n}, 0) AS {n}\n"
-            f"FROM stored FULL JOIN fresh ON fresh.{key} = stored.{key}\n"
-            f"WHERE stored.{n} IS DISTINCT FROM fresh.{n}",
-        )
-
-
-def _overlaid(
-    plan: Plan, over: Mapping[Table, str], stages: Mapping[Table, Stage], some: str | None = None
-) -> Plan:
-    """The plan with the new rows of state tables laid over them; `over` names the relation of each, `some` is
-    the condition that they may have rows."""
-    if isinstance(plan, Scan):
-        return _scan(plan, over[plan.table], stages[plan.table], some) if plan.table in over else plan
-    plan = with_inputs(plan, lambda p: _overlaid(p, over, stages, some))
-    if isinstance(plan, Join | Filter):
-        plan = flat(plan)
-        assert isinstance(plan, Join | Filter)
-        return replace(plan, conditions=tuple(dict.fromkeys(plan.conditions)))
-    return plan
-
-
-def _scan(scan: Scan, overlay: str, stage: Stage, some: str | None) -> Plan:
-    """The condition on places is all that readers pay while there are no new rows: it alone decides whether
-    these are looked for, since it reads no other column.
-
-    Which rows are replaced is no anti-join: that would be begun before a row of the state is found.
-    """
-    taken = {c.name for c in scan.fields}
-    count = stage.count
-    fields = [*scan.fields]
-    if stage.kind != "total" and count.name not in taken:
-        fields.append(Column(scan.relation, count.name, count.type))
-        taken.add(count.name)
-    place = fresh("place", taken)
-    fields.append(Column(scan.relation, place, Type.of("tid")))
-    old = f"{quote_name(scan.relation)}.{quote_name(place)}"
-    changed = f"SELECT changed.{REPLACES} FROM {overlay} AS changed WHERE changed.{REPLACES} IS NOT NULL"
-    test = f"({old} IS NULL OR {old} NOT IN ({changed}))"
-    if some is not None:
-        test = f"CASE WHEN {some} THEN {test} ELSE {old} IS NOT NULL END"
-    conditions: list[Expression] = [exp.Var(this=test)]
-    if stage.kind != "total":
-        there = reference(scan.relation, count.name)
-        conditions.insert(0, exp.NEQ(this=there, expression=exp.Literal.number(0)))
-    return Filter(replace(scan, fields=tuple(fields), overlay=overlay), tuple(conditions))

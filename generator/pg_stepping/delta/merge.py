@@ -9,8 +9,9 @@ from textwrap import indent
 from sqlglot import exp
 
 from pg_stepping.delta.change import Change
-from pg_stepping.delta.partition import INDENT
+from pg_stepping.delta.partition import INDENT, Anew
 from pg_stepping.delta.program import Shape, stored_names
+from pg_stepping.delta.recursion import Recursion
 from pg_stepping.delta.refresh import STATE, afresh, all_afresh, place_of
 from pg_stepping.delta.stage import SCHEMA, Stage
 from pg_stepping.delta.state import equal, same
@@ -138,6 +139,22 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
     columns += [f"({r.over(values)})::{r.type.name} AS {r.sql_name}" for r in stage.results]
     relations = [("delta", delta), ("merged", merged), *more_relations]
     return relations, f"SELECT {', '.join(columns)}\n{lines}"
+
+
+def computed_anew(stage: Stage, changed: Sequence[Changed], laid: Stage) -> tuple[Relations, str]:
+    """The rows of the touched keys of a partition that are not as they are stored, computed from `laid`."""
+    anew = Recursion(laid) if stage.is_recursive else Anew(laid)
+    head, tail = Anew(stage).touched
+    delta = head + "\nUNION ALL\n".join(joined(stage, c) for c in changed) + tail
+    key, n = anew.row_key, anew.n
+    columns = ", ".join(f"fresh.{quote_name(k.name)}" for k in stage.keys)
+    return (
+        [("delta", delta), ("fresh", anew.fresh), ("stored", anew.stored)],
+        f"SELECT stored.ctid AS {REPLACES}, coalesce(fresh.{key}, stored.{key}) AS {key}, {columns},"
+        f" coalesce(fresh.{n}, 0) AS {n}\n"
+        f"FROM stored FULL JOIN fresh ON fresh.{key} = stored.{key}\n"
+        f"WHERE stored.{n} IS DISTINCT FROM fresh.{n}",
+    )
 
 
 def _afresh_of(stage: Stage, columns: list[str], stale: str) -> list[tuple[str, str]]:
