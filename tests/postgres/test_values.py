@@ -242,6 +242,48 @@ def test_oracle_values_that_are_equal_and_not_the_same_count_each_for_itself(
     maintained(conn, language, views, steps)
 
 
+def test_oracle_what_a_query_prints_does_not_depend_on_the_writers_digits(
+    conn: Connection, language: str
+) -> None:
+    conn.execute("CREATE TABLE t (id integer PRIMARY KEY, k integer, f float8)")
+    conn.execute("INSERT INTO t SELECT g, g % 2, g / 7.0 FROM generate_series(1, 4) AS g")
+    conn.execute("SET extra_float_digits = 0")
+    views = [
+        "SELECT id, f::text AS f, row_to_json(t) AS j FROM t",
+        "SELECT k, string_agg(f::text, ',' ORDER BY id) AS fs, sum(f) AS s, max(f::text) AS m FROM t GROUP BY k",
+    ]
+    for i, query in enumerate(views):
+        pg_stepping.create_view(conn, f"v{i}", query, language=language)
+    for step in (
+        "SET extra_float_digits = -10; INSERT INTO t VALUES (5, 1, 0.123456789)",
+        "UPDATE t SET f = f * 1.1 WHERE id < 3",
+        "RESET extra_float_digits; DELETE FROM t WHERE id = 2",
+    ):
+        conn.execute(step)  # type: ignore[call-overload]
+        assert pg_stepping.verify(conn, "v0") == pg_stepping.verify(conn, "v1") == []
+    found = conn.execute("SELECT f FROM v0 WHERE id = 5").fetchone()
+    assert found == ("0.123456789",)
+
+
+def test_oracle_rows_of_nulls_are_not_null(conn: Connection, language: str) -> None:
+    conn.execute(
+        """CREATE TYPE pair AS (a integer, b integer); CREATE TABLE t (id integer PRIMARY KEY, p pair, v integer);
+        INSERT INTO t VALUES (1, NULL, 1), (2, (NULL, NULL), 2), (3, (1, NULL), 3)"""
+    )
+    views = [
+        "SELECT p, array_agg(id ORDER BY id) AS ids FROM t GROUP BY p",
+        "SELECT id, p, sum(v) OVER (PARTITION BY p) AS s FROM t",
+        "SELECT p, min(v) AS least, max(v) AS most FROM t GROUP BY p",
+    ]
+    steps = [
+        "INSERT INTO t VALUES (5, (NULL, NULL), 5), (6, NULL, 6), (7, (1, NULL), 7)",
+        "UPDATE t SET v = v + 1",
+        "UPDATE t SET p = NULL WHERE id = 2",
+        "DELETE FROM t WHERE id IN (1, 5)",
+    ]
+    maintained(conn, language, views, steps)
+
+
 def test_oracle_types_of_extensions_are_compared_by_their_own_operators(
     conn: Connection, language: str
 ) -> None:

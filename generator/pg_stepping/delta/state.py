@@ -233,7 +233,11 @@ def equal(a: str, b: str, type_: Type) -> str:
 
 def same(a: str, b: str, type_: Type) -> str:
     """The condition that two values are of one group, or both NULL."""
-    nulls = " AND ".join(f"{_side(side, type_)} IS NULL" for side in (a, b))
+    sides = [_side(side, type_) for side in (a, b)]
+    if type_.is_row and type_.sorts:
+        nulls = f"num_nulls({', '.join(sides)}) = 2"
+    else:
+        nulls = " AND ".join(f"{side} IS NULL" for side in sides)
     return f"({equal(a, b, type_)} OR ({nulls}))"
 
 

@@ -72,7 +72,8 @@ _MADE_OF = """
     )
     SELECT whole, used,
         CASE WHEN NOT every(sorts) THEN 'text' WHEN every(exact) THEN 'value' ELSE 'order' END,
-        CASE WHEN every(is_leaf OR p.typtype = 'd') THEN coalesce(max(equals), '=') ELSE '=' END
+        CASE WHEN every(is_leaf OR p.typtype = 'd') THEN coalesce(max(equals), '=') ELSE '=' END,
+        bool_or(p.typtype = 'c')
     FROM part
     JOIN pg_type AS p ON p.oid = part.type
     LEFT JOIN pg_collation AS c ON c.oid = part.coll
@@ -376,20 +377,20 @@ def _collation_name(conn: Connection, oid: int) -> str | None:
 
 def _told_apart(
     conn: Connection, types: Collection[tuple[int, int]]
-) -> dict[tuple[int, int], tuple[str, str]]:
-    """How values of types, each with a collation or 0, are told apart, and their equality (see Type)."""
-    found, asked = dict.fromkeys(types, ("value", "=")), []
+) -> dict[tuple[int, int], tuple[str, str, bool]]:
+    """For types, each with a collation or 0: `told_apart`, `equals` and `is_row` (see Type)."""
+    found, asked = dict.fromkeys(types, ("value", "=", False)), []
     for oid, collation in types:
         if oid in _EXACT.values() and collation in _PLAIN_COLLATIONS:
             continue
         if oid in _SORTED:
-            found[oid, collation] = ("order", "=")
+            found[oid, collation] = ("order", "=", False)
         else:
             asked.append((oid, collation))
     if asked:
         parameters = [list(column) for column in zip(*asked, strict=True)]
         rows = execute(conn, _MADE_OF, [*parameters, list(_EXACT.values())])
-        found |= {(oid, collation): (told_apart, equals) for oid, collation, told_apart, equals in rows}
+        found |= {(oid, collation): (of, equals, row) for oid, collation, of, equals, row in rows}
     return found
 
 

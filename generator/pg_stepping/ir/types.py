@@ -15,8 +15,8 @@ class Type:
     quoted and qualified, only where it is not the type's own. `told_apart` says how two values are: by
     `value`; by `order`, where values that are equal can differ (1.0 and 1.00); or only by their `text`, where
     they have no order (json, point, xid, and what is made of them). `equals` is the operator that says which
-    are of one group, with its schema if that is not pg_catalog: citext would else be compared as text. Both
-    are no part of a type's equality.
+    are of one group, with its schema if that is not pg_catalog: citext would else be compared as text.
+    `is_row`: of a row of NULLs, IS NULL is true. None of these is part of a type's equality.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Type:
     collation: str | None = None
     told_apart: str = field(default="order", compare=False)
     equals: str = field(default="=", compare=False)
+    is_row: bool = field(default=False, compare=False)
 
     @property
     def sql(self) -> str:

@@ -86,4 +86,5 @@ def _settings(conn: Connection) -> tuple[tuple[str, str], ...]:
         "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name ORDER BY name",
         [list(PINNED_SETTINGS)],
     )
-    return tuple((str(name), str(value)) for name, value in rows)
+    exactly = ("extra_float_digits", "1")  # whoever asks for less, floats are printed in full
+    return (*((str(name), str(value)) for name, value in rows), exactly)
