@@ -236,6 +236,23 @@ BEGIN
     IF found IS NOT NULL THEN
         RETURN found;
     END IF;
+    SELECT concat('some of its triggers on ', t.tgrelid::regclass, ' are gone') INTO found
+    FROM pg_trigger AS t
+    JOIN pg_class AS c ON c.oid = t.tgrelid AND c.relnamespace <> 'stepping'::regnamespace
+    JOIN pg_proc AS p ON p.oid = t.tgfoid
+    WHERE t.tgfoid = ANY (functions)
+    GROUP BY t.tgrelid, t.tgfoid, p.proname, t.tgargs
+    HAVING bit_or(t.tgtype::integer) & 28 < 28  -- INSERT, DELETE and UPDATE; TRUNCATE of a part has a trigger of its own
+        OR bit_or(t.tgtype::integer) & 32 = 0 AND NOT EXISTS (
+            SELECT FROM pg_trigger AS o WHERE o.tgrelid = t.tgrelid AND o.tgname = 'stepping_part'
+        )
+        OR NOT stepping.has_logs(left(p.proname, -length('__maintain'))) AND 2 > (
+            SELECT count(*) FROM pg_trigger AS o WHERE o.tgrelid = t.tgrelid AND o.tgname IN ('stepping_open', 'stepping_close')
+        )
+    ORDER BY 1 LIMIT 1;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
     SELECT concat('row security of ', c.oid::regclass, ' hides rows from ', r.rolname, ', whose rights the view has') INTO found
     FROM pg_trigger AS t
     JOIN pg_proc AS p ON p.oid = t.tgfoid

@@ -157,6 +157,19 @@ def test_status_top_and_statistics(usage: Connection, dsn: str) -> None:
     run("explain", fails=2)
 
 
+def test_a_trigger_that_is_gone_is_told(usage: Connection) -> None:
+    rows = usage.execute(
+        """SELECT quote_ident(tgname) FROM pg_trigger WHERE tgrelid = 'reads'::regclass
+           AND tgname ~ '^stepping_([0-9]{6}_|open$|close$)'"""
+    ).fetchall()
+    assert len(rows) == 6
+    for (trigger,) in rows:
+        with usage.transaction(force_rollback=True):
+            usage.execute(f"DROP TRIGGER {trigger} ON reads")  # type: ignore[call-overload]
+            problem = usage.execute("SELECT problem FROM stepping.views").fetchone()
+            assert problem == ("some of its triggers on public.reads are gone",)
+
+
 def test_explain_analyze_shows_each_step(usage: Connection) -> None:
     analysis = pg_stepping.explain_analyze(usage, "INSERT INTO reads VALUES (1, 7, 'bad'), (2, 8, 'bad')")
     by_table = {s.on: s.rows for s in analysis.steps if s.what == "rows changed"}
@@ -166,3 +179,6 @@ def test_explain_analyze_shows_each_step(usage: Connection) -> None:
     assert any(s.time is not None and not s.what.startswith("stepping_") for s in analysis.steps)
     with pytest.raises(pg_stepping.SteppingError, match="does not exist"):
         pg_stepping.explain_analyze(usage, "INSERT INTO nowhere VALUES (1)")
+    with pytest.raises(pg_stepping.SteppingError, match="multiple commands"):
+        pg_stepping.explain_analyze(usage, "DELETE FROM reads; COMMIT")
+    assert not [step for step in analysis.steps if "pg_stat" in step.what or "n_tup" in step.what]
