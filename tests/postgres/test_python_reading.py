@@ -107,6 +107,7 @@ def test_several_cursors_stream_at_once(stores: tuple[Any, Any]) -> None:
 
 
 def test_the_feed_of_an_outer_join_has_its_columns_in_their_places(stores: tuple[Any, Any]) -> None:
+    stores[0].conn.row_factory = psycopg.rows.dict_row
     st.changes(stores[0], owned)
     both(stores, 0, "insert", Owner(id=1, name="ada"))
     both(stores, 1, "insert", Pet(owner=1, kind="cat", weight=1.0))

@@ -82,7 +82,18 @@ def inner(users: Any, meters: Any) -> Any:
     return st.add(users, meters)  # here: add
 
 
-@pytest.mark.parametrize(("wrong", "mark"), [(unlike, "join"), (twice, "integrate"), (adds, "add")])
+def grouped(users: st.ZSet[User]) -> Any:  # here: groups
+    return st.group(users, by=st.Index.pick(User, lambda u: u.id))
+
+
+def nothing(users: st.ZSet[User]) -> None:  # here: nothing
+    st.distinct(users)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mark"),
+    [(unlike, "join"), (twice, "integrate"), (adds, "add"), (grouped, "groups"), (nothing, "nothing")],
+)
 def test_what_is_refused_names_the_users_line(wrong: Any, mark: str) -> None:
     with open(__file__) as text:
         [line] = [n for n, code in enumerate(text, 1) if code.endswith(f"# here: {mark}\n")]
@@ -94,3 +105,11 @@ def test_what_is_refused_names_the_users_line(wrong: Any, mark: str) -> None:
 def test_an_index_that_picks_nothing_names_the_users_line() -> None:
     with pytest.raises(st.UnsupportedQuery, match=r"picks no field at .*test_python_look\.py:\d+\nHINT"):
         st.Index.pick(User, lambda u: 1)
+
+
+def test_a_field_that_is_not_there_names_the_users_line() -> None:
+    def query(users: st.ZSet[User]) -> Any:
+        return st.filter(users, f=lambda u: u.nope > 1)  # type: ignore[attr-defined]
+
+    with pytest.raises(AttributeError, match=r"'User' object has no attribute 'nope', in .*_look\.py:\d+"):
+        st.compile(query)

@@ -36,6 +36,8 @@ def sums(users: st.ZSet[User]) -> st.ZSet[st.Pair[int, str]]:
     return st.group_reduce_flatten(
         users, by=st.Index.pick(User, lambda u: u.name), zero=int, pick_value=lambda u: u.id
     )
+def unlike_sums(users: st.ZSet[User]) -> None:
+    st.reduce(users, zero=int, pick_value=lambda u: u.name)  # rejected
 def many(u: User) -> frozenset[str]:
     return frozenset([u.name])
 def more(users: st.ZSet[User]) -> tuple[st.ZSet[str], st.ZSet[int]]:
@@ -68,5 +70,5 @@ def test_mypy_accepts_the_right_lines_and_rejects_the_wrong_ones(tmp_path: Path)
     assert all(file.endswith("program.py") for file, *_ in errors), done.stdout
     told = {int(line) for _, line, *_ in errors}
     wanted = {n for n, line in enumerate(PROGRAM.splitlines(), 1) if "# rejected" in line}
-    assert len(wanted) == 6
+    assert len(wanted) == 7
     assert told == wanted, done.stdout + done.stderr

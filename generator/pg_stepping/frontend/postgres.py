@@ -16,6 +16,7 @@ from typing import Any, cast
 import psycopg
 from psycopg import errors as pg
 from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.rows import tuple_row
 from sqlglot import exp
 
 from pg_stepping.errors import (
@@ -171,8 +172,8 @@ class Field:
 def execute(
     conn: Connection, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None
 ) -> psycopg.Cursor[Any]:
-    """Run SQL that was computed; `params` as psycopg takes them."""
-    return conn.execute(sql, params)
+    """Run SQL that was computed, with `params`; rows are tuples, whatever the caller has set."""
+    return psycopg.Cursor(conn, row_factory=tuple_row).execute(sql, params)
 
 
 def run_script(conn: Connection, script: str) -> None:

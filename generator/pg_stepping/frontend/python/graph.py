@@ -18,7 +18,7 @@ from pg_stepping.frontend.python.cache import Cache
 from pg_stepping.frontend.python.data import resolved
 from pg_stepping.frontend.python.functions import Note, recording
 from pg_stepping.frontend.python.index import Index
-from pg_stepping.frontend.python.language import Integrated, QueryZSet
+from pg_stepping.frontend.python.language import Grouped, Integrated, QueryZSet
 from pg_stepping.frontend.python.operators import Operator, Source
 from pg_stepping.frontend.python.places import at_users_line
 from pg_stepping.frontend.python.render import select, weight_name
@@ -265,14 +265,14 @@ def _compiled(
     taken |= {k.name for k in kept}
     outputs = []
     for result in returned if isinstance(returned, tuple) else () if returned is None else (returned,):
+        if isinstance(result, Grouped) or (isinstance(result, QueryZSet) and result.groups):
+            raise UnsupportedQuery(f"{query.__name__}() returns groups{_line(query)}", hint="flatten them")
         if not isinstance(result, QueryZSet | Integrated):
             raise UnsupportedQuery(
-                f"{query.__name__}() returns {result!r}",
+                f"{query.__name__}() returns {result!r}{_line(query)}",
                 hint="return a ZSet of the query, a tuple of them, or None",
             )
         zset = result.zset if isinstance(result, Integrated) else result
-        if zset.groups:
-            raise UnsupportedQuery(f"{query.__name__}() returns groups", hint="flatten them")
         found = next((k for k in kept if k.operator is zset.operator), None)
         if found is None:
             indexes = result.indexes if isinstance(result, Integrated) else ()
@@ -282,12 +282,10 @@ def _compiled(
         outputs.append(Output(found, isinstance(result, Integrated), delayed))
     if not kept:
         raise UnsupportedQuery(
-            f"no cache: {query.__name__}() keeps nothing",
+            f"no cache: {query.__name__}() keeps nothing{_line(query)}",
             hint="return a result, or keep it: cache[zset](lambda a: st.integrate_indexed(a, indexes=()))",
         )
-    code = getattr(query, "__code__", None)
-    place = f"{query.__name__}() at {code.co_filename}:{code.co_firstlineno}" if code else query.__name__
-    return Graph(sources, tuple(kept), tuple(outputs), tuple(functions), place)
+    return Graph(sources, tuple(kept), tuple(outputs), tuple(functions), f"{query.__name__}(){_line(query)}")
 
 
 def _sources(
@@ -306,12 +304,18 @@ def _sources(
     )
 
 
+def _line(query: Callable[..., object]) -> str:
+    code = getattr(query, "__code__", None)
+    return f" at {code.co_filename}:{code.co_firstlineno}" if code else ""
+
+
 def _row_type(query: Callable[..., object], name: str, annotation: object) -> Any:
     arguments = typing.get_args(annotation)
     row_type = arguments[0] if typing.get_origin(annotation) is ZSet and arguments else None
     if row_type is None or isinstance(row_type, TypeVar) or not list(leaves(row_of(row_type))):
         raise UnsupportedQuery(
-            f"the parameter {name} of {query.__name__}(), which is no ZSet of a Data class with fields",
+            f"the parameter {name} of {query.__name__}(), which is no ZSet of a Data class with fields"
+            + _line(query),
             hint=f"annotate it, as in {name}: st.ZSet[User]",
         )
     return row_type

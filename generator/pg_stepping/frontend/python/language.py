@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from sqlglot import exp
 
@@ -42,18 +42,12 @@ from pg_stepping.frontend.python.zset import ZSet, ZSetPython
 T = TypeVar("T")
 U = TypeVar("U")
 K = TypeVar("K")
-V = TypeVar("V", bound="Reducible")
+V = TypeVar("V", bound="int | float | Decimal | ZSetPython[Any]")
 Z = TypeVar("Z")
 Kept = list[tuple[object, "Integrated[Any]"]]
 
 ELEMENT = "?element"
 TOTAL = "?total"
-
-
-class Reducible(Protocol):
-    """What a sum may be of: int, float, Decimal, or a ZSetPython."""
-
-    def __mul__(self, times: int, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

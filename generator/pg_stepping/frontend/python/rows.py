@@ -212,7 +212,12 @@ def flattened(row: Any, value: Any, name: str = "a row") -> Iterator[object]:
         yield from flattened(row.row, value, name) if there else (None for _ in leaves(row.row))
         return
     if not isinstance(value, type(row)) or (isinstance(row, tuple) and len(row) != len(value)):
-        raise TypeError(f"{name} is a {type(row).__name__}, not {value!r}")
+        wanted = type(row).__name__
+        raise TypeError(
+            f"a row of {wanted} is wanted, not {value!r}"
+            if name == wanted
+            else f"{name} is a {wanted}, not {value!r}"
+        )
     for (part, like), (_, given) in zip(parts(row), _parts_of(value), strict=True):
         yield from flattened(like, given, part_name(row, part, name))
 

@@ -454,7 +454,8 @@ class _Frame:
                 there, types.FunctionType | classmethod | staticmethod
             ):
                 if there is None:
-                    return getattr(of, name)  # the user's mistake: Python's own error
+                    told = f"{type(of).__name__!r} object has no attribute {name!r}"
+                    raise AttributeError(f"{told}, in {self.source.name} at {self.source.place(node)}")
                 raise self.refusal(node, f"the attribute .{name} of a {type(of).__name__}")
             return getattr(of, name)
         if isinstance(of, Pieces | Method):
