@@ -102,9 +102,25 @@ class Autodetector(MigrationAutodetector):
     def _append(
         self, changes: Changes, graph: MigrationGraph, app: str, views: Views, declaration: Declaration
     ) -> None:
+        """Add the changes of views to an app's migrations, after those of models; what has to be dropped
+        comes before these, and all of it in one migration if it can.
+        """
         before = changes.get(app, [])
+        drops = MaintainedViews(f"before {views.title}", views.drops, views.restores)
+        creates = MaintainedViews(views.title, views.creates, views.undoes)
+        if views.drops and before and sum(map(len, changes.values())) == 1:
+            (migration,) = before
+            migration.operations = [drops, *migration.operations, *([creates] if views.creates else [])]
+            return
         migration = Migration(f"auto_{len(before) + 1}", app)
         migration.operations = [MaintainedViews(views.title, views.up, views.down)]
+        if views.drops and changes:
+            migration.operations = [creates]
+            first = Migration("auto_0", app)
+            first.operations = [drops]
+            for other in (m for migrations in changes.values() for m in migrations):
+                other.dependencies.append((app, first.name))
+            changes[app] = [first, *before]
         new = [(other, migrations[-1].name) for other, migrations in changes.items() if migrations]
         mentioned = {word for view in declaration.views for word in words(view.query)}
         tables = {
