@@ -93,6 +93,30 @@ def test_oracle_schema_and_data_apart(
     goes_on(target)
 
 
+def test_oracle_a_schema_alone(
+    filled: str, database: Callable[..., str], server: devserver.Server, tmp_path: Path
+) -> None:
+    """Tables and triggers; with the rows of the catalog, which are data, it is known what they are."""
+    target = database()
+    with psycopg.connect(filled) as conn:
+        pg_stepping.create_view(conn, "total", "SELECT count(*) AS n FROM reads")
+    program(server, "pg_dump", "-Fc", "-s", "-f", tmp_path / "schema", filled)
+    ours = ("-t", "stepping.maintained_view", "-t", "stepping.used")
+    program(server, "pg_dump", "-Fc", "-a", *ours, "-f", tmp_path / "catalog", filled)
+    for dump in ("schema", "catalog"):
+        program(server, "pg_restore", "-d", target, tmp_path / dump)
+    with psycopg.connect(target) as conn:
+        assert pg_stepping.repair(conn, "total") == 1  # the one row over no rows is data, too
+        conn.execute("INSERT INTO meters SELECT i, 'owner ' || i FROM generate_series(1, 9) AS i")
+        conn.execute("INSERT INTO reads SELECT i, i FROM generate_series(1, 9) AS i")
+        assert pg_stepping.verify(conn, "total") == []
+        assert conn.execute("SELECT n FROM total").fetchone() == (9,)
+        pg_stepping.drop_view(conn, "total")
+    goes_on(target)
+    with psycopg.connect(filled) as conn:
+        pg_stepping.drop_view(conn, "total")
+
+
 def test_oracle_the_data_of_one_table_restored_past_the_triggers_is_noticed(
     filled: str, server: devserver.Server, tmp_path: Path
 ) -> None:
