@@ -34,10 +34,11 @@ RETURN CASE
     ELSE 100000
 END;
 
--- How long a log is, by the statistics, which do not read it: they are late by a second or so. Plain SQL, too.
-CREATE OR REPLACE FUNCTION stepping.log_length(log regclass) RETURNS bigint
+-- Whether a log is past the threshold, by the statistics, which do not read it: they are late by a second or so. Plain SQL, too.
+CREATE OR REPLACE FUNCTION stepping.is_long(log regclass) RETURNS boolean
 LANGUAGE sql VOLATILE
-RETURN pg_catalog.pg_stat_get_live_tuples(log) OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_xact_tuples_inserted(log);
+RETURN pg_catalog.pg_stat_get_live_tuples(log) OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_xact_tuples_inserted(log)
+    OPERATOR(pg_catalog.>=) stepping.threshold();
 
 -- The numbers of the advisory locks of a view's logs: `wait` has a worker that waits for something in them, `apply` whoever
 -- applies them. (As generator/pg_stepping/delta/locks.py has it.)
@@ -58,7 +59,7 @@ DECLARE
     wait_lock bigint := stepping.log_lock(stage, 'wait');
 BEGIN
     IF (CASE WHEN pg_try_advisory_lock_shared(wait_lock) THEN pg_advisory_unlock_shared(wait_lock) ELSE stepping.wake(stage) END)
-        AND stepping.log_length(log) >= stepping.threshold()
+        AND stepping.is_long(log)
     THEN
         PERFORM stepping.note_long(stage);
     END IF;
