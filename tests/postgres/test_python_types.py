@@ -296,13 +296,23 @@ def test_the_feed_tells_all_changes_in_order(conn: psycopg.Connection[Any]) -> N
     assert conn.execute("SELECT to_regclass('stepping.sums__changes')").fetchone() == (None,)
 
 
+class Inside(st.Data):
+    a: int
+    b: str | None
+
+
 class Piece(st.Data):
     id: int
+    inside: Inside | None
     set_of: frozenset[int]
     spans: frozenset[timedelta]
     names: dict[str, float]
     either: int | str
     listed: list[str | None]
+
+
+def itself(p: Piece) -> Piece:
+    return p
 
 
 def test_differential_keys_and_orders_of_collections(database: Any) -> None:
@@ -326,7 +336,12 @@ def test_differential_keys_and_orders_of_collections(database: Any) -> None:
         sums = tuple(
             st.group_reduce_flatten(pieces, by=i, zero=int, pick_value=lambda p: p.id) for i in indexes
         )
-        return *firsts, *sums, st.first_n(pieces, index=st.Index.atom("all", Piece, int, lambda p: 1), n=4)
+        return (
+            *firsts,
+            *sums,
+            st.map(pieces, f=itself),
+            st.first_n(pieces, index=st.Index.atom("all", Piece, int, lambda p: 1), n=4),
+        )
 
     with psycopg.connect(database("plpgsql")) as conn:
         both_agree(conn, chosen, indexes, pieces_kept)
@@ -337,7 +352,7 @@ def both_agree(conn: psycopg.Connection[Any], query: Any, indexes: Any, kept: st
     stores = st.StorePostgres.from_graph(conn, graph, create_tables=True), st.StorePython.from_graph(graph)
     (postgres,), (memory,) = (st.actions(store, graph) for store in stores)
     rows = [
-        Piece(id=n, set_of=frozenset((n * 5 % 11, 10, n % 2)), spans=frozenset((timedelta(n % 3 - 1), timedelta(0))),
+        Piece(id=n, inside=Inside(a=n, b=None) if n % 2 else None, set_of=frozenset((n * 5 % 11, 10, n % 2)), spans=frozenset((timedelta(n % 3 - 1), timedelta(0))),
               names=[{"b": 1.5, "aa": -0.0}, {"ä": 1e20}, {}, {"b": 1e-7}][n % 4], either=[9, 10, "9", "é"][n % 4],
               listed=[["b", None], ["B"], [], ["b"]][n // 2 % 4])
         for n in range(9)
@@ -347,6 +362,8 @@ def both_agree(conn: psycopg.Connection[Any], query: Any, indexes: Any, kept: st
     for index in indexes:
         read = [list(store.zset(kept).iter_by_index(index)) for store in stores]
         assert read[0] == read[1] and len(read[0]) == 9
+        in_order = [[list(row.names) for _, row, _ in rows_read] for rows_read in read]
+        assert in_order[0] == in_order[1]
         bounds = [list(s.zset(kept).iter_by_index(index, below=index.f(rows[5]))) for s in stores]
         assert bounds[0] == bounds[1]
     for row in rows[::2]:

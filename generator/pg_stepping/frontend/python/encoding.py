@@ -30,6 +30,14 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
 
 
+def in_jsonb_order(value: Any) -> Any:
+    """JSON with its objects as jsonb has them: shorter keys first."""
+    if isinstance(value, dict):
+        pairs = sorted(value.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
+        return {key: in_jsonb_order(item) for key, item in pairs}
+    return [in_jsonb_order(item) for item in value] if isinstance(value, list) else value
+
+
 def is_collection(annotation: Any) -> bool:
     """list[T], frozenset[T], set[T] or tuple[T, ...]."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)

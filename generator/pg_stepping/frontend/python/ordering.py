@@ -12,7 +12,7 @@ from enum import Enum
 from functools import total_ordering
 from typing import Any
 
-from pg_stepping.frontend.python.encoding import encode
+from pg_stepping.frontend.python.encoding import encode, in_jsonb_order
 from pg_stepping.frontend.python.rows import flattened, leaves
 from pg_stepping.frontend.python.types import FieldType, stored
 
@@ -49,15 +49,14 @@ def _plain(value: Any, kind: FieldType) -> Any:
         return value.astimezone(UTC)
     if kind.element is not None:
         return tuple(_Ordered(v, kind.element, True) for v in kind.in_order(value))
-    return _json_text(encode(kind.python, value)) if kind.sql == "jsonb" else value
+    return _json_text(in_jsonb_order(encode(kind.python, value))) if kind.sql == "jsonb" else value
 
 
 def _json_text(value: Any) -> str:
-    """The text of a jsonb: shorter keys first, numbers as numerics."""
+    """The text of a jsonb, whose numbers are numerics."""
     if isinstance(value, dict):
-        pairs = sorted(value.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
-        return "{" + ", ".join(f"{_json_text(k)}: {_json_text(v)}" for k, v in pairs) + "}"
-    if isinstance(value, list | tuple):
+        return "{" + ", ".join(f"{_json_text(k)}: {_json_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
         return "[" + ", ".join(map(_json_text, value)) + "]"
     if isinstance(value, float):
         return format(Decimal(repr(value)) + 0, "f")

@@ -235,7 +235,7 @@ def filled(row: Any, values: Iterator[Any], load: bool = True) -> Any:
     """The row of the user's own types with these values at its leaves, as psycopg read them if `load`."""
     if type(row) is Scalar:
         value = next(values)
-        return row.type.load(value) if load else value
+        return row.type.load(value) if load else row.type.kept(value)
     if type(row) is Maybe:
         there = next(values)
         if there:

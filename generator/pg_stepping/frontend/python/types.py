@@ -20,6 +20,7 @@ from pg_stepping.frontend.python.encoding import (
     canonical_json,
     decode,
     encode,
+    in_jsonb_order,
     interval_text,
     is_collection,
     refuse_unencodable,
@@ -126,6 +127,12 @@ class FieldType:
         if element is not None:
             return [element.dump(element.value(v, "an element")) for v in self.in_order(value)]
         return Jsonb(encode(self.python, value)) if self.sql == "jsonb" else value
+
+    def kept(self, value: Any) -> Any:
+        """A checked value as it comes back from jsonb: dicts in the order of their keys there."""
+        if self.sql != "jsonb" or value is None:
+            return value
+        return decode(self.python, in_jsonb_order(encode(self.python, value)))
 
     def load(self, value: Any) -> Any:
         """What psycopg read as the Python value."""

@@ -164,6 +164,8 @@ def _part(annotation: Any, row: Any, name: str) -> Any:
         known = getattr(type(row), "field_types", None)
         return known()[name] if known else {f.name: f.type for f in dataclasses.fields(row)}[name]  # type: ignore[arg-type]
     arguments = typing.get_args(annotation)
+    if type(row) is Maybe:  # all of its leaves are known
+        return None
     if isinstance(row, tuple):
         return arguments[int(name)] if len(arguments) == len(row) else None
     return arguments[("left", "right").index(name)] if len(arguments) == 2 else None
