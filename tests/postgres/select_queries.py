@@ -99,6 +99,7 @@ QUERIES = {
     "distinct": """
         SELECT x, count(DISTINCT y) AS a, sum(y) AS b, sum(DISTINCT y) AS c FROM a GROUP BY x
         SELECT count(DISTINCT y) FILTER (WHERE x > 1) AS d, count(*) FROM a
+        SELECT x, count(DISTINCT (y, s)) AS n, count(DISTINCT y) AS k FROM a GROUP BY x
         SELECT DISTINCT x, y FROM a
         SELECT x, max(y) FILTER (WHERE id > 3), count(DISTINCT s) FROM a GROUP BY x
         SELECT q.x IS DISTINCT FROM 1 AS y FROM (SELECT DISTINCT x FROM a) AS q

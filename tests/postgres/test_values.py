@@ -231,9 +231,11 @@ def test_oracle_values_that_are_equal_and_not_the_same_count_each_for_itself(
         "SELECT id, (SELECT max(k || e.f::text || e.i::text) FROM t WHERE t.n <= e.id) AS s FROM e",
         "SELECT id, t.n FROM e LEFT JOIN t ON t.k >= e.n::text AND t.n = e.n",
         "SELECT id FROM e WHERE EXISTS (SELECT FROM t WHERE t.k < e.f::text)",
+        "SELECT id % 2 AS odd, count(DISTINCT (n, f)) AS n, count(DISTINCT (id, c)) AS k FROM e GROUP BY id % 2",
     ]
     steps = [
         "UPDATE e SET n = 1.000 WHERE id = 1",
+        "INSERT INTO e VALUES (5, 1, 0), (7, 1.0, '-0'), (9, 1.5, 2), (4, 1, 0)",
         "INSERT INTO t VALUES ('1.000', 1), ('1', 0)",
         "UPDATE e SET f = 0, i = '24:00' WHERE id = 2",
         "DELETE FROM t WHERE k = '1.0'",

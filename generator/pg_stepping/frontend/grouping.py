@@ -12,7 +12,17 @@ from sqlglot import exp
 from pg_stepping.frontend.database_functions import fold_of
 from pg_stepping.frontend.dialect import null_of, to_sql
 from pg_stepping.frontend.recompute import determined
-from pg_stepping.frontend.trees import argument_of, arguments_of, bare, called, invoked, name_of, read_grouped
+from pg_stepping.frontend.trees import (
+    argument_of,
+    arguments_of,
+    bare,
+    called,
+    distinct_row,
+    invoked,
+    is_row,
+    name_of,
+    read_grouped,
+)  # fmt: skip
 from pg_stepping.ir import Aggregate, Call, Column, Filter, Item, Partition, Plan, Project, Type, Union
 from pg_stepping.ir.nodes import EXTREMES, Expression
 from pg_stepping.ir.rewrite import renamed, substitute
@@ -211,6 +221,8 @@ def _has_delta(call: Expression, types: dict[Expression, Type]) -> bool:
     if not isinstance(inner, exp.Anonymous) or name not in DELTA:
         return False
     given = inner.expressions
+    if distinct_row(call) is not None or any(map(is_row, given)):
+        return False
     if any(isinstance(a, exp.Order) for a in given) or len(given) != (2 if name in OF_TWO else 1):
         return False
     if name == "bit_xor" and types[call].base not in ("smallint", "integer", "bigint"):

@@ -445,7 +445,13 @@ def typed(conn: Connection, columns: Sequence[Column], expressions: Sequence[Exp
     """The types of expressions over some columns."""
     outputs = [f"{to_sql(e)} AS c{i}" for i, e in enumerate(expressions)]
     from_ = f" FROM {_typed_nulls(columns)}" if columns else ""
-    return [o.type for o in outputs_of(conn, f"SELECT {', '.join(outputs)}{from_}")]
+    try:
+        return [o.type for o in outputs_of(conn, f"SELECT {', '.join(outputs)}{from_}")]
+    except InvalidQuery as error:
+        if "pseudo-type record" not in str(error):
+            raise
+        hint = "name its columns one by one, or give it a type: ROW(a, b)::a_type"
+        raise UnsupportedQuery("a row (a, b) that has no type, as a value", hint=hint) from error
 
 
 def of_no_rows(conn: Connection, columns: Sequence[Column], aggregate: Expression) -> str | None:

@@ -132,6 +132,19 @@ def argument_of(call: exp.Expression) -> exp.Expression | None:
     return None if isinstance(argument, exp.Star) else bare(argument)
 
 
+def is_row(expression: exp.Expression) -> bool:
+    """Whether it is (a, b) or ROW(a, b)."""
+    inner = bare(expression)
+    return isinstance(inner, exp.Tuple) or (isinstance(inner, exp.Anonymous) and inner.name.upper() == "ROW")
+
+
+def distinct_row(call: exp.Expression) -> exp.Expression | None:
+    """The row (a, b) of `count(DISTINCT (a, b))`."""
+    first = next(iter(invoked(call).expressions), None)
+    row = first.expressions[0] if isinstance(first, exp.Distinct) and len(first.expressions) == 1 else None
+    return row if row is not None and is_row(row) and name_of(call) == "count" else None
+
+
 def arguments_of(call: exp.Expression) -> list[exp.Expression]:
     """All that is aggregated by a call that has a delta."""
     first = argument_of(call)

@@ -18,6 +18,7 @@ from pg_stepping.frontend.trees import (
     bare,
     calls_in,
     is_call,
+    is_row,
     name_of,
     unaliased,
     without_parentheses,
@@ -117,7 +118,7 @@ class Expressions(Known, ABC):
             if isinstance(inner, exp.Query):
                 kind = "any" if isinstance(node.expression, exp.Any) else "all"
                 return Subquery(kind, self._inner(inner, scope), self._row(node.this, scope), _operator(node))
-        if isinstance(node, exp.Binary) and _is_row(node.this) and isinstance(node.expression, exp.Subquery):
+        if isinstance(node, exp.Binary) and is_row(node.this) and isinstance(node.expression, exp.Subquery):
             compared = self._inner(node.expression, scope)
             return Subquery("row", compared, self._row(node.this, scope), _operator(node))
         if isinstance(node, exp.Subquery) or (isinstance(node, exp.Select) and node.parent is not None):
@@ -126,7 +127,7 @@ class Expressions(Known, ABC):
 
     def _row(self, expression: exp.Expression, scope: Scope) -> tuple[exp.Expression, ...]:
         inner = bare(expression)
-        parts = inner.expressions if _is_row(inner) else [inner]
+        parts = inner.expressions if is_row(inner) else [inner]
         return tuple(self._resolve(p, scope) for p in parts)
 
     def _inner(self, query: exp.Expression, scope: Scope) -> Project:
@@ -214,12 +215,6 @@ def _unwrapped(node: exp.Expression) -> exp.Expression:
     while isinstance(node, exp.Paren | exp.Subquery) and isinstance(node.this, exp.Expression):
         node = node.this
     return node
-
-
-def _is_row(expression: exp.Expression) -> bool:
-    """Whether it is (a, b) or ROW(a, b)."""
-    inner = bare(expression)
-    return isinstance(inner, exp.Tuple) or (isinstance(inner, exp.Anonymous) and inner.name.upper() == "ROW")
 
 
 def _is_total(project: Project) -> bool:

@@ -25,6 +25,9 @@ from pg_stepping.frontend.trees import (
     called,
     calls_in,
     conjuncts,
+    distinct_row,
+    invoked,
+    is_row,
     read_grouped,
     unaliased,
     ungrouped,
@@ -219,6 +222,7 @@ class Reader(Outputs):
         read = [_with_keys(e, joined) for e in read]
         if sets is not None:
             sets = [type(s)(joined[_as_written(k)] for k in s) for s in sets]
+        read = self._by_images(plan, read)
         calls = list(dict.fromkeys(c for e in read for c in calls_in(e, aggregates)))
         asked = list(
             dict.fromkeys(n for e in read for n in e.find_all(exp.Anonymous) if n.name == "GROUPING")
@@ -238,7 +242,7 @@ class Reader(Outputs):
         if by_text:
             read = [read_grouped(e, {**{c: c for c in calls}, **by_text}) for e in read]
         keys = [by_text[k].this if k in by_text else k for k in determined_by]
-        arguments = [a for c in calls for a in _arguments(c)]
+        arguments = [a for c in calls for a in _arguments(c) if not is_row(a)]
         types = types_of(plan, list(dict.fromkeys([*keys, *arguments])), calls, self._types)
         grouping = Grouping(plan, tuple(keys), tuple(calls), types, self._names, labels)
         self._note_calls(select, scope, types)
@@ -260,6 +264,18 @@ class Reader(Outputs):
         types = self._types(plan.columns, columns) if columns else []
         pairs = zip(columns, types, strict=True)
         return {c: cast_to(image_of(c), t.name) for c, t in pairs if not t.groups}
+
+    def _by_images(self, plan: Plan, read: list[exp.Expression]) -> list[exp.Expression]:
+        """count(DISTINCT (a, b)) by the bytes of these rows, which no column could hold as they are; where
+        values that are equal can differ, so can their bytes: such a call is left."""
+        images: dict[exp.Expression, exp.Expression] = {}
+        for call in (c for e in read for c in calls_in(e, self._aggregates)):
+            row = distinct_row(call)
+            if row is not None and all(t.exact for t in self._types(plan.columns, bare(row).expressions)):
+                images[call] = call.copy()
+                image = exp.Anonymous(this="record_send", expressions=[row.copy()])
+                invoked(images[call]).expressions[0].set("expressions", [image])
+        return [read_grouped(e, images) for e in read] if images else read
 
     def _check_determined(self, column: exp.Expression, keys: list[exp.Expression], plan: Plan) -> None:
         """Refuse an ungrouped column that is not one of a table whose key is grouped by."""
