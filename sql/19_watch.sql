@@ -137,6 +137,10 @@ BEGIN
 END
 $body$;
 
+-- Triggers with these functions belong on tables of the catalog alone: another table could have columns of types of which
+-- a cast runs its owner's code.
+REVOKE ALL ON FUNCTION stepping.note_used(), stepping.refuse_leftovers(), stepping.apply_overdue() FROM PUBLIC;
+
 -- A source table was written where only replica triggers fire: by logical replication, or by hand.
 CREATE OR REPLACE FUNCTION stepping.note_replica() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

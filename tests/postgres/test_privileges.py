@@ -166,3 +166,26 @@ def test_an_owner_of_a_view_gets_no_rights_of_the_catalogs_owner(
         False,
     )
     conn.rollback()
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_trigger_functions_of_the_catalog_run_nothing_of_whoever_uses_them(
+    conn: psycopg.Connection[Any], language: str
+) -> None:
+    """Neither what he says in a trigger's arguments, nor a cast of a type of his in their place."""
+    conn.execute(
+        """CREATE ROLE stepping_owner; GRANT CREATE, USAGE ON SCHEMA public, stepping TO stepping_owner;
+           SET SESSION AUTHORIZATION stepping_owner; CREATE TABLE mine (stage text); CREATE TABLE told (n integer, who text)"""
+    )
+    for function in ("note_used", "refuse_leftovers", "apply_overdue"):
+        with pytest.raises(errors.InsufficientPrivilege, match=function), conn.transaction():
+            conn.execute(
+                f"CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION stepping.{function}()"  # type: ignore[call-overload]
+            )
+    conn.execute(
+        """CREATE TRIGGER t AFTER INSERT ON mine FOR EACH STATEMENT
+           EXECUTE FUNCTION stepping.record_changes('public.told', 'x', 'SELECT current_user');
+           INSERT INTO mine VALUES ('x')"""
+    )
+    assert conn.execute("SELECT who FROM told").fetchall() == [("stepping_owner",)]
+    conn.rollback()

@@ -59,6 +59,11 @@ def changes(store: StorePostgres | StorePython, cache: Cache[T], since: int = 0)
     return [RowChange(position, read(values), n) for position, *values, n in rows]
 
 
+_OWNER = """
+SELECT relowner::regrole::text FROM pg_class
+WHERE oid = %s::regclass AND pg_get_userbyid(relowner) <> current_user"""
+
+
 def _own(kept: Kept, name: str) -> str:
     """The name of a column of the feed's own, which no column of the rows has."""
     taken = {n for n, _ in named_leaves(kept.operator.row)}
@@ -115,4 +120,7 @@ def _feed(store: StorePostgres, kept: Kept) -> str:
         for statement in statements:
             run(conn, statement)
         conn.execute(trigger(state, "feed", "record_changes", arguments).encode())
+        owner = conn.execute(_OWNER, [f"stepping.{quote_name(state)}"]).fetchone()
+        if owner is not None:  # the trigger runs with his rights
+            conn.execute(f"ALTER TABLE stepping.{feed} OWNER TO {owner[0]}".encode())
     return feed
