@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 import pg_stepping as st
-from pg_stepping.errors import ConnectionUnusable
+from pg_stepping.errors import ConnectionUnusable, ViewDiffers
 
 
 class Pet(st.Data):
@@ -236,6 +236,8 @@ def test_what_tells_an_action_its_changes_goes_with_the_view(conn: psycopg.Conne
         )
         assert changed.to_python().get_count(st.Pair(4 if not create else 2, 7)) == 1
     conn.execute(f'DROP FUNCTION stepping."{made[1]}"')  # a migration made the view: slower, and the same
+    with pytest.raises(ViewDiffers, match="changed or dropped since this store"), conn.transaction():
+        pets.insert(Pet(owner=9, kind=None, weight=1.5))
     (pets,) = st.actions(st.StorePostgres.from_graph(conn, graph, create_tables=False), graph)
     assert pets.insert(Pet(owner=9, kind=None, weight=1.5)) == (st.ZSetPython({st.Pair(1, 9): 1}),)
     with pytest.raises(ConnectionUnusable, match="busy"), conn.pipeline():

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
+from pg_stepping.errors import ViewDiffers
 from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.postgres import Connection, check_no_pipeline, savepoint
 from pg_stepping.frontend.python import given
@@ -58,7 +59,15 @@ class Writer:
     def insert_by(self, call: bytes, rows: Sequence[Any]) -> str:
         """Insert the rows by such a statement; returns what the function does."""
         cursor = psycopg.Cursor(self._conn, row_factory=tuple_row)
-        cursor.execute(call, self._params(rows))
+        try:
+            cursor.execute(call, self._params(rows))
+        except psycopg.errors.UndefinedFunction as error:
+            if call.decode().partition("(")[0].removeprefix("SELECT ") not in str(error).replace("%", "%%"):
+                raise  # one that a trigger calls
+            raise ViewDiffers(
+                f"a view of the outputs was changed or dropped since this store was made for {self._table}",
+                hint="make the store anew, StorePostgres.from_graph(), with the query that the view has now",
+            ) from error
         [told] = cursor.fetchone() or [""]
         return str(told)
 
