@@ -270,16 +270,21 @@ def test_oracle_what_a_query_prints_does_not_depend_on_the_writers_digits(
 def test_oracle_rows_of_nulls_are_not_null(conn: Connection, language: str) -> None:
     conn.execute(
         """CREATE TYPE pair AS (a integer, b integer); CREATE TABLE t (id integer PRIMARY KEY, p pair, v integer);
+        CREATE TABLE u (p pair NOT NULL, w integer);
+        INSERT INTO u VALUES ((NULL, NULL), 1), ((1, NULL), 2), ((NULL, NULL), 3);
         INSERT INTO t VALUES (1, NULL, 1), (2, (NULL, NULL), 2), (3, (1, NULL), 3)"""
     )
     views = [
         "SELECT p, array_agg(id ORDER BY id) AS ids FROM t GROUP BY p",
         "SELECT id, p, sum(v) OVER (PARTITION BY p) AS s FROM t",
         "SELECT p, min(v) AS least, max(v) AS most FROM t GROUP BY p",
+        "SELECT id, EXISTS (SELECT FROM u WHERE u.p = t.p) AS e, p IN (SELECT p FROM u) AS i FROM t",
+        "SELECT id, (SELECT count(*) FROM u WHERE u.p = t.p) AS n FROM t",
+        "SELECT t.id, u.w FROM t FULL JOIN u ON u.p = t.p",
     ]
     steps = [
         "INSERT INTO t VALUES (5, (NULL, NULL), 5), (6, NULL, 6), (7, (1, NULL), 7)",
-        "UPDATE t SET v = v + 1",
+        "UPDATE t SET v = v + 1; DELETE FROM u WHERE w = 1",
         "UPDATE t SET p = NULL WHERE id = 2",
         "DELETE FROM t WHERE id IN (1, 5)",
     ]

@@ -162,7 +162,7 @@ class Unnester:
         columns = {(below.relation, i.name): i.expression for i in below.items}
         keys = [k._replace(inner=substitute(k.inner, columns)) for k in keys]
         groups = below.input
-        strict = next((k for k in keys if not k.alike), None)
+        strict = _telling(keys, groups.columns)
         if strict is None:
             assert isinstance(groups, Aggregate | Partition)
             present = Item(fresh("present", {c.name for c in groups.columns}), _TRUE, BOOLEAN)
@@ -208,7 +208,7 @@ class Unnester:
     def _found(self, plan: Plan, subquery: Plan) -> tuple[Plan, Expression]:
         """The plan with a match, or NULL, for each row, and the expression that tells which."""
         match, keys = self._match(plan, subquery)
-        strict = next((k for k in keys if not k.alike), None)
+        strict = _telling(keys, match.columns)
         test: Expression
         if strict is None:
             present = match.keys[0]
@@ -230,12 +230,10 @@ class Unnester:
         unknown: list[Expression] = []
         if not _is_not_null(left, plan.columns):
             result, some = self._found(result, self._copy(inner))
-            unknown.append(
-                exp.Paren(this=exp.And(this=exp.Is(this=left.copy(), expression=exp.Null()), expression=some))
-            )
+            unknown.append(exp.Paren(this=exp.And(this=_is_null(left, plan.columns), expression=some)))
         if not _is_not_null(inner.items[0].expression, inner.input.columns):
             copy, columns = renamed(inner, self.names)
-            null = Filter(copy, (exp.Is(this=substitute(found, columns), expression=exp.Null()),))
+            null = Filter(copy, (_is_null(substitute(found, columns), copy.columns),))
             result, some = self._found(result, null)
             unknown.append(some)
         if not unknown:
@@ -689,6 +687,26 @@ def _is_limited(subquery: Project) -> bool:
         and c.this.name == "place"
         for c in node.conditions
     )
+
+
+def _row_typed(expression: Expression, columns: Sequence[Column]) -> bool:
+    """Whether it is a column of which IS NULL does not tell whether it is NULL."""
+    if not isinstance(expression, exp.Column):
+        return False
+    there = (c for c in columns if (c.relation, c.name) == (expression.table, expression.name))
+    return any(c.type.is_row for c in there)
+
+
+def _telling(keys: Sequence[Key], columns: Sequence[Column]) -> Key | None:
+    """A key that IS NULL only where a left join finds nothing."""
+    return next((k for k in keys if not k.alike and not _row_typed(k.inner, columns)), None)
+
+
+def _is_null(expression: Expression, columns: Sequence[Column]) -> Expression:
+    if not _row_typed(expression, columns):
+        return exp.Is(this=expression.copy(), expression=exp.Null())
+    count = exp.Anonymous(this="num_nulls", expressions=[expression.copy()])
+    return exp.EQ(this=count, expression=exp.Literal.number(1))
 
 
 def _is_not_null(expression: Expression, columns: Sequence[Column]) -> bool:
