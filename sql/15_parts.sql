@@ -200,7 +200,7 @@ BEGIN
         SELECT DISTINCT t.tgrelid::regclass
         FROM stepping.followers(coalesce(parent, changed)) AS f
         JOIN pg_trigger AS t ON quote_ident(t.tgname) = stepping.trigger_name(f.number, 'insert', f.stage)
-        CROSS JOIN LATERAL stepping.followers(t.tgrelid) AS r
+        CROSS JOIN LATERAL stepping.followers(t.tgrelid::regclass) AS r
         WHERE (r.number, r.place, r.role) = (f.number, f.place, 'root')
         ORDER BY 1
     LOOP
@@ -281,14 +281,14 @@ BEGIN
         END IF;
         FOR link IN  -- what left
             SELECT DISTINCT t.tgrelid::regclass AS part
-            FROM pg_trigger AS t CROSS JOIN LATERAL stepping.followers(t.tgrelid) AS f
+            FROM pg_trigger AS t CROSS JOIN LATERAL stepping.followers(t.tgrelid::regclass) AS f
             WHERE t.tgname = 'stepping_part' AND f.role = 'part' AND NOT EXISTS (
-                SELECT FROM pg_inherits AS i CROSS JOIN LATERAL stepping.followers(i.inhparent) AS p
+                SELECT FROM pg_inherits AS i CROSS JOIN LATERAL stepping.followers(i.inhparent::regclass) AS p
                 WHERE i.inhrelid = t.tgrelid AND NOT i.inhdetachpending AND (p.number, p.place) = (f.number, f.place)
             )
             ORDER BY 1
         LOOP
-            PERFORM stepping.change_family(link.part, NULL);
+            PERFORM stepping.change_family(link.part, NULL::regclass);
         END LOOP;
         FOR link IN  -- what joined, or must not
             SELECT i.inhrelid::regclass AS part, i.inhparent::regclass AS parent,
@@ -298,9 +298,9 @@ BEGIN
                 EXISTS (
                     SELECT FROM pg_trigger
                     WHERE tgrelid IN (i.inhrelid, i.inhparent) AND tgname ~ '^stepping_[0-9]{6}_insert_' AND tgnargs < 4
-                ) OR EXISTS (SELECT FROM stepping.followers(i.inhrelid) WHERE role = 'root') AS is_read_alone,
-                ARRAY(SELECT (number, place) FROM stepping.followers(i.inhrelid)) AS followers,
-                ARRAY(SELECT (number, place) FROM stepping.followers(i.inhparent)) AS followers_of_parent
+                ) OR EXISTS (SELECT FROM stepping.followers(i.inhrelid::regclass) WHERE role = 'root') AS is_read_alone,
+                ARRAY(SELECT (number, place) FROM stepping.followers(i.inhrelid::regclass)) AS followers,
+                ARRAY(SELECT (number, place) FROM stepping.followers(i.inhparent::regclass)) AS followers_of_parent
             FROM pg_inherits AS i
             WHERE (i.inhrelid = ANY (touched) OR i.inhparent = ANY (touched)) AND NOT i.inhdetachpending
             ORDER BY i.inhrelid, i.inhseqno
@@ -329,7 +329,7 @@ BEGIN
             SELECT d.of
             FROM dropped AS d
             JOIN pg_trigger AS t ON t.tgname = d.name AND t.tgnargs = 4
-            CROSS JOIN LATERAL stepping.followers(t.tgrelid) AS f
+            CROSS JOIN LATERAL stepping.followers(t.tgrelid::regclass) AS f
             WHERE d.of IN (SELECT of FROM dropped WHERE name = 'stepping_part') AND f.role = 'root'
             ORDER BY 1
         LOOP

@@ -82,7 +82,7 @@ BEGIN
             ) AS f (key)
             JOIN pg_namespace AS n ON n.oid = c.relnamespace
             WHERE f.key NOT IN (c.relname, concat(n.nspname, '.', c.relname))
-              AND NOT EXISTS (SELECT FROM stepping.followers(c.oid) WHERE role = 'part')
+              AND NOT EXISTS (SELECT FROM stepping.followers(c.oid::regclass) WHERE role = 'part')
             ORDER BY 1 LIMIT 1
         LOOP
             RAISE EXCEPTION USING

@@ -100,7 +100,7 @@ BEGIN
         FROM unnest(NEW.stages) AS stage
         JOIN pg_trigger AS t ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
         JOIN pg_class AS c ON c.oid = t.tgrelid AND c.relnamespace <> 'stepping'::regnamespace
-        WHERE NOT EXISTS (SELECT FROM stepping.followers(t.tgrelid) WHERE role = 'part')
+        WHERE NOT EXISTS (SELECT FROM stepping.followers(t.tgrelid::regclass) WHERE role = 'part')
         UNION  -- what the plan may rely on: the keys whose columns it reads, and which of these are never NULL
         SELECT fact.kind, array_prepend(r.source, fact.columns)::text
         FROM (
@@ -146,7 +146,7 @@ CREATE OR REPLACE FUNCTION stepping.note_replica() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    PERFORM stepping.suspect(TG_RELID, 'was written with session_replication_role = replica, or by logical replication');
+    PERFORM stepping.suspect(TG_RELID::regclass, 'was written with session_replication_role = replica, or by logical replication');
     RETURN NULL;
 END
 $body$;
@@ -435,7 +435,7 @@ BEGIN
                 SELECT FROM pg_trigger WHERE tgrelid = changed.source AND tgenabled IN ('D', 'R')
                 AND tgname ~ '^stepping_([0-9]{6}_|open$|close$)'
             ) THEN
-                PERFORM stepping.suspect(changed.source, 'had its triggers disabled');
+                PERFORM stepping.suspect(changed.source::regclass, 'had its triggers disabled');
                 CONTINUE;
             END IF;
             said := stepping.problem(changed.view);

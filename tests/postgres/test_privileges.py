@@ -189,3 +189,34 @@ def test_trigger_functions_of_the_catalog_run_nothing_of_whoever_uses_them(
     )
     assert conn.execute("SELECT who FROM told").fetchall() == [("stepping_owner",)]
     conn.rollback()
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_nobody_can_put_a_better_match_beside_our_functions(
+    conn: psycopg.Connection[Any], language: str
+) -> None:
+    """Who may create in schema stepping, as owners of views may, could else have one run as the superuser."""
+    conn.execute(
+        """CREATE TABLE days (day integer, n integer) PARTITION BY LIST (day);
+           CREATE TABLE first PARTITION OF days FOR VALUES IN (1)"""
+    )
+    pg_stepping.create_view(conn, "sums", "SELECT day, sum(n) AS n FROM days GROUP BY day", language=language)
+    conn.execute(
+        """CREATE ROLE stepping_owner; GRANT CREATE, USAGE ON SCHEMA public, stepping TO stepping_owner;
+           SET SESSION AUTHORIZATION stepping_owner"""
+    )
+    for function in ("followers(oid)", "suspect(oid, text)", "suspect(oid, name)", "change_family(regclass, text)",
+                     "set_rows_aside(oid, integer)", "has_logs(name)", "family(oid)"):  # fmt: skip
+        conn.execute(
+            f"CREATE FUNCTION stepping.{function} RETURNS text LANGUAGE plpgsql"  # type: ignore[call-overload]
+            " AS $$BEGIN RAISE EXCEPTION 'run as %', current_user; END$$"
+        )
+    conn.execute("RESET SESSION AUTHORIZATION")
+    conn.execute("CREATE TABLE second PARTITION OF days FOR VALUES IN (2)")
+    conn.execute("INSERT INTO days VALUES (1, 1), (2, 2); ALTER TABLE days DETACH PARTITION first")
+    conn.execute("ALTER TABLE days ADD COLUMN m integer; INSERT INTO days VALUES (2, 3)")
+    assert conn.execute("SELECT * FROM sums").fetchall() == [(2, 5)]
+    conn.execute("SET session_replication_role = replica; INSERT INTO second VALUES (2, 4)")
+    conn.execute("RESET session_replication_role")
+    assert conn.execute("SELECT count(*) FROM stepping.views WHERE NOT in_step").fetchone() == (1,)
+    conn.rollback()
