@@ -106,7 +106,11 @@ def test_oracle_the_name_of_an_object_may_change(conn: Connection, language: str
         "CREATE TABLE x (a integer); CREATE TABLE t (id integer PRIMARY KEY, c regclass, cs regclass[])"
     )
     conn.execute("INSERT INTO t VALUES (1, 'x', '{x,t}'), (2, 't', NULL), (3, 'x', NULL)")
-    views = ["SELECT id, c, cs FROM t", "SELECT c, count(*) OVER (PARTITION BY c) AS n FROM t"]
+    views = [
+        "SELECT id, c, cs FROM t",
+        "SELECT c, count(*) OVER (PARTITION BY c) AS n FROM t",
+        "SELECT id, (SELECT count(*) FROM t AS i WHERE i.c >= t.c) AS n FROM t",
+    ]
     steps = ["ALTER TABLE x RENAME TO y; DELETE FROM t WHERE id = 1", "UPDATE t SET id = 9 WHERE id = 3"]
     maintained(conn, language, views, steps)
 

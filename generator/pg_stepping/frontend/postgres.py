@@ -51,6 +51,11 @@ _EXACT = {
     "boolean": 16, "bytea": 17, "char": 18, "name": 19, "bigint": 20, "smallint": 21, "integer": 23,
     "text": 25, "oid": 26, "money": 790, "varchar": 1043, "date": 1082, "time": 1083, "timestamp": 1114,
     "timestamptz": 1184, "uuid": 2950,
+    "cidr": 650, "macaddr": 829, "inet": 869, "bit": 1560, "varbit": 1562,
+    # names of objects are their numbers: their texts change with a RENAME
+    "regproc": 24, "regprocedure": 2202, "regoper": 2203, "regoperator": 2204, "regclass": 2205,
+    "regtype": 2206, "regconfig": 3734, "regdictionary": 3769, "regnamespace": 4089,
+    "regrole": 4096, "regcollation": 4191,
 }  # fmt: skip
 _SORTED = (700, 701, 1042, 1186, 1266, 1700, 3802)  # floats, bpchar, interval, timetz, numeric, jsonb
 _PLAIN_COLLATIONS = (0, 100, 950, 951)  # none, default, C, POSIX
