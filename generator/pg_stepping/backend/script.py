@@ -96,11 +96,10 @@ def _up(definition: Definition) -> str:
 
 def stored(definition: Definition) -> list[str]:
     """All that a view has below what is published, without rows and without triggers on its sources."""
-    name, settings = str(definition.view), all_settings(definition)
+    settings = all_settings(definition)
     parts = [function.sql for function in definition.functions]
     for program in definition.programs:
-        what = f"State of the maintained view {name}, {_kind(program)}. Only its triggers write here."
-        parts.append(state_table(program.stage, what))
+        parts.append(state_table(program.stage, says_of_state(definition.view, program)))
         if definition.deferred is None:
             parts += _maintaining(definition, program, settings)
     if definition.deferred is not None:
@@ -109,6 +108,10 @@ def stored(definition: Definition) -> list[str]:
         parts.append(row_type_tables(definition.published.stage.name, definition.query.whole_rows))
     parts += [index(definition.published, columns) for columns in definition.indexes]
     return [*parts, comment_indexes(definition)]
+
+
+def says_of_state(view_: Table, program: StageProgram) -> str:
+    return f"State of the maintained view {view_}, {_kind(program)}. Only its triggers write here."
 
 
 def comment_indexes(definition: Definition) -> str:

@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from pg_stepping.backend import publish
 from pg_stepping.backend.script import (
     Definition,
+    comment_indexes,
     commented,
     fingerprint_of,
     register,
+    says_of_state,
     write_filling,
     write_following,
 )
@@ -66,6 +68,7 @@ def in_place(old: Definition, new: Definition, beside: Table) -> Replacement:
             plan.append(f"  creates an index on ({', '.join(columns)})")
             sql.append(publish.index(new.published, columns))
     if old.indexes != new.indexes:
+        sql.append(comment_indexes(new))
         plan.append(f"  locks SHARE on {stage.table}, until commit: writers wait")
     names = f"{quote_text(new.view.schema)}, {quote_text(new.view.name)}"
     sql.append(f"DELETE FROM stepping.maintained_view WHERE (schema_name, view_name) = ({names});")
@@ -107,17 +110,17 @@ def filled_beside(
             -2, f"  maintained views that read it are made anew after it: {', '.join(sorted(map(str, anew)))}"
         )
     pairs = [(b.stage.name, n.stage.name) for b, n in zip(beside.programs, new.programs, strict=True)]
-    says = f"State of the maintained view {new.view}. Only its triggers write here."
     sql = [
         _expect(old, anew),
         *(function.sql for function in new.functions),
-        *(state_table(p.stage, says) for p in beside.programs),
+        *(state_table(p.stage, says_of_state(new.view, p)) for p in beside.programs),
         write_filling(version),
         *(publish.index(beside.published, columns) for columns in beside.indexes),
         publish.view(beside.published, beside.view, ""),
         _call("put_view_in_place", new.view, quote_text(beside.view.name)),
         _call("replace_state", new.view, *(_array(names) for names in zip(*pairs, strict=True))),
         *write_following(new),
+        comment_indexes(new),
         register(new),
     ]
     return Replacement("new version", tuple(plan), "\n\n".join(sql) + "\n")
