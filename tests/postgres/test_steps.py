@@ -126,6 +126,8 @@ BY_KEYS = {
     "first_of_each": "SELECT DISTINCT ON (k) k, v, id FROM t ORDER BY k, v, id",
     "extremes": "SELECT t.k, u.name, min(v) AS least, max(v) AS most FROM t LEFT JOIN u ON u.k = t.k GROUP BY t.k, u.name",
     "ranks_of_counts": "SELECT k, d, n, rank() OVER (PARTITION BY k ORDER BY n, d) AS place FROM (SELECT k, v % 5 AS d, count(*) AS n FROM t GROUP BY k, v % 5) AS q",
+    "distinct_values": "SELECT k, count(DISTINCT v) AS n, sum(v) AS total FROM t GROUP BY k",
+    "semijoins": "SELECT id, k FROM t WHERE EXISTS (SELECT FROM u WHERE u.k = t.k)",
     "as_a_whole": "SELECT array_agg(v ORDER BY v, id) AS vs FROM t",
 }  # fmt: skip
 
@@ -149,12 +151,12 @@ def test_oracle_what_is_read_again_is_applied_key_by_key(conn, name):
     waiting = logged(conn, "v")
     shuffled(conn, "v")
     parts = drain(conn, "v", BY_KEYS[name], 40)
-    assert sum(parts) == waiting > 500
+    assert sum(parts) == waiting > 300
     assert (len(parts) > 4) == (name != "as_a_whole")
     conn.execute(
         "DELETE FROM u WHERE k % 3 = 0; DELETE FROM t WHERE v = 15"
     )  # of two logs that wait: at once
-    if "u." in BY_KEYS[name]:
+    if name in ("arrays", "extremes"):
         assert len(drain(conn, "v", BY_KEYS[name], 5)) == 1
     assert pg_stepping.verify(conn, "v") == []
 

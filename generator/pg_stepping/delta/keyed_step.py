@@ -10,7 +10,7 @@ The classes are those of a hash, as many as make one about as large as a step is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -19,9 +19,9 @@ from pg_stepping.delta.merge import Log, StageChange, computed_anew, moved_rows,
 from pg_stepping.delta.overlay import laid_over
 from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.step import taken
-from pg_stepping.delta.terms import Changed
+from pg_stepping.delta.terms import Changed, Core, core_of, scans_in
 from pg_stepping.frontend.dialect import to_sql
-from pg_stepping.ir import Scan, Table
+from pg_stepping.ir import Item, Plan, Project, Scan, Table, Union
 from pg_stepping.ir.nodes import Expression
 
 LOGGED = "log"  # what the log is called where its entries are told apart
@@ -49,6 +49,7 @@ def keyed_steps_of(stages: Sequence[Stage], logs: Sequence[Log], weight: str) ->
 
 
 def _step(stages: Sequence[Stage], number: int, log: Log, weight: str) -> KeyedStep | None:
+    stages = _touched(stages, log.source)
     keys = _keys_told(stages, log.source)
     if not keys:
         return None
@@ -75,32 +76,76 @@ def _step(stages: Sequence[Stage], number: int, log: Log, weight: str) -> KeyedS
 
 
 def _keys_told(stages: Sequence[Stage], source: Table) -> list[Expression]:
-    """The expressions over a row of the table that every key of each stage holds, none if there are none.
+    """The expressions over a row of the table that every key of each of the stages holds, none if there are
+    none.
 
-    The table is read once, by the first stage, and each other stage reads the rows of the one before it once.
+    Of the table, and of the stages that read it, each stage reads rows in one relation alone.
     """
-    below: dict[str, Expression] = {}
-    for i, stage in enumerate(stages):
+    told: dict[Table, dict[str, Expression] | None] = {source: None}
+    common: list[Expression] | None = None
+    for stage in stages:
         kept = stage.kind == "rows" or (stage.kind in ("groups", "partition") and stage.hashed)
-        own = {s.table for s in stages} | {source}
-        read = [s for s in stage.scans if s.table in own]
-        part = stages[i - 1].table if i else source
-        scan = next((p for p in stage.core.parts if isinstance(p, Scan) and p.table == part), None)
-        if not kept or stage.is_recursive or read != [scan] or scan is None:
+        below = _told_by(stage.core, told)
+        if not kept or stage.is_recursive or not below:
             return []
-        told = {}
-        for key in stage.keys:
-            if stage.kind == "partition" and key.name not in stage.by:
-                continue
-            columns = list(key.expression.find_all(exp.Column))
-            if not columns or any(c.table != scan.relation for c in columns):
-                continue
-            if not i:
-                told[key.name] = key.expression
-            elif key.expression in columns and key.expression.name in below:
-                told[key.name] = below[key.expression.name]
-        below = told
-    return list(below.values())
+        keys = (k for k in stage.keys if stage.kind != "partition" or k.name in stage.by)
+        own = _through(keys, below)
+        told[stage.table] = own
+        common = [e for e in (own.values() if common is None else common) if e in own.values()]
+    return common or []
+
+
+def _touched(stages: Sequence[Stage], source: Table) -> list[Stage]:
+    """The stages that read the table, or one that does."""
+    tables, found = {source}, []
+    for stage in stages:
+        if any(s.table in tables for s in stage.scans):
+            tables.add(stage.table)
+            found.append(stage)
+    return found
+
+
+Below = dict[tuple[str, str], Expression]
+
+
+def _told_by(core: Core, told: Mapping[Table, dict[str, Expression] | None]) -> Below | None:
+    """What the columns of the relation that reads such rows are, over a row of the table; None if several
+    do, or one that may be missing. The table's own columns stand for themselves."""
+    reading = [p for p in core.parts if any(s.table in told for s in scans_in(p))]
+    if len(reading) != 1 or sum(s.table in told for s in core.scans) != _number(reading[0], told):
+        return None
+    part = reading[0]
+    if isinstance(part, Scan):
+        columns = told[part.table]
+        if columns is None:
+            return {(part.relation, f.name): exp.column(f.name, quoted=True) for f in part.fields}
+        return {(part.relation, name): of for name, of in columns.items()}
+    found: Below | None = None
+    for project in part.parts if isinstance(part, Union) else (part,):
+        if not isinstance(project, Project):
+            return None
+        if _number(project, told):
+            below = _told_by(core_of(project.input), told)
+            items = _through(project.items, below) if below else {}
+            own = {(c.relation, c.name): items[c.name] for c in part.columns if c.name in items}
+            found = own if found is None else {k: v for k, v in found.items() if own.get(k) == v}
+    return found
+
+
+def _number(part: Plan, told: Mapping[Table, object]) -> int:
+    return sum(s.table in told for s in scans_in(part))
+
+
+def _through(items: Iterable[Item], below: Below) -> dict[str, Expression]:
+    """Those items, by their names, that are expressions over what is told."""
+    found = {}
+    for item in items:
+        columns = list(item.expression.find_all(exp.Column))
+        if columns and all((c.table, c.name) in below for c in columns):
+            found[item.name] = item.expression.copy().transform(
+                lambda n: below[n.table, n.name].copy() if isinstance(n, exp.Column) and n.table else n
+            )
+    return found
 
 
 def _of_entry(key: Expression) -> Expression:
