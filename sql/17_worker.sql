@@ -56,7 +56,7 @@ CREATE OR REPLACE FUNCTION stepping.logged(stage text, log regclass) RETURNS voi
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    wait_lock bigint := stepping.log_lock(stage, 'wait');
+    wait_lock bigint := stepping.log_lock(stage, 'wait'::text);
 BEGIN
     IF (CASE WHEN pg_try_advisory_lock_shared(wait_lock) THEN pg_advisory_unlock_shared(wait_lock) ELSE stepping.wake(stage) END)
         AND stepping.is_long(log)
@@ -72,7 +72,7 @@ CREATE OR REPLACE FUNCTION stepping.note_long(stage text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    apply_lock bigint := stepping.log_lock(stage, 'apply');
+    apply_lock bigint := stepping.log_lock(stage, 'apply'::text);
 BEGIN
     IF current_setting('transaction_isolation') = 'read committed' AND current_setting('max_prepared_transactions') = '0'
         AND NOT EXISTS (SELECT FROM stepping.overdue AS o WHERE o.stage = note_long.stage)
