@@ -35,6 +35,8 @@ QUERIES = {
         SELECT id, count(*) FROM c RIGHT JOIN (a FULL JOIN b USING (id)) USING (id) GROUP BY id
         SELECT q.id, r.x FROM (SELECT id FROM a FULL JOIN b USING (id)) q JOIN (SELECT x FROM a FULL JOIN c USING (x)) r ON r.x = q.id
         SELECT q.id FROM (SELECT a.id FROM a LEFT JOIN b ON a.id = b.a_id) AS q
+        SELECT a.id, q.y FROM a LEFT JOIN (SELECT x, y FROM c ORDER BY x, y LIMIT 5) q ON q.x = a.x
+        SELECT a.id, q.z FROM a LEFT JOIN (SELECT x, rank() OVER (PARTITION BY x ORDER BY y) AS z FROM c) q ON q.x = a.x
         SELECT a.id FROM a JOIN (b LEFT JOIN c ON c.id = b.id) ON a.id = b.a_id
     """,
     "whole rows": """
@@ -143,6 +145,9 @@ QUERIES = {
         WITH r AS (SELECT id, x, y, rank() OVER (PARTITION BY x ORDER BY y DESC) AS place FROM a) SELECT p.id, q.id AS next FROM r p LEFT JOIN r q ON q.x = p.x AND q.place = p.place + 1
         WITH r AS (SELECT id, x, y, rank() OVER (PARTITION BY x ORDER BY y DESC) AS place FROM a) SELECT x, max(y) AS best, count(DISTINCT place) AS places FROM r WHERE place < 4 GROUP BY x
         WITH d AS (SELECT DISTINCT x FROM c) SELECT p.x, q.x AS y FROM d p CROSS JOIN d q WHERE p.x < q.x
+        WITH q AS (SELECT a.x, b.id FROM b FULL JOIN a ON a.x = b.x) SELECT p.id, q.x FROM q p JOIN q ON q.x = p.x
+        WITH q AS (SELECT c.x, a.y FROM c LEFT JOIN a ON a.id <> c.x) SELECT q.x FROM q p JOIN q ON q.x = p.x AND q.y < p.y
+        WITH q AS (SELECT x, a_id FROM b ORDER BY x, a_id LIMIT 4) SELECT p.x, q.a_id FROM q p LEFT JOIN q ON q.x = p.x
         WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x = 1 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) SELECT p.id, q.x FROM r p JOIN r q ON p.x = q.id
         SELECT q.x, q.s, t.m FROM (SELECT x, sum(y) AS s FROM a GROUP BY x) q CROSS JOIN (SELECT max(x) AS m FROM b) t
         WITH q AS (SELECT x, count(*) AS n FROM a GROUP BY x) SELECT q.x, q.n, t.n AS total FROM q CROSS JOIN (SELECT sum(n) AS n FROM q) t

@@ -25,7 +25,7 @@ from pg_stepping.delta.stage import SCHEMA, Published, Stage
 from pg_stepping.delta.step import Step, steps_of
 from pg_stepping.delta.terms import Changed, quote_table
 from pg_stepping.frontend.dialect import quote_name
-from pg_stepping.ir import Table
+from pg_stepping.ir import Plan, Project, Table, Union
 from pg_stepping.ir.nodes import columns_read
 from pg_stepping.ir.types import fresh
 from pg_stepping.passes.prune_columns import prune
@@ -89,6 +89,12 @@ def _names(stage: Stage) -> set[str]:
     return names | {k.name for k in stage.keys} | {c.name for c in stage.state}
 
 
+def _computed(plan: Plan) -> dict[str, Plan]:
+    """The relations below a plan that are computed from tables, by their names."""
+    own = {plan.relation: plan} if isinstance(plan, Project | Union) else {}
+    return own | {name: p for i in plan.inputs for name, p in _computed(i).items()}
+
+
 class _Builder:
     """Goes through the stages of a view; `below` are the relations that each table's change is read from."""
 
@@ -106,9 +112,10 @@ class _Builder:
         """Add the change of a stage, whose inputs are there."""
         read = dict.fromkeys(s.table for s in stage.scans)
         rows = {t: self.below[t][-1][0] for t in read}
-        changed = Changed(rows, self.tables, frozenset(self.stages))
+        laid = laid_over(stage, self.over, self.stages)
+        changed = Changed(rows, self.tables, frozenset(self.stages), laid=_computed(laid.input))
         write = computed_anew if stage.kind == "partition" else summed
-        own, query = write(stage, [changed], laid_over(stage, self.over, self.stages))
+        own, query = write(stage, [changed], laid)
         relations = [r for t in read for r in self.below[t]]
         self.changes.append(StageChange(stage, (*relations, *own), query))
         change, moved = f"change_{len(self.changes)}", f"moved_{len(self.changes)}"

@@ -51,6 +51,7 @@ class Changed:
 
     `tables` has the same changes, perhaps not netted, where an index or the planner's pages can find them.
     `beside` are tables whose changes are not in them yet: there the table as it is now is Old, not New.
+    `laid` are relations that are computed from such tables, by their names, with the changes laid over these.
     `behind` names rows with weights that a table holds and that are to be left out of it.
     """
 
@@ -58,6 +59,7 @@ class Changed:
     tables: Mapping[Table, str] = field(default_factory=dict)
     beside: frozenset[Table] = frozenset()
     behind: Mapping[Table, str] = field(default_factory=dict)
+    laid: Mapping[str, Plan] = field(default_factory=dict)
 
     def among(self, *, beside: bool) -> Changed:
         """Those changes that are beside their tables, or those that are in them."""
@@ -330,25 +332,35 @@ def _name(plan: Plan) -> str:
 
 def _source(plan: Plan, role: str, changed: Changed, weight: str) -> tuple[str, bool, str]:
     """What a relation is read from in its role; whether it has weights; the role that it comes to."""
-    if role == "delta" and _is_changed(plan, changed):
+    is_changed = _is_changed(plan, changed)
+    if role == "delta" and is_changed:
         return _changes(plan, changed, weight), True, role
+    columns = ", ".join(names_of(plan.columns)) + (", " if plan.columns else "")
+    w = quote_name(weight)
+    if not isinstance(plan, Scan):
+        # as it will be: Postgres computes it, and knows of no match (see above) that may be Old yet
+        now = source_of(changed.laid.get(_name(plan), plan))
+        if role == "new" or not is_changed:
+            return now, False, "new"
+        gone = f"SELECT {columns}-{w} FROM {_changes(plan, changed, weight)} AS gone"
+        return _united([f"SELECT {columns}1 AS {w} FROM {now} AS now", gone]), True, role
     beside = role == "new"
-    behind = changed.behind.get(plan.table) if isinstance(plan, Scan) else None
+    behind = changed.behind.get(plan.table)
     changed = changed.among(beside=beside)
     is_changed = _is_changed(plan, changed)
     if not is_changed and behind is None:
         return source_of(plan), False, "new"
-    columns = ", ".join(names_of(plan.columns)) + (", " if plan.columns else "")
-    w, sign = quote_name(weight), "" if beside else "-"
-    now = f"SELECT {columns}1 AS {w} FROM {source_of(plan)}" + ("" if isinstance(plan, Scan) else " AS now")
-    selects = [now, *([f"SELECT {columns}-{w} FROM {behind}"] if behind is not None else [])]
-    if is_changed and isinstance(plan, Scan):
-        changes = f"{changed.tables.get(plan.table, changed.rows[plan.table])}"
-        selects.append(f"SELECT {columns}{sign}{w} FROM {changes}")
-    elif is_changed:
-        changes = f"{_changes(plan, changed, weight)} AS {'came' if beside else 'gone'}"
-        selects.append(f"SELECT {columns}{sign}{w} FROM {changes}")
-    return f"({f' UNION ALL{chr(10)}{_INDENT}'.join(selects)})", True, role
+    selects = [f"SELECT {columns}1 AS {w} FROM {source_of(plan)}"]
+    if behind is not None:
+        selects.append(f"SELECT {columns}-{w} FROM {behind}")
+    if is_changed:
+        changes = changed.tables.get(plan.table, changed.rows[plan.table])
+        selects.append(f"SELECT {columns}{'' if beside else '-'}{w} FROM {changes}")
+    return _united(selects), True, role
+
+
+def _united(selects: Sequence[str]) -> str:
+    return f"({f' UNION ALL{chr(10)}{_INDENT}'.join(selects)})"
 
 
 def source_of(plan: Plan) -> str:
@@ -509,7 +521,8 @@ def _lines(
             lines.append(f"CROSS JOIN LATERAL {of_parts} AS {quote_name(_name(outer.input))}")
             continue
         on = all_of(outer.conditions) if outer.conditions else "true"
-        lines.append(f"LEFT JOIN {_aliased(outer.input, source_of(outer.input))} ON {on}")
+        rows = " ".join([_aliased(outer.input, source_of(outer.input)), *_copies(outer.input)])
+        lines.append(f"LEFT JOIN {f'({rows})' if _copies(outer.input) else rows} ON {on}")
     lines += (f"CROSS JOIN {_aliased(r.plan, r.source)}" for r in last)
     where += late
     if where:
