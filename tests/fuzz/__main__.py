@@ -36,13 +36,13 @@ with (
     pg_stepping.init(session)
     session.execute(SCHEMA)
     session.commit()
-    for seed in range(options.seed, options.seed + options.count):
+    for place, seed in enumerate(range(options.seed, options.seed + options.count)):
         if time.monotonic() > end:
             break
         query = Generator(seed).statement()
         if len(query) > options.longest or re.search(options.skip, query):
             continue
-        found = trial(session, seed)
+        found = trial(session, seed, place)
         tally[found.kind] += 1
         if found.kind == "refused":
             key = re.sub(r" at line.*", "", alike(found.message))

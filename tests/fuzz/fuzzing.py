@@ -29,6 +29,7 @@ class Outcome:
     kind: str
     query: str
     language: str
+    mode: str = "immediate"
     message: str = ""
     ran: list = field(default_factory=list)
     sizes: list = field(default_factory=list)
@@ -39,7 +40,7 @@ class Outcome:
 
     def __str__(self):
         ran = "".join(f"\n  {s};" for s in self.ran)
-        return f"{self.kind} in {self.language}: {self.query}\n after:{ran}\n {self.message}"
+        return f"{self.kind} in {self.language}, {self.mode}: {self.query}\n after:{ran}\n {self.message}"
 
 
 def difference(session, query):
@@ -64,9 +65,9 @@ def stable(session, query):
     return rows(session, query) == expected
 
 
-def attempt(session, query, seed, statements=10, language="plpgsql", timeout=8000):
+def attempt(session, query, seed, statements=10, language="plpgsql", timeout=8000, mode="immediate"):
     """Maintain the query over random statements; the session is rolled back."""
-    outcome = Outcome("right", query, language)
+    outcome = Outcome("right", query, language, mode)
     try:
         return _attempt(session, outcome, seed, statements, timeout)
     except psycopg.errors.QueryCanceled as error:
@@ -93,7 +94,7 @@ def _attempt(session, outcome, seed, statements, timeout):
         outcome.kind, outcome.message = "invalid", str(error)
         return outcome
     try:
-        pg_stepping.create_view(session, "v", query, language=outcome.language)
+        pg_stepping.create_view(session, "v", query, language=outcome.language, mode=outcome.mode)
     except pg_stepping.UnsupportedQuery as error:
         outcome.kind, outcome.message = "refused", str(error)
         return outcome
@@ -118,10 +119,26 @@ def _attempt(session, outcome, seed, statements, timeout):
     return outcome
 
 
-def trial(session, seed, statements=10):
-    """What becomes of the query of this seed."""
-    language = ("plpgsql", "plpython3u")[seed % 2]
-    return attempt(session, Generator(seed).statement(), seed, statements, language)
+def trial(session, seed, place, statements=10):
+    """What becomes of the query of this seed; by its place some are deferred, some are read twice."""
+    query = Generator(seed).statement()
+    if place % 8 == 7:
+        query = twice(session, query)
+    language, mode = ("plpgsql", "plpython3u")[seed % 2], ("immediate", "deferred")[place % 4 == 2]
+    return attempt(session, query, seed, statements, language, mode=mode)
+
+
+def twice(session, query):
+    """The query read in two places, joined; the query itself, if its rows cannot be compared."""
+    try:
+        with session.transaction():
+            names = [c.name for c in session.execute(f"SELECT * FROM ({query}) AS q LIMIT 0").description]
+            first, last = names[0], names[-1]
+            both = f"WITH q AS ({query}) SELECT p.{first} AS k, q.{last} AS v FROM q AS p LEFT JOIN q ON q.{first} = p.{first}"
+            session.execute(f"{both} LIMIT 0")
+    except psycopg.Error:
+        return query
+    return both
 
 
 def alike(message):

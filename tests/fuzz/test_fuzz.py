@@ -45,7 +45,7 @@ def test_random_queries_are_maintained(session, chunk):
     for place, seed in enumerate(seeds(chunk)):
         if place % SWEPT == 0:
             sweep(session)
-        outcomes[seed] = trial(session, seed, statements=STATEMENTS)
+        outcomes[seed] = trial(session, seed, place, statements=STATEMENTS)
     assert len(outcomes) == VIEWS
     assert not [str(o) for o in outcomes.values() if o.failed]
     valid = [o for o in outcomes.values() if o.kind != "invalid"]

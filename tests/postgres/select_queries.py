@@ -187,6 +187,7 @@ QUERIES = {
         SELECT a.x, count(*) AS n FROM a GROUP BY a.x HAVING (SELECT count(*) FROM b WHERE b.x > (SELECT min(c.x) FROM c WHERE c.y = a.x)) > 0
     """,
     "windows": """
+        SELECT x, count(*) AS n, count(*) OVER () AS groups, sum(count(*)) OVER () AS rows FROM a GROUP BY x
         SELECT id, row_number() OVER (PARTITION BY x ORDER BY id) AS rn, sum(y) OVER (PARTITION BY x) AS s FROM a
         SELECT id, rank() OVER (ORDER BY y) AS r FROM a
         SELECT id, lag(y) OVER w, first_value(y) OVER w, count(*) OVER (PARTITION BY y) AS c FROM a WINDOW w AS (PARTITION BY x ORDER BY id)

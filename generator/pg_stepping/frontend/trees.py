@@ -51,13 +51,6 @@ def without_percent(expression: exp.Expression) -> exp.Expression:
     return expression
 
 
-def without_joins(item: exp.Expression) -> exp.Expression:
-    """A FROM item without what is joined to it."""
-    copy = item.copy()
-    copy.set("joins", None)
-    return copy
-
-
 def with_unique_names(select: exp.Select) -> exp.Select:
     """The SELECT with a new name for an output whose name an earlier one has: none can read it by that."""
     copy = select.copy()
@@ -106,9 +99,16 @@ def calls_in(expression: exp.Expression, aggregates: Collection[str]) -> list[ex
         whole: exp.Expression = node
         while isinstance(whole.parent, exp.Filter | exp.WithinGroup) and whole.arg_key == "this":
             whole = whole.parent
-        if not isinstance(whole.parent, exp.Window):
+        if not _is_of_window(whole):
             found.append(whole)
     return found
+
+
+def _is_of_window(call: exp.Expression) -> bool:
+    """Whether it is what a window calls: not an aggregate of the group, though it may be written like one."""
+    while isinstance(call.parent, exp.Filter) and call.arg_key == "this":
+        call = call.parent
+    return isinstance(call.parent, exp.Window) and call.arg_key == "this"
 
 
 def called(call: exp.Expression) -> exp.Expression:
@@ -153,7 +153,7 @@ def arguments_of(call: exp.Expression) -> list[exp.Expression]:
 
 def ungrouped(expression: exp.Expression, grouped: Collection[exp.Expression]) -> list[exp.Expression]:
     """The columns that are read outside of what is grouped: keys and calls."""
-    if expression in grouped:
+    if expression in grouped and not _is_of_window(expression):
         return []
     if isinstance(expression, exp.Column):
         return [expression]
@@ -164,7 +164,7 @@ def read_grouped(
     expression: exp.Expression, outputs: Mapping[exp.Expression, exp.Expression]
 ) -> exp.Expression:
     """An expression over what was grouped as one over the groups; `outputs` says how these are read."""
-    if expression in outputs:
+    if expression in outputs and not _is_of_window(expression):
         return outputs[expression].copy()
     copy = expression.copy()
     for child in list(copy.iter_expressions()):

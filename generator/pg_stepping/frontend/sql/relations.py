@@ -15,7 +15,7 @@ from pg_stepping.frontend.sql.expressions import MERGED, WHOLE, Expressions
 from pg_stepping.frontend.subqueries import Subquery
 from pg_stepping.frontend.support import check_relation
 from pg_stepping.frontend.tables import implicit_schema, is_maintained, relation, view_definition
-from pg_stepping.frontend.trees import Pending, bare, conjuncts, unaliased, without_joins
+from pg_stepping.frontend.trees import Pending, bare, conjuncts, unaliased
 from pg_stepping.ir import Column, Filter, Item, Join, Outer, Plan, Project, Rows, Scan, Table, Type, Union
 from pg_stepping.ir.nodes import columns_read
 from pg_stepping.ir.rewrite import rebuild, renamed, substitute
@@ -222,8 +222,12 @@ class Relations(Expressions):
 
     def _item(self, item: exp.Expression) -> tuple[Plan, Scope]:
         inner = item.args.get("joins")
-        if inner:  # a parenthesised join: its parts are joined to its first one
-            return self._joined(without_joins(item), inner)
+        if inner:  # a parenthesised join: its parts are joined to its first one, which is no copy: what is
+            item.set("joins", None)  # decided of its calls (_note_calls) is so in the query's own tree
+            try:
+                return self._joined(item, inner)
+            finally:
+                item.set("joins", inner)
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table | exp.Subquery):
             plan, scope = self._item(item.this)
             return plan, self._renamed_join(item, scope) if item.alias else scope
