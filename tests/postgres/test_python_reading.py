@@ -244,3 +244,6 @@ def test_what_tells_an_action_its_changes_goes_with_the_view(conn: psycopg.Conne
         pets.insert(Pet(owner=9, kind=None, weight=1.5))
     st.drop_view(conn, "heads %s")
     assert conn.execute(functions).fetchall() == []
+    for write in (pets.remove, pets.insert):  # else these would tell that nothing has changed
+        with pytest.raises(ViewDiffers, match="changed or dropped since this store"), conn.transaction():
+            write(Pet(owner=9, kind=None, weight=1.5))

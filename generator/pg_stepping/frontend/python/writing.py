@@ -64,10 +64,7 @@ class Writer:
         except psycopg.errors.UndefinedFunction as error:
             if call.decode().partition("(")[0].removeprefix("SELECT ") not in str(error).replace("%", "%%"):
                 raise  # one that a trigger calls
-            raise ViewDiffers(
-                f"a view of the outputs was changed or dropped since this store was made for {self._table}",
-                hint="make the store anew, StorePostgres.from_graph(), with the query that the view has now",
-            ) from error
+            raise _other_view(f" for {self._table}") from error
         [told] = cursor.fetchone() or [""]
         return str(told)
 
@@ -115,6 +112,13 @@ class Writer:
             RETURNING g.stepping_place"""
 
 
+def _other_view(made_for: str = "") -> ViewDiffers:
+    return ViewDiffers(
+        f"a view of the outputs was changed or dropped since this store was made{made_for}",
+        hint="make the store anew, StorePostgres.from_graph(), with the query that the view has now",
+    )
+
+
 class Captured:
     """What changes in some views while something is written.
 
@@ -139,7 +143,9 @@ class Captured:
         names = [quote_text(name) for name in self._settings]
         begin, end = (", ".join(f"set_config({n}, '{text}', true)" for n in names) for text in ("[", ""))
         read = ", ".join(f"current_setting({n})" for n in names)
-        self._begin, self._end = f"SELECT {begin}", f"SELECT {end}"
+        gathering = (quote_text(f"stepping.{quote_name(f'{state}__gather')}") for state in told.values())
+        there = " AND ".join(f"to_regproc({name}) IS NOT NULL" for name in gathering)
+        self._begin, self._end = f"SELECT {there}, {begin}", f"SELECT {end}"
         self._take = f"""WITH t AS MATERIALIZED (SELECT {read}), e AS MATERIALIZED (SELECT {end} FROM t)
                          SELECT t.* FROM t, e"""
 
@@ -175,7 +181,9 @@ class Captured:
         if not self._views:
             writes()
             return ()
-        run(self._conn, self._begin)
+        [(there, *_)] = run(self._conn, self._begin)
+        if not there:
+            raise _other_view()
         try:
             writes()
         except BaseException:
