@@ -451,7 +451,7 @@ class Step:
 def join_order(plans: Sequence[Plan], first: Plan, conditions: Sequence[Expression]) -> list[Step]:
     """The relations of a join, beginning at `first`; each next one is linked to those before it where there
     is such a one, and every condition stands at the first place where it can be checked."""
-    waiting = [p for p in plans if p is not first]
+    waiting = [(p, _reads(p)) for p in plans if p is not first]
     open_ = [(c, {relation for relation, _ in columns_read(c)}) for c in conditions]
     steps: list[Step] = []
     there: set[str] = set()
@@ -464,19 +464,16 @@ def join_order(plans: Sequence[Plan], first: Plan, conditions: Sequence[Expressi
         steps.append(Step(plan, on, tuple(c for c, relations in ready if len(relations) <= 1)))
         if not waiting:
             return steps
-        free = [p for p in waiting if _reads(p) <= there]
-        linked = (p for p in free if any(_links(r, _name(p), there) for _, r in open_))
-        plan = next(linked, free[0])
-        waiting.remove(plan)
+        free = [p for p, reads in waiting if reads <= there]
+        missing = [relations - there for _, relations in open_ if len(relations) > 1]
+        linked = {name for names in missing if len(names) == 1 for name in names}
+        plan = next((p for p in free if _name(p) in linked), free[0])
+        waiting = [(p, reads) for p, reads in waiting if p is not plan]
 
 
 def _reads(plan: Plan) -> set[str]:
     """The relations whose columns a relation is computed from."""
     return {relation for relation, _ in outside(plan)}
-
-
-def _links(relations: set[str], relation: str, there: set[str]) -> bool:
-    return relation in relations and len(relations) > 1 and relations <= there | {relation}
 
 
 def _lines(
