@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from test_change import SCHEMA
 
 import pg_stepping
 from pg_stepping.migrate import Declaration, Migration, View, in_database, in_migrations, wanted
@@ -15,13 +16,6 @@ from pg_stepping.migrate.database import all_changes, migrate
 
 Connection = psycopg.Connection[Any]
 
-SCHEMA = """
-CREATE TABLE meters (id integer PRIMARY KEY, owner text);
-CREATE TABLE reads (meter_id integer, day date, value numeric);
-CREATE INDEX ON reads (meter_id);
-INSERT INTO meters SELECT i, 'owner ' || i % 3 FROM generate_series(1, 9) AS i;
-INSERT INTO reads SELECT 1 + i % 9, date '2024-01-01' + i % 4, i FROM generate_series(1, 200) AS i;
-"""
 AROUND = """
 CREATE VIEW report AS SELECT owner, day FROM usage;
 COMMENT ON VIEW usage IS 'What everyone uses';

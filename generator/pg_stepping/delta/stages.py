@@ -57,7 +57,8 @@ def cut_stages(
     """
     cutter = _Cutter(name, tables, typed, set(_relations(plan)))
     below = cutter.cut(plan.input)
-    if any(s.table.name == cutter.main(below) for stage in cutter.stages for s in stage.scans):
+    main = cutter.main(below)
+    if any(s.table.name == main for stage in cutter.stages for s in stage.scans):
         # what is published comes last: what others read of it, they read of a stage of their own
         cutter = _Cutter(name, tables, typed, set(_relations(plan)))
         below = cutter.cut(plan.input, apart=True)

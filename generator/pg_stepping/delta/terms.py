@@ -518,8 +518,9 @@ def _lines(
             lines.append(f"CROSS JOIN LATERAL {of_parts} AS {quote_name(_name(outer.input))}")
             continue
         on = all_of(outer.conditions) if outer.conditions else "true"
-        rows = " ".join([_aliased(outer.input, source_of(outer.input)), *_copies(outer.input)])
-        lines.append(f"LEFT JOIN {f'({rows})' if _copies(outer.input) else rows} ON {on}")
+        rows = [_aliased(outer.input, source_of(outer.input)), *_copies(outer.input)]
+        item = rows[0] if len(rows) == 1 else f"({' '.join(rows)})"
+        lines.append(f"LEFT JOIN {item} ON {on}")
     lines += (f"CROSS JOIN {_aliased(r.plan, r.source)}" for r in last)
     where += late
     if where:

@@ -34,6 +34,11 @@ def setting(schema: str, name: str) -> str:
     return f"stepping.changed_{digest[:16]}"
 
 
+def gather_name(state: str) -> str:
+    """The function, in schema stepping, of the triggers on a state table: it goes with the view."""
+    return f"{state}__gather"
+
+
 def state_of(conn: Connection, schema: str, name: str) -> tuple[str, str, str] | None:
     """The state table of a view, and the view's SELECT over what goes from it, and over what comes.
 
@@ -98,7 +103,7 @@ def follow_changes(conn: Connection, schema: str, kept: Kept, *, create: bool) -
     if found is None:
         return None
     state, old, new = found
-    name = f"{state}__gather"
+    name = gather_name(state)
     gathers = setting(schema, kept.name)
     doubled = (part.replace('"', '""') for part in (schema, kept.name))
     view = ".".join(f'"{part}"' for part in doubled)  # as has_table_privilege() reads names

@@ -16,7 +16,7 @@ from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.postgres import Connection, check_no_pipeline, savepoint
 from pg_stepping.frontend.python import given
 from pg_stepping.frontend.python.actions import not_found
-from pg_stepping.frontend.python.capture import each_gathered, gathered, insert_function, setting
+from pg_stepping.frontend.python.capture import each_gathered, gather_name, gathered, insert_function, setting
 from pg_stepping.frontend.python.graph import Kept
 from pg_stepping.frontend.python.rows import reader, stored_columns
 from pg_stepping.frontend.python.tables import SourceTable
@@ -143,7 +143,7 @@ class Captured:
         names = [quote_text(name) for name in self._settings]
         begin, end = (", ".join(f"set_config({n}, '{text}', true)" for n in names) for text in ("[", ""))
         read = ", ".join(f"current_setting({n})" for n in names)
-        gathering = (quote_text(f"stepping.{quote_name(f'{state}__gather')}") for state in told.values())
+        gathering = (quote_text(f"stepping.{quote_name(gather_name(state))}") for state in told.values())
         there = " AND ".join(f"to_regproc({name}) IS NOT NULL" for name in gathering)
         self._begin, self._end = f"SELECT {there}, {begin}", f"SELECT {end}"
         self._take = f"""WITH t AS MATERIALIZED (SELECT {read}), e AS MATERIALIZED (SELECT {end} FROM t)
