@@ -260,6 +260,9 @@ QUERIES = {
         WITH RECURSIVE r AS (SELECT id, x, 0 AS d FROM a UNION ALL SELECT b.id, b.x, r.d + 1 FROM r JOIN b ON b.a_id = r.x WHERE r.d < 2) SEARCH DEPTH FIRST BY id SET o SELECT id, x, row_number() OVER (ORDER BY o, x) AS place FROM r
         WITH RECURSIVE r AS (SELECT id, x, 0 AS d FROM a UNION ALL SELECT b.id, b.x, r.d + 1 FROM r JOIN b ON b.a_id = r.x WHERE r.d < 2) SEARCH BREADTH FIRST BY x, id SET o SELECT id, x, d FROM r ORDER BY o DESC, d, id, x LIMIT 4
         WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x > 0 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) SEARCH DEPTH FIRST BY id SET o CYCLE id SET is_cycle USING path SELECT id, x FROM r WHERE NOT is_cycle ORDER BY o
+        WITH RECURSIVE r AS (SELECT x FROM a WHERE id < 3 UNION SELECT b.x FROM r LEFT JOIN b ON b.a_id > r.x) SELECT x FROM r
+        WITH RECURSIVE r(n, d) AS (SELECT x, 0 FROM a WHERE id < 3 UNION ALL SELECT b.x, r.d + 1 FROM r LEFT JOIN b ON b.a_id <> r.n AND b.y > 1 WHERE r.d < 2) SELECT n, d, count(*) AS k FROM r GROUP BY n, d
+        WITH RECURSIVE r AS (SELECT a.x, 0 AS d FROM a UNION SELECT b.x, r.d FROM r JOIN (b RIGHT JOIN a ON b.y <> a.id) ON a.y = r.x) SELECT x, d FROM r
         SELECT id, (WITH RECURSIVE n AS (SELECT 1 AS k UNION ALL SELECT k + 1 FROM n WHERE k < a.x) SELECT sum(k) FROM n) AS s FROM a
         SELECT id, (WITH RECURSIVE n AS (SELECT b.id AS k FROM b WHERE b.a_id = a.x UNION SELECT b.id FROM n JOIN b ON b.a_id = n.k WHERE b.x <> a.y) SELECT count(*) FROM n) AS s FROM a
     """,

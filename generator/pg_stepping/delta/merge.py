@@ -11,7 +11,7 @@ from sqlglot import exp
 from pg_stepping.delta.change import Change
 from pg_stepping.delta.partition import INDENT, Anew
 from pg_stepping.delta.program import Shape, stored_names
-from pg_stepping.delta.recursion import Recursion
+from pg_stepping.delta.recursion import anew_of
 from pg_stepping.delta.refresh import STATE, afresh, all_afresh, place_of
 from pg_stepping.delta.stage import SCHEMA, Stage
 from pg_stepping.delta.state import equal, same
@@ -143,7 +143,7 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
 
 def computed_anew(stage: Stage, changed: Sequence[Changed], laid: Stage) -> tuple[Relations, str]:
     """The rows of the touched keys of a partition that are not as they are stored, computed from `laid`."""
-    anew = Recursion(laid) if stage.is_recursive else Anew(laid)
+    anew = anew_of(laid)
     head, tail = Anew(stage).touched
     delta = head + "\nUNION ALL\n".join(joined(stage, c) for c in changed) + tail
     key, n = anew.row_key, anew.n

@@ -20,7 +20,7 @@ from pg_stepping.delta.change import Change, change_of
 from pg_stepping.delta.keys import Held, Keys
 from pg_stepping.delta.locks import Edge, Lock, locks, partition_lock
 from pg_stepping.delta.partition import Anew, gather_bag, refilling
-from pg_stepping.delta.recursion import Recursion
+from pg_stepping.delta.recursion import Recursion, anew_of
 from pg_stepping.delta.refresh import STATE, refresh
 from pg_stepping.delta.stage import SCHEMA, Stage
 from pg_stepping.delta.state import Stored
@@ -166,7 +166,7 @@ def _united(queries: Sequence[str]) -> str:
 def _program(stage: Stage, tree: tuple[Edge, ...], *, one_table: bool) -> StageProgram:
     anew = keys = None
     if stage.kind == "partition":
-        anew = Recursion(stage) if stage.is_recursive else Anew(stage)
+        anew = anew_of(stage)
         keys = Keys(stage) if not tree else None  # a stage that joins has locks on its edges anyway
     tables = list(dict.fromkeys(s.table for s in stage.scans))
     asides = {t: Table(SCHEMA, f"{stage.name}__aside_{i + 1}") for i, t in enumerate(tables)}

@@ -24,17 +24,33 @@ from sqlglot import exp
 
 from pg_stepping.delta.partition import INDENT, Anew, hash_of, refilling
 from pg_stepping.delta.stage import Stage
-from pg_stepping.delta.stages import flat, is_own
+from pg_stepping.delta.stages import flat
 from pg_stepping.delta.terms import Changed, changes_of, recursion_of, select_of
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Column, Filter, Item, Join, Plan, Project, Recursive, Rows, Scan
-from pg_stepping.ir.rewrite import rebuild
+from pg_stepping.ir.rewrite import is_own, rebuild
 from pg_stepping.ir.types import fresh, reference
 
 MANY = 200  # each row costs a look-up, so that an index that lacks does no more harm than this
 
 
-class Recursion(Anew):
+class Rerun(Anew):
+    """The statements of a recursion whose step has no delta: all its rows anew."""
+
+    @property
+    def recursive(self) -> Recursive:
+        assert self.stage.recursive is not None
+        return self.stage.recursive
+
+    @property
+    def empty(self) -> tuple[str, ...]:
+        return *refilling(self.stage), f"DELETE FROM {self.table}", self.fill
+
+    def _query(self, *, restricted: bool) -> str:
+        return recursion_of(self.recursive)
+
+
+class Recursion(Rerun):
     """The statements of a recursion, in the names of StageProgram.
 
     `delta` is what the change does to the seed and to one step over the rows that are stored: distinct rows,
@@ -44,8 +60,6 @@ class Recursion(Anew):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
-        assert isinstance(self.partition.input, Recursive)
-        self.recursive = self.partition.input
         taken = {k.name for k in stage.keys} | {stage.count.name, stage.row_key, stage.weight}
         self.lost, self.gained = (quote_name(fresh(name, taken)) for name in ("lost", "gained"))
 
@@ -167,13 +181,6 @@ class Recursion(Anew):
         with_ = ", ".join(f"{name} (\n{indent(query, INDENT)}\n)" for name, query in relations)
         return f"WITH {with_}\n{self._merged(f'excluded.{self.n}')}"
 
-    @property
-    def empty(self) -> tuple[str, ...]:
-        return *refilling(self.stage), f"DELETE FROM {self.table}", self.fill
-
-    def _query(self, *, restricted: bool) -> str:
-        return recursion_of(self.recursive)
-
     def _recursion(self, first: str, *, stored: bool) -> str:
         """The recursion from some rows on, among those that are stored or those that are not."""
         node = self.recursive
@@ -220,6 +227,13 @@ class Recursion(Anew):
         key = f"{relation}.{self.row_key}" if relation == "delta" else hash_of(self.stage.keys, relation)
         there = f"state.{self.row_key} = {key} AND state.{self.n} <> 0"
         return f"NOT EXISTS (SELECT FROM {self.table} AS state WHERE {there})"
+
+
+def anew_of(stage: Stage) -> Anew:
+    """The statements by which a partition is computed anew."""
+    if stage.is_followed:
+        return Recursion(stage)
+    return Rerun(stage) if stage.is_recursive else Anew(stage)
 
 
 def _relations(plan: Plan) -> Iterator[Plan]:

@@ -73,7 +73,7 @@ class Stage:
             return "delta"
         if self.is_set:
             return "delta, derived again where rows go"
-        if self.is_recursive:
+        if self.is_followed:
             return "delta, or stage where rows come and go"
         return "touched keys" if self.by else "stage"
 
@@ -94,7 +94,17 @@ class Stage:
 
     @property
     def is_recursive(self) -> bool:
-        return self.partition is not None and isinstance(self.partition.input, Recursive)
+        return self.recursive is not None
+
+    @property
+    def recursive(self) -> Recursive | None:
+        node = self.partition.input if self.partition is not None else None
+        return node if isinstance(node, Recursive) else None
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it is a recursion that is kept by delta."""
+        return self.recursive is not None and self.recursive.followed
 
     @property
     def empties(self) -> bool:
@@ -111,9 +121,8 @@ class Stage:
 
     @property
     def is_set(self) -> bool:
-        """Whether it is a recursion of distinct rows."""
-        node = self.partition.input if self.partition is not None else None
-        return isinstance(node, Recursive) and node.distinct
+        """Whether it is such a recursion of distinct rows."""
+        return self.recursive is not None and self.recursive.followed and self.recursive.distinct
 
     @property
     def one_for(self) -> set[str] | None:

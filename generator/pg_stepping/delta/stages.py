@@ -37,7 +37,7 @@ from pg_stepping.ir import (
     Union,
 )
 from pg_stepping.ir.nodes import Expression, columns_read
-from pg_stepping.ir.rewrite import identity, outside, rebuild, renamed, substitute
+from pg_stepping.ir.rewrite import identity, is_own, outside, rebuild, renamed, rows_in, substitute
 from pg_stepping.ir.types import fresh, reference
 from pg_stepping.passes.flatten_joins import flatten
 from pg_stepping.passes.prune_columns import prune
@@ -107,11 +107,6 @@ def _moved(plan: Plan, old: str, table: Table) -> Plan:
     return rebuild(plan, tuple(_moved(i, old, table) for i in plan.inputs), lambda e: e)
 
 
-def is_own(plan: Plan, recursive: Recursive) -> bool:
-    """Whether a relation of the step is the rows that the recursion has found so far."""
-    return isinstance(plan, Rows) and to_sql(plan.source) == f"(TABLE {quote_name(recursive.name)})"
-
-
 def _looked_up(recursive: Recursive) -> tuple[tuple[str, ...], ...]:
     """The columns of a recursion's rows by which the other relations of the step find them, for each; and
     those that the step hands on, by which the rows are found that one may be derived from."""
@@ -143,6 +138,7 @@ class _Cutter:
         self.stages: list[Stage] = []
         self.results: dict[tuple[str, str], Expression] = {}
         self.made: dict[str, Stage] = {}  # by the operator that it computes
+        self.recursive: list[Recursive] = []  # those in whose steps we are
 
     def main(self, below: Plan) -> str | None:
         """The stage that is published, if what is below needs no further one: its state, filtered or beside
@@ -162,6 +158,8 @@ class _Cutter:
     def cut(self, node: Plan, *, apart: bool = False) -> Plan:
         """The node with each stateful operator below it replaced by a scan of its state table. What is
         computed twice has one stage; but `apart` from it, the uppermost operators have their own."""
+        if isinstance(node, Recursive):
+            self.recursive.append(node)
         below = apart and not node.stateful
         inputs = tuple(self.cut(i, apart=below) for i in node.inputs)
         node = rebuild(node, inputs, lambda e: substitute(e, self.results))
@@ -233,7 +231,9 @@ class _Cutter:
 
     def _recursive(self, node: Recursive, apart: bool) -> Plan:
         """A stage that is computed anew as a whole when one of its tables loses rows."""
+        self.recursive.pop()
         node = cast(Recursive, prune(node, set()))
+        node = replace(node, followed=not any(map(self._is_unmatched, core_of(node.step.input).outers)))
         touched = Item("touched", _TRUE, Type.of("boolean"))
         scans = [s for part in (node.seed, node.step) for s in core_of(part.input).scans]
         if not scans:  # it never changes
@@ -254,7 +254,7 @@ class _Cutter:
                 row_key=fresh("row_key", taken),
                 unique=node.distinct,
                 partition=partition,
-                looked_up=_looked_up(node),
+                looked_up=_looked_up(node) if node.followed else (),
             )
             stage = self._keep(stage, computed)
         fields = (*node.columns, Column(node.relation, count.name, BIGINT))
@@ -293,11 +293,14 @@ class _Cutter:
     def _matched(self, join: Join) -> Join:
         """The join with a match for each of its outers that can have several partners for a row."""
         for i, outer in enumerate(join.outers):
-            if outer.match is None and not isinstance(outer.input, Rows) and not self._is_single(outer):
+            if self._is_unmatched(outer):
                 outers = list(join.outers)
                 outers[i] = self._match(join, i)
                 join = replace(join, outers=tuple(outers))
         return join
+
+    def _is_unmatched(self, outer: Outer) -> bool:
+        return outer.match is None and not isinstance(outer.input, Rows) and not self._is_single(outer)
 
     def _is_single(self, outer: Outer) -> bool:
         """Whether a key of the optional relation is equated to what it is joined to."""
@@ -313,7 +316,8 @@ class _Cutter:
 
     def _match(self, join: Join, place: int) -> Outer:
         """A stage with one row for each value that has partners: of the equated expressions, or, where other
-        conditions compare the two sides, of all columns that these read of the other one."""
+        conditions compare the two sides, of all columns that these read of the other one. A recursion's own
+        rows are in no stage: without a match where the conditions read them."""
         outer = join.outers[place]
         relation = outer.input.columns[0].relation if outer.input.columns else ""
         pairs, rest = _sorted_conditions(outer, relation)
@@ -332,7 +336,17 @@ class _Cutter:
             return replace(outer, match=match[0], match_conditions=(*equal, *others, *match[1]))
         before = join.outers[:place]
         optional = {c.relation for o in join.outers[place:] for c in o.input.columns}
-        parts = tuple(p for p in join.parts if optional.isdisjoint(r for r, _ in outside(p)))
+        found = self._own(join)
+        if found & {r for r, _ in columns_read(*outer.conditions)}:
+            return outer
+        before = tuple(o for o in before if found.isdisjoint(c.relation for c in o.input.columns))
+        parts = tuple(
+            p
+            for p in join.parts
+            if not self._has_own(p)
+            and found.isdisjoint(c.relation for c in p.columns)
+            and optional.isdisjoint(r for r, _ in outside(p))
+        )
         there = {c.relation for p in (*parts, *(o.input for o in before)) for c in p.columns}
         ready = tuple(c for c in join.conditions if {r for r, _ in columns_read(c)} <= there)
         left: Plan = parts[0]
@@ -355,6 +369,19 @@ class _Cutter:
         sure = {(c.relation, c.name) for p in join.parts for c in p.columns if c.not_null}
         same = (_same(e, key, sure=set(columns_read(e)) <= sure) for e, key in zip(by, keys, strict=True))
         return replace(outer, match=match[0], match_conditions=(*same, *match[1]), mutual=True)
+
+    def _has_own(self, plan: Plan) -> bool:
+        """Whether the rows that a recursion has found so far are read there."""
+        return any(is_own(r, node) for r in rows_in(plan) for node in self.recursive)
+
+    def _own(self, join: Join) -> set[str]:
+        """The relations of a join that are made of such rows."""
+        own: set[str] = set()
+        of_outers = ((o.input, {r for r, _ in columns_read(*o.conditions)}) for o in join.outers)
+        for plan, reads in (*((p, set[str]()) for p in join.parts), *of_outers):
+            if self._has_own(plan) or own & (reads | {r for r, _ in outside(plan)}):
+                own |= {c.relation for c in plan.columns}
+        return own
 
     def _distinct(
         self, below: Plan, values: list[Expression]

@@ -80,7 +80,7 @@ def _state(stage: Stage) -> str:
 
 
 def _computed_anew(stage: Stage) -> str:
-    if stage.is_recursive:
+    if stage.is_followed:
         if stage.is_set:
             return "one row for each distinct row; new ones by delta, those that may be gone derived again"
         return "one row for each distinct row, by delta, but ALL computed anew when rows come and go at once"

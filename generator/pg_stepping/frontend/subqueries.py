@@ -36,7 +36,7 @@ from pg_stepping.ir import (
     Union,
 )
 from pg_stepping.ir.nodes import Expression, columns_read
-from pg_stepping.ir.rewrite import outside, rebuild, renamed, substitute
+from pg_stepping.ir.rewrite import is_own, outside, rebuild, renamed, rows_in, substitute
 from pg_stepping.ir.types import fresh, reference
 from pg_stepping.passes.flatten_joins import flatten_joins
 from pg_stepping.passes.inline_projections import inline_projections
@@ -528,7 +528,7 @@ class Unnester:
         seed, refs = self._with_domain(node.seed, plan, free)
         assert isinstance(seed, Project)
         added = {r.name: i for r in refs for i in seed.items if i.name == r.name}
-        own = [r for r in _rows_in(node.step) if to_sql(r.source) == f"(TABLE {quote_name(node.name)})"]
+        own = [r for r in rows_in(node.step) if is_own(r, node)]
         if len(own) != 1:
             raise self._refused("a correlated recursion whose second part does not read the first")
         fields = [Column(own[0].relation, name, i.type) for name, i in added.items()]
@@ -611,10 +611,6 @@ def _read_from(plan: Plan, columns: dict[tuple[str, str], Expression]) -> Plan:
         return replace(plan, source=substitute(plan.source, columns))
     inputs = tuple(_read_from(i, columns) for i in plan.inputs)
     return rebuild(plan, inputs, lambda e: substitute(e, columns))
-
-
-def _rows_in(plan: Plan) -> list[Rows]:
-    return [plan] if isinstance(plan, Rows) else [r for i in plan.inputs for r in _rows_in(i)]
 
 
 def _split(

@@ -363,6 +363,7 @@ class Recursive(_Node):
     """WITH RECURSIVE: the rows of `seed`, and of `step` over the rows found before, until there are no more.
 
     `step` reads those rows as the relation `name`; `distinct` (UNION, not UNION ALL): each row once.
+    `followed`: whether the step has a delta; if not, the recursion is run again when a table of it changes.
     """
 
     stateful: ClassVar[bool] = True
@@ -372,6 +373,7 @@ class Recursive(_Node):
     relation: str
     name: str
     distinct: bool
+    followed: bool = True
 
     @property
     def inputs(self) -> tuple[Plan, ...]:

@@ -8,6 +8,7 @@ from typing import cast
 
 from sqlglot import exp
 
+from pg_stepping.frontend.dialect import quote_name, to_sql
 from pg_stepping.ir.nodes import (
     Aggregate,
     Call,
@@ -150,6 +151,15 @@ def renamed(
         return replace(node, relation=name)
 
     return one(plan), columns
+
+
+def rows_in(plan: Plan) -> list[Rows]:
+    return [plan] if isinstance(plan, Rows) else [r for i in plan.inputs for r in rows_in(i)]
+
+
+def is_own(plan: Plan, recursive: Recursive) -> bool:
+    """Whether a relation of the step is the rows that the recursion has found so far."""
+    return isinstance(plan, Rows) and to_sql(plan.source) == f"(TABLE {quote_name(recursive.name)})"
 
 
 def outside(plan: Plan) -> set[tuple[str, str]]:

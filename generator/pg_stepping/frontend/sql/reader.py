@@ -36,7 +36,7 @@ from pg_stepping.frontend.trees import (
 from pg_stepping.frontend.windows import named_windows, windowed
 from pg_stepping.ir import Column, Item, Join, Plan, Project, Recursive, Rows, Scan, Type
 from pg_stepping.ir.nodes import columns_read
-from pg_stepping.ir.rewrite import outside
+from pg_stepping.ir.rewrite import is_own, outside, rows_in
 from pg_stepping.ir.types import fresh, reference
 from pg_stepping.passes.name_relations import RESERVED
 
@@ -90,6 +90,12 @@ class Reader(Outputs):
             self._found_so_far[called_] = before
         step = aligned(step, seed, [i.type for i in seed.items])
         recursive = Recursive(seed, step, fresh(called_, self._names), name, bool(ast.args.get("distinct")))
+        if _sets_aside(step, recursive):
+            raise self.source.unsupported(
+                f"grouping, a window, LIMIT or a subquery over what the recursion {called_} has found so far",
+                *(f"{word} →{called_}" for word in ("join", ",", "from")),
+                hint="compare with those rows by equality, or group what the recursion gives outside of it",
+            )
         self._know(recursive.columns)
         items = tuple(Item(c.name, c.ref, c.type) for c in recursive.columns)
         return Project(recursive, fresh("result", self._names), items)
@@ -354,3 +360,10 @@ def _arguments(call: exp.Expression) -> list[exp.Expression]:
         parts = argument.expressions if isinstance(argument, exp.Distinct) else [argument]
         found += [bare(p) for p in parts if not isinstance(p, exp.Star)]
     return found
+
+
+def _sets_aside(plan: Plan, recursive: Recursive) -> bool:
+    """Whether a stage of its own would read the rows that the recursion has found so far."""
+    if plan.stateful and any(is_own(r, recursive) for r in rows_in(plan)):
+        return True
+    return any(_sets_aside(i, recursive) for i in plan.inputs)
