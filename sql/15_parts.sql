@@ -342,11 +342,12 @@ BEGIN
     $function$;
 
     -- DETACH CONCURRENTLY commits in between: then readers see the partition no more, and the view has it still.
+    -- It is always a query of its own: a script that only has these words, as this one, is none.
     CREATE OR REPLACE FUNCTION stepping.parts_refuse_concurrently() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $function$
     BEGIN
-        IF current_query() ~* '\mdetach\M.*\m(concurrently|finalize)\M' AND EXISTS (
+        IF current_query() ~* '^(\s|--[^\n]*\n|/\*.*\*/)*alter\M.*\mdetach\M.*\m(concurrently|finalize)\M' AND EXISTS (
             SELECT FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
             WHERE t.tgname = 'stepping_part' AND position(lower(c.relname) IN lower(current_query())) > 0
         ) THEN

@@ -179,46 +179,6 @@ def _as_texts(rows: str, count: int, columns: Sequence[str]) -> str:
     return f"SELECT array_to_json(ARRAY[{listed}])::text || ',' AS line FROM ({rows}) AS w"
 
 
-def insert_function(
-    conn: Connection, state: str, insert: str, settings: Sequence[str], *, create: bool
-) -> str | None:
-    """The function that runs `insert` and returns what these settings gather; None if it is not there.
-
-    It takes an array of texts, `given`; its result is for `each_gathered`. It goes with the view of `state`.
-    """
-    begin, end = (
-        "".join(
-            f"    told := pg_catalog.set_config({quote_text(name)}, '{text}', true);\n" for name in settings
-        )
-        for text in ("[", "")
-    )
-    read = ", ".join(f"pg_catalog.current_setting({quote_text(name)})" for name in settings)
-    body = f"""
-#variable_conflict use_column
-DECLARE
-    told text;
-    all_told text;
-BEGIN
-{begin}    {insert};
-    all_told := pg_catalog.concat_ws(E'\\n', {read});
-{end}    RETURN all_told;
-END
-"""
-    name = f"{state}__insert_{hashlib.sha256(body.encode()).hexdigest()[:8]}"
-    signature = f"stepping.{quote_name(name)}(text[])"
-    [(there,)] = execute(conn, "SELECT to_regprocedure(%s) IS NOT NULL", [signature]).fetchall()
-    if not there:
-        if not create:
-            return None
-        function(conn, name, "given text[]", "text", body)
-    return f"stepping.{quote_name(name)}"
-
-
-def each_gathered(told: str) -> list[str]:
-    """What each setting has gathered, of an insert function's result: JSON, whose text has no line breaks."""
-    return told.split("\n")
-
-
 def function(
     conn: Connection, name: str, takes: str, returns: str, body: str, pinned: Mapping[str, str] | None = None
 ) -> None:

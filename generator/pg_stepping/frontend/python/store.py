@@ -81,22 +81,23 @@ class StorePostgres:
 
     def insert(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]:
         writer = self._writers[source]
-        if self._capturing:
+        if self._capturing:  # within an iteration, which gives the outputs
             writer.insert(rows)
             return ()
-        return self._outputs(self._captured[0].by_insert(writer, rows))
+        return self._outputs(self._captured[0].insert(writer, rows))
 
     def remove(self, source: Source, rows: Sequence[Any]) -> tuple[ZSet[Any], ...]:
-        return self.together(lambda: self._writers[source].remove(rows))
+        writer = self._writers[source]
+        if self._capturing:
+            writer.remove(rows)
+            return ()
+        return self._outputs(self._captured[0].remove(writer, rows))
 
     def replace(self, source: Source, old: Any, new: Any) -> tuple[ZSet[Any], ...]:
-        return self.together(lambda: self._writers[source].replace(old, new))
+        return self._outputs(self._captured[0].replace(self._writers[source], old, new))
 
     def together(self, writes: Callable[[], object]) -> tuple[ZSet[Any], ...]:
         """The outputs, changed by what `writes` does; all of that or nothing happens."""
-        if self._capturing:  # within an iteration, which gives the outputs
-            writes()
-            return ()
         self._capturing.append(True)
         try:
             return self._outputs(self._captured[0].by(writes))

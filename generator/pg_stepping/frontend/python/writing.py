@@ -15,11 +15,12 @@ from pg_stepping.errors import ViewDiffers
 from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.postgres import Connection, check_no_pipeline, savepoint
 from pg_stepping.frontend.python import given
-from pg_stepping.frontend.python.actions import not_found
-from pg_stepping.frontend.python.capture import each_gathered, gather_name, gathered, insert_function, setting
+from pg_stepping.frontend.python.actions import RowNotFound, not_found
+from pg_stepping.frontend.python.capture import gather_name, gathered, setting
 from pg_stepping.frontend.python.graph import Kept
 from pg_stepping.frontend.python.rows import reader, stored_columns
 from pg_stepping.frontend.python.tables import SourceTable
+from pg_stepping.frontend.python.write_functions import bodies, each_gathered, statements, write_function
 from pg_stepping.frontend.python.zset import ZSet, ZSetLater, ZSetPython
 
 
@@ -31,85 +32,67 @@ def run(conn: Connection, sql: str, params: Sequence[object] = ()) -> list[tuple
 
 
 class Writer:
-    """Writes rows of one source table, each call by one statement."""
+    """Writes rows of one source table: by statements, or by functions that tell what these change."""
 
     def __init__(self, conn: Connection, table: SourceTable) -> None:
-        self._conn, self._table, self._row = conn, table, table.source.row
-        self._columns = stored_columns(self._row)
-        self._names = ", ".join(quote_name(name) for name, _ in self._columns)
-        self._sql = table.sql.replace("%", "%%")
-        marks = (f"given[{n}]" for n, _ in enumerate(self._columns, 1))
-        #: The statement of an insert function, which has the parameters in an array.
-        self.insert_given = self._inserting(table.sql, given.relation(self._columns, marks=marks))
-        self._given = f"ARRAY[{', '.join(['%s'] * len(self._columns))}]::text[]"
-        self._insert = self._inserting(self._sql, given.relation(self._columns))
-        self._params = given.sender(self._row, self._columns)
-
-    def _inserting(self, table: str, source: str) -> str:
-        return f"INSERT INTO {table} ({self._names}) SELECT * FROM {source} AS g"
+        self._conn, self._table = conn, table
+        row = table.source.row
+        columns = stored_columns(row)
+        self._statements = statements(table.sql, columns)
+        self._params = given.sender(row, columns)
+        self._columns = columns
 
     def insert(self, rows: Sequence[Any]) -> None:
         if rows:
-            run(self._conn, self._insert, self._params(rows))
-
-    def call(self, function: str) -> bytes:
-        """The statement that calls an insert function."""
-        return f"SELECT {function.replace('%', '%%')}({self._given})".encode()
-
-    def insert_by(self, call: bytes, rows: Sequence[Any]) -> str:
-        """Insert the rows by such a statement; returns what the function does."""
-        cursor = psycopg.Cursor(self._conn, row_factory=tuple_row)
-        try:
-            cursor.execute(call, self._params(rows))
-        except psycopg.errors.UndefinedFunction as error:
-            if call.decode().partition("(")[0].removeprefix("SELECT ") not in str(error).replace("%", "%%"):
-                raise  # one that a trigger calls
-            raise _other_view(f" for {self._table}") from error
-        [told] = cursor.fetchone() or [""]
-        return str(told)
+            run(self._conn, self._statements.insert, self._params(rows))
 
     def remove(self, rows: Sequence[Any]) -> None:
         if not rows:
             return
         with savepoint(self._conn):
-            deleted = {place for (place,) in run(self._conn, self._delete, self._params(rows))}
-            missing = next((row for place, row in enumerate(rows, 1) if place not in deleted), None)
+            [(missing,)] = run(self._conn, self._statements.delete, self._params(rows))
             if missing is not None:
-                raise not_found(str(self._table), missing, rows.count(missing))
+                raise self.not_found(rows, missing)
 
     def replace(self, old: Any, new: Any) -> None:
-        source, table = given.relation(self._columns), self._sql
-        matches = given.matches("t", "g", self._columns)
-        changed = run(
-            self._conn,
-            f"""UPDATE {table} SET ({self._names}) = (SELECT * FROM {source} AS n)
-                WHERE ctid = (SELECT t.ctid FROM {table} AS t JOIN {source} AS g ON {matches} LIMIT 1)
-                RETURNING 1""",
-            [*self._params([new]), *self._params([old])],
-        )
-        if not changed:
-            raise not_found(str(self._table), old, 1)
+        statement = f"{self._statements.update} RETURNING 1"
+        if not run(self._conn, statement, self._params([new]) + self._params([old])):
+            raise self.not_found([old], 1)
 
-    @property
-    def _delete(self) -> str:
-        """Number the copies of equal rows, given and stored alike, and delete those that pair up."""
-        names, source = self._names, given.relation(self._columns, "stepping_place")
-        return f"""
-            WITH given AS (
-                SELECT *, min(stepping_place) OVER (PARTITION BY {names}) AS stepping_kind,
-                       row_number() OVER (PARTITION BY {names} ORDER BY stepping_place) AS stepping_copy
-                FROM {source} AS g
-            ), stored AS (
-                SELECT t.ctid AS place, g.stepping_kind,
-                       row_number() OVER (PARTITION BY g.stepping_kind ORDER BY t.ctid) AS stepping_copy
-                FROM {self._sql} AS t
-                JOIN (SELECT DISTINCT {names}, stepping_kind FROM given) AS g
-                  ON {given.matches("t", "g", self._columns)}
-            )
-            DELETE FROM {self._sql} AS d
-            USING stored AS s JOIN given AS g USING (stepping_kind, stepping_copy)
-            WHERE d.ctid = s.place
-            RETURNING g.stepping_place"""
+    def not_found(self, rows: Sequence[Any], place: int) -> RowNotFound:
+        """The error for the row at a place, from 1, that the table has not as often as it is there."""
+        missing = rows[place - 1]
+        return not_found(str(self._table), missing, rows.count(missing))
+
+    def functions(self, state: str, settings: Sequence[str], *, create: bool) -> Iterator[tuple[str, bytes]]:
+        """The calls of the functions that are there, by what they do; with `create` all are made."""
+        for what, body in bodies(self._table.sql, self._columns, settings).items():
+            function = write_function(self._conn, state, what, body, create=create)
+            if function is not None:
+                marks = ["%s"] * len(self._columns) * (2 if what == "replace" else 1)
+                name = function.replace("%", "%%")
+                yield what, f"SELECT {name}(ARRAY[{', '.join(marks)}]::text[])".encode()
+
+    def by_call(self, call: bytes, *given_rows: Sequence[Any]) -> list[str]:
+        """Write by the call of a function, whose last rows are to go; what each setting gathers.
+
+        Raises RowNotFound if one of these is not there.
+        """
+        cursor = psycopg.Cursor(self._conn, row_factory=tuple_row)
+        params = self._params(given_rows[0])
+        for rows in given_rows[1:]:
+            params += self._params(rows)
+        try:
+            cursor.execute(call, params)
+        except psycopg.errors.UndefinedFunction as error:
+            if call.decode().partition("(")[0].removeprefix("SELECT ") not in str(error).replace("%", "%%"):
+                raise  # one that a trigger calls
+            raise _other_view(f" for {self._table}") from error
+        [told] = cursor.fetchone() or [""]
+        gathered = each_gathered(told)
+        if isinstance(gathered, int):
+            raise self.not_found(given_rows[-1], gathered)
+        return gathered
 
 
 def _other_view(made_for: str = "") -> ViewDiffers:
@@ -149,19 +132,31 @@ class Captured:
         self._take = f"""WITH t AS MATERIALIZED (SELECT {read}), e AS MATERIALIZED (SELECT {end} FROM t)
                          SELECT t.* FROM t, e"""
 
-        self._calls: dict[Writer, bytes] = {}
+        self._calls: dict[tuple[Writer, str], bytes] = {}
         for writer, state in product(writers, list(told.values())[:1]):
-            function = insert_function(conn, state, writer.insert_given, self._settings, create=create)
-            if function is not None:
-                self._calls[writer] = writer.call(function)
+            calls = writer.functions(state, self._settings, create=create)
+            self._calls.update(((writer, what), call) for what, call in calls)
 
-    def by_insert(self, writer: Writer, rows: Sequence[Any]) -> dict[Kept, ZSetPython[Any]]:
+    def insert(self, writer: Writer, rows: Sequence[Any]) -> dict[Kept, ZSetPython[Any]]:
         """Insert rows, and tell what that changes in each view: one statement, if triggers tell it."""
-        call = self._calls.get(writer)
-        if call is None or not rows:
-            return self.by(lambda: writer.insert(rows))
+        return self._write(writer, "insert", [rows], lambda: writer.insert(rows))
+
+    def remove(self, writer: Writer, rows: Sequence[Any]) -> dict[Kept, ZSetPython[Any]]:
+        """Remove rows likewise; raises RowNotFound, with nothing changed, if one is not there."""
+        return self._write(writer, "remove", [rows], lambda: writer.remove(rows))
+
+    def replace(self, writer: Writer, old: Any, new: Any) -> dict[Kept, ZSetPython[Any]]:
+        """Replace a row likewise; raises RowNotFound, with nothing changed, if it is not there."""
+        return self._write(writer, "replace", [[new], [old]], lambda: writer.replace(old, new))
+
+    def _write(
+        self, writer: Writer, what: str, given_rows: Sequence[Sequence[Any]], otherwise: Callable[[], object]
+    ) -> dict[Kept, ZSetPython[Any]]:
+        call = self._calls.get((writer, what))
+        if call is None or not given_rows[0]:
+            return self.by(otherwise)
         several = bool(self._untold)
-        return self._changes(lambda: each_gathered(writer.insert_by(call, rows)), several=several)
+        return self._changes(lambda: writer.by_call(call, *given_rows), several=several)
 
     def by(self, writes: Callable[[], object]) -> dict[Kept, ZSetPython[Any]]:
         """Do what `writes` does, and tell what that changes in each view."""
