@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +65,22 @@ def _without_locks(conn: Connection) -> None:
         _stepping("plpgsql")(conn)
 
 
+def create_immv(conn: Connection, name: str, query: str) -> None:
+    """A view of pg_ivm, in whose schema, pg_catalog before version 1.9 and pgivm since, the function is."""
+    conn.execute("CREATE EXTENSION IF NOT EXISTS pg_ivm")
+    row = conn.execute("SELECT oid::regproc FROM pg_proc WHERE proname = 'create_immv'").fetchone()
+    assert row is not None
+    conn.execute(cast(Any, f"SELECT {row[0]}(%s, %s)"), [name, query])
+
+
+def unlimited(query: str) -> str:
+    """A query without the ORDER BY and LIMIT at its end, which pg_ivm refuses."""
+    return re.sub(r"\nORDER BY .*\nLIMIT \d+\s*$", "", query)
+
+
 def _pg_ivm(conn: Connection) -> None:
-    """pg_ivm indexes the key by itself. Its schema is pgivm since version 1.9, pg_catalog before."""
-    conn.execute("CREATE EXTENSION pg_ivm")
-    conn.execute("SET LOCAL search_path = public, pgivm")
-    conn.execute("SELECT create_immv('daily_usage', %s)", [QUERY])
+    """pg_ivm indexes the key by itself."""
+    create_immv(conn, "daily_usage", QUERY)
     conn.execute("CREATE INDEX ON daily_usage (date)")
 
 

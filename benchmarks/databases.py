@@ -62,16 +62,16 @@ class Arena:
         run(self.server, "CHECKPOINT")
 
     def pgbench(self) -> Path | None:
-        return pgbench_of(self.server)
+        return client_of(self.server, "pgbench")
 
 
-def pgbench_of(server: devserver.Server) -> Path | None:
-    """The program, which lies beside the server's if the server is of this machine."""
+def client_of(server: devserver.Server, name: str) -> Path | None:
+    """A client program, which lies beside the server's if the server is of this machine."""
     cluster, programs = server.cluster, machine.server_programs()
     folders = [cluster.programs] if cluster else []
     folders += [programs.folder] if programs else []
-    found = [f / "pgbench" for f in folders if (f / "pgbench").exists()]
-    on_path = shutil.which("pgbench")
+    found = [f / name for f in folders if (f / name).exists()]
+    on_path = shutil.which(name)
     return found[0] if found else Path(on_path) if on_path else None
 
 

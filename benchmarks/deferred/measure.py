@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 import pg_stepping
 from benchmarks.contenders import Connection
 from benchmarks.contenders import read as read_shared
-from benchmarks.databases import copy, pgbench_of, run
+from benchmarks.databases import client_of, copy, run
 from pg_stepping import devserver
 
 HERE = Path(__file__).parent
@@ -127,7 +127,7 @@ def arena(
     server: devserver.Server, workload: Workload, seconds: float, rounds: int, say: Callable[[str], Any]
 ) -> Iterator[Arena]:
     """The databases, with the views; they are dropped at the end."""
-    pgbench = pgbench_of(server)
+    pgbench = client_of(server, "pgbench")
     if pgbench is None:
         raise SystemExit("there is no pgbench on this machine")
     there = Arena(server, workload, pgbench, seconds, rounds)
