@@ -102,6 +102,7 @@ BEGIN
             END
         ) FROM stepping.family(sources[place]) AS member;
         PERFORM stepping.follow_part(member) FROM stepping.family(sources[place]) AS member WHERE keys[place] = ANY (parted);
+        PERFORM stepping.hold_columns(stage, place, sources[place]);
     END LOOP;
     IF aside IS NOT NULL THEN  -- in deferred mode nothing is set aside
         EXECUTE concat(  -- fired by settle()
@@ -424,6 +425,7 @@ BEGIN
     LOOP
         EXECUTE concat('DROP TABLE stepping.', quote_ident(aside));
     END LOOP;
+    PERFORM stepping.release_columns(stages, '__reads_');
     PERFORM stepping.unfollow_tables();
 END
 $body$;
@@ -442,6 +444,7 @@ BEGIN
     LOOP
         EXECUTE concat('DROP TABLE stepping.', quote_ident(log));
     END LOOP;
+    PERFORM stepping.release_columns(stages, '__logged_');
 END
 $body$;
 

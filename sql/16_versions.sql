@@ -22,9 +22,19 @@ EXCEPTION WHEN invalid_table_definition THEN  -- a column goes, or has another n
 END
 $body$;
 
+DO $body$
+BEGIN
+    IF to_regprocedure('stepping.expect(text, text, text, text[])') IS NOT NULL THEN
+        DROP FUNCTION stepping.expect(text, text, text, text[]);  -- of a catalog from before it knew modes
+    END IF;
+END
+$body$;
+
 -- Fails unless a maintained view is the one that a migration changes, and the maintained views that read it are among `anew`,
 -- which the migration makes anew (NULL: they may stay).
-CREATE OR REPLACE FUNCTION stepping.expect(schema_name text, view_name text, fingerprint text, anew text[]) RETURNS void
+CREATE OR REPLACE FUNCTION stepping.expect(
+    schema_name text, view_name text, fingerprint text, anew text[], mode text DEFAULT 'immediate'
+) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 #variable_conflict use_column
@@ -39,7 +49,7 @@ BEGIN
     IF NOT EXISTS (
         SELECT FROM stepping.maintained_view AS v
         WHERE v.schema_name = expect.schema_name AND v.view_name = expect.view_name
-          AND v.fingerprint = expect.fingerprint AND v.mode = 'immediate'
+          AND v.fingerprint = expect.fingerprint AND v.mode = expect.mode
     ) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'object_not_in_prerequisite_state',
@@ -51,6 +61,26 @@ BEGIN
             ERRCODE = 'dependent_objects_still_exist',
             MESSAGE = concat('maintained view ', reader, ' reads ', expect.schema_name, '.', expect.view_name, ', which changes'),
             HINT = 'Declare that view, too, or use pg-stepping change.';
+    END IF;
+END
+$body$;
+
+-- Fails if a view whose state is to be kept may be wrong.
+CREATE OR REPLACE FUNCTION stepping.expect_in_step(schema_name text, view_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+#variable_conflict use_column
+DECLARE
+    problem text := (
+        SELECT stepping.problem(v) FROM stepping.maintained_view AS v
+        WHERE v.schema_name = expect_in_step.schema_name AND v.view_name = expect_in_step.view_name
+    );
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = concat('view ', expect_in_step.schema_name, '.', expect_in_step.view_name, ' may be wrong: ', problem),
+            HINT = 'Repair it, or drop it and make it again; then migrate.';
     END IF;
 END
 $body$;

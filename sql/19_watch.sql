@@ -36,6 +36,11 @@ BEGIN
             SELECT array_agg(concat(a.attname, ' ', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)::text
             FROM pg_attribute AS a WHERE a.attrelid = to_regclass(object) AND a.attnum > 0 AND NOT a.attisdropped
         )
+        WHEN 'columns' THEN (  -- held under their names
+            SELECT 'held' FROM pg_class AS c
+            WHERE c.oid = to_regclass(object) AND c.relkind = 'v'
+                AND regexp_replace(pg_get_viewdef(c.oid), '"([^"]|"")*"', '', 'g') !~ '\mAS\M'
+        )
         -- of the table and columns {table,column,...}: a key, and a column without NULLs
         WHEN 'key' THEN (
             SELECT 'unique' FROM pg_index AS i
@@ -58,7 +63,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $body$;
 
--- Notes what a new view is made from. The query is canonical: a function of the user's stands there with its schema.
+-- Notes what a new view is made from, or one that was changed in place or brought to another mode; what was noted stays as it
+-- was then. The query is canonical: a function of the user's stands there with its schema.
 CREATE OR REPLACE FUNCTION stepping.note_used() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -68,10 +74,8 @@ BEGIN
         DELETE FROM stepping.suspect AS u WHERE (u.schema_name, u.view_name) = (OLD.schema_name, OLD.view_name);
         RETURN NULL;
     END IF;
-    INSERT INTO stepping.used
-    SELECT NEW.schema_name, NEW.view_name, found.kind, found.object, d.definition
-    FROM (
-        SELECT 'function', p.oid::regprocedure::text
+    WITH RECURSIVE called (oid) AS (  -- by the query, or by what it calls; the parts of aggregates too
+        SELECT p.oid
         FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
         WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'stepping') AND (
             position(concat(quote_ident(n.nspname), '.', quote_ident(p.proname), '(') IN NEW.query) > 0
@@ -85,22 +89,47 @@ BEGIN
             )
         )
         UNION
-        SELECT 'enum', t.oid::regtype::text
+        SELECT p.oid
+        FROM called
+        JOIN pg_proc AS c ON c.oid = called.oid
+        LEFT JOIN pg_aggregate AS g ON g.aggfnoid = c.oid
+        JOIN pg_proc AS p ON p.oid IN (
+            g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn
+        ) OR EXISTS (
+            SELECT FROM pg_depend AS d
+            WHERE (d.classid, d.objid, d.refclassid, d.refobjid) = ('pg_proc'::regclass, c.oid, 'pg_proc'::regclass, p.oid)
+        ) OR c.prosrc ~ concat('\m', regexp_replace(p.proname, '(\W)', '\\\1', 'g'), '"?\s*\(')
+        JOIN pg_namespace AS n ON n.oid = p.pronamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'stepping')
+    ), typed (oid) AS (  -- the types of its columns and of those that it reads, and what these are made of
+        SELECT a.atttypid
         FROM unnest(NEW.stages) AS stage
-        JOIN pg_attribute AS a ON a.attrelid = to_regclass(concat('stepping.', quote_ident(stage))) AND a.attnum > 0
-        JOIN pg_type AS t ON t.oid = a.atttypid AND t.typtype = 'e'
+        JOIN pg_class AS c ON c.relnamespace = 'stepping'::regnamespace
+            AND c.relname ~ concat('^', stage, '(__(aside|log|row)_[0-9]+)?$')
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
         UNION
-        SELECT 'row', t.typrelid::regclass::text
-        FROM unnest(NEW.stages) AS stage
-        JOIN pg_class AS c ON c.relnamespace = 'stepping'::regnamespace AND c.relname ~ concat('^', stage, '__row_[0-9]+$')
-        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = 1
-        JOIN pg_type AS t ON t.oid = a.atttypid
+        SELECT part.oid
+        FROM typed JOIN pg_type AS t ON t.oid = typed.oid
+        CROSS JOIN LATERAL (
+            VALUES (t.typelem), (t.typbasetype)
+            UNION ALL
+            SELECT rngsubtype FROM pg_range WHERE t.oid IN (rngtypid, rngmultitypid)
+            UNION ALL
+            SELECT atttypid FROM pg_attribute WHERE attrelid = t.typrelid AND attnum > 0
+        ) AS part (oid)
+    ), found (kind, object) AS (
+        SELECT 'function', oid::regprocedure::text FROM called
+        UNION
+        SELECT 'enum', t.oid::regtype::text FROM pg_type AS t WHERE t.oid IN (SELECT oid FROM typed) AND t.typtype = 'e'
+        UNION
+        SELECT 'row', t.typrelid::regclass::text FROM pg_type AS t WHERE t.oid IN (SELECT oid FROM typed) AND t.typtype = 'c'
+        UNION
+        SELECT 'columns', held::text FROM stepping.holding(NEW.stages) AS held
         UNION
         SELECT 'table', t.tgrelid::regclass::text
         FROM unnest(NEW.stages) AS stage
         JOIN pg_trigger AS t ON t.tgfoid = to_regproc(concat('stepping.', quote_ident(stage || '__maintain')))
+            AND encode(t.tgargs, 'escape') !~ 'part\\000$'
         JOIN pg_class AS c ON c.oid = t.tgrelid AND c.relnamespace <> 'stepping'::regnamespace
-        WHERE NOT EXISTS (SELECT FROM stepping.followers(t.tgrelid::regclass) WHERE role = 'part')
         UNION  -- what the plan may rely on: the keys whose columns it reads, and which of these are never NULL
         SELECT fact.kind, array_prepend(r.source, fact.columns)::text
         FROM (
@@ -127,8 +156,14 @@ BEGIN
             SELECT 'not null', ARRAY[a.attname::text]
             FROM pg_attribute AS a WHERE a.attrelid = r.tgrelid AND a.attname = ANY (r.columns) AND a.attnotnull
         ) AS fact (kind, columns)
-    ) AS found (kind, object)
-    CROSS JOIN LATERAL stepping.definition(found.kind, found.object) AS d (definition)
+    ), gone AS (
+        DELETE FROM stepping.used AS u
+        WHERE TG_OP = 'UPDATE' AND (u.schema_name, u.view_name) = (NEW.schema_name, NEW.view_name)
+          AND (u.kind, u.object) NOT IN (SELECT kind, object FROM found)
+    )
+    INSERT INTO stepping.used
+    SELECT NEW.schema_name, NEW.view_name, found.kind, found.object, d.definition
+    FROM found CROSS JOIN LATERAL stepping.definition(found.kind, found.object) AS d (definition)
     WHERE d.definition IS NOT NULL AND NOT EXISTS (
         SELECT FROM stepping.used AS u
         WHERE (u.schema_name, u.view_name, u.kind, u.object) = (NEW.schema_name, NEW.view_name, found.kind, found.object)
@@ -212,6 +247,14 @@ BEGIN
     IF found IS NOT NULL THEN
         RETURN found;
     END IF;
+    IF NOT EXISTS (
+        SELECT FROM pg_rewrite AS r
+        JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+        WHERE r.ev_class = concat(quote_ident(of.schema_name), '.', quote_ident(of.view_name))::regclass
+          AND d.refobjid = concat('stepping.', quote_ident(of.stages[cardinality(of.stages)]))::regclass
+    ) THEN
+        RETURN 'the published view was replaced';
+    END IF;
     SELECT concat('trigger ', t.tgname, ' on ', t.tgrelid::regclass, ' is disabled') INTO found
     FROM pg_trigger AS t
     WHERE t.tgenabled IN ('D', 'R') AND (t.tgfoid = ANY (functions) OR (
@@ -257,6 +300,13 @@ BEGIN
     IF found IS NOT NULL THEN
         RETURN found;
     END IF;
+    SELECT concat(t.tgrelid::regclass, ' has got children, or become part of another table') INTO found
+    FROM pg_trigger AS t JOIN pg_inherits AS i ON t.tgrelid IN (i.inhrelid, i.inhparent)
+    WHERE t.tgfoid = ANY (functions) AND t.tgnargs < 4  -- it is followed alone
+    ORDER BY 1 LIMIT 1;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
     SELECT concat('row security of ', c.oid::regclass, ' hides rows from ', r.rolname, ', whose rights the view has') INTO found
     FROM pg_trigger AS t
     JOIN pg_proc AS p ON p.oid = t.tgfoid
@@ -277,7 +327,7 @@ BEGIN
     )
     JOIN pg_attribute AS u ON u.attrelid = a.oid AND u.attnum > 0
     JOIN pg_attribute AS c ON c.attrelid = t.tgrelid AND c.attname = u.attname
-    WHERE t.tgfoid = ANY (functions)
+    WHERE t.tgfoid = ANY (functions) AND NOT EXISTS (SELECT FROM stepping.holding(of.stages))
     GROUP BY t.tgrelid, t.tgfoid, c.attname
     HAVING NOT bool_or((c.atttypid, c.atttypmod, c.attcollation) = (u.atttypid, u.atttypmod, u.attcollation))
     ORDER BY 1 LIMIT 1;
@@ -288,7 +338,7 @@ BEGIN
         CASE WHEN u.kind IN ('key', 'not null') THEN concat(
             CASE u.kind WHEN 'key' THEN 'the unique key (' ELSE 'NOT NULL of (' END,
             array_to_string((u.object::text[])[2:], ', '), ') of ', (u.object::text[])[1]
-        ) ELSE concat(u.kind, ' ', u.object) END,
+        ) WHEN u.kind = 'columns' THEN concat('what ', u.object, ' reads') ELSE concat(u.kind, ' ', u.object) END,
         ' is not as it was when the view was made'
     ) INTO found
     FROM stepping.used AS u CROSS JOIN LATERAL stepping.definition(u.kind, u.object) AS now (definition)
@@ -398,11 +448,11 @@ COMMENT ON VIEW stepping.stat_views IS
 In deferred mode also: changes that wait, the age of the oldest, and since the view was made how often, how many and how long (ms) they were applied.';
 
 DO $body$
+DECLARE
+    event_trigger text;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = 'stepping.maintained_view'::regclass AND tgname = 'note_used') THEN
-        CREATE TRIGGER note_used AFTER INSERT OR DELETE ON stepping.maintained_view
-            FOR EACH ROW EXECUTE FUNCTION stepping.note_used();
-    END IF;
+    CREATE OR REPLACE TRIGGER note_used AFTER INSERT OR DELETE OR UPDATE OF mode ON stepping.maintained_view
+        FOR EACH ROW EXECUTE FUNCTION stepping.note_used();
     IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
         RETURN;
     END IF;
@@ -424,6 +474,8 @@ BEGIN
                 WHERE (u.schema_name, u.view_name) = (v.schema_name, v.view_name) AND CASE u.kind
                     WHEN 'function' THEN ddl.classid = 'pg_proc'::regclass AND to_regprocedure(u.object)::oid = ddl.objid
                     WHEN 'enum' THEN ddl.classid = 'pg_type'::regclass AND to_regtype(u.object)::oid = ddl.objid
+                    WHEN 'row' THEN ddl.classid IN ('pg_class'::regclass, 'pg_type'::regclass)
+                        AND ddl.objid IN (to_regclass(u.object)::oid, to_regtype(u.object)::oid)
                     ELSE false END
             ) OR (ddl.classid = 'pg_class'::regclass AND EXISTS (
                 SELECT FROM pg_trigger AS t JOIN unnest(v.stages) AS stage
@@ -466,7 +518,7 @@ BEGIN
             SELECT d.object_identity, concat(u.schema_name, '.', u.view_name)
             FROM pg_event_trigger_dropped_objects() AS d
             JOIN stepping.used AS u ON u.object = d.object_identity
-                AND d.object_type = ANY (CASE u.kind WHEN 'table' THEN ARRAY['table'] WHEN 'enum' THEN ARRAY['type']
+                AND d.object_type = ANY (CASE u.kind WHEN 'table' THEN ARRAY['table'] WHEN 'enum' THEN ARRAY['type'] WHEN 'row' THEN ARRAY['type']
                     ELSE ARRAY['function', 'aggregate'] END)
             UNION  -- a column that was dropped and added again in one command
             SELECT d.object_identity, concat(v.schema_name, '.', v.view_name)
@@ -497,5 +549,10 @@ BEGIN
             EXECUTE FUNCTION stepping.watch();
         CREATE EVENT TRIGGER stepping_watch_drop ON sql_drop EXECUTE FUNCTION stepping.watch_drop();
     END IF;
+
+    -- They fire where session_replication_role is replica, too: DDL is no less what it is.
+    FOR event_trigger IN SELECT evtname FROM pg_catalog.pg_event_trigger WHERE evtname ~ '^stepping_' AND evtenabled = 'O' LOOP
+        EXECUTE pg_catalog.concat('ALTER EVENT TRIGGER ', event_trigger, ' ENABLE ALWAYS');
+    END LOOP;
 END
 $body$;

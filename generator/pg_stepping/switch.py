@@ -19,6 +19,7 @@ from pg_stepping.backend.deferred import apply_lock
 from pg_stepping.backend.script import Definition, applied_name
 from pg_stepping.backend.switch import write_deferring, write_keeping, write_without_logs
 from pg_stepping.catalog import Installed, check_language, found, use_settings
+from pg_stepping.change.version import problem
 from pg_stepping.compiler import compile_installed
 from pg_stepping.delta.terms import quote_table, regclass
 from pg_stepping.dependents import readers
@@ -75,6 +76,13 @@ def switch_view(conn: Connection, name: str, *, mode: str, schema: str | None = 
             return
         check_language(conn, view.language)
         _check_readers(conn, view)
+        told = problem(conn, view) if not is_half_way else None
+        if told is not None:
+            raise SteppingError(
+                f"{view.table} may be wrong: {told}",
+                hint="repair it, or drop it and make it again; then bring it to another mode",
+                sqlstate="55000",
+            )
     alone = conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE
     with nullcontext() if alone else guarded(conn):
         if view.mode == "deferred":

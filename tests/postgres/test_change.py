@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +97,20 @@ def test_oracle_a_filter_of_the_result_and_indexes_change_in_place(usage: Connec
     follows(usage)
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_oracle_what_may_be_wrong_is_not_kept(usage: Connection, language: str) -> None:
+    """Neither in place, nor a stage of it, nor brought to another mode."""
+    usage.execute("SET LOCAL session_replication_role = replica; DELETE FROM reads WHERE meter_id = 2")
+    usage.execute("SET LOCAL session_replication_role = origin")
+    assert pg_stepping.verify(usage, "usage") != []
+    with pytest.raises(pg_stepping.SteppingError, match=r"may be wrong: public.reads was written"):
+        pg_stepping.switch_view(usage, "usage", mode="deferred")
+    query = QUERY + " HAVING sum(r.value) > 1500"
+    assert pg_stepping.change_view(usage, "usage", query).kind == "new version"
+    assert pg_stepping.verify(usage, "usage") == []
+    follows(usage)
+
+
 def test_oracle_a_published_expression_changes_in_place(usage: Connection) -> None:
     before = tables(usage)
     query = QUERY.replace("sum(r.value) AS value", "sum(r.value) AS value, round(sum(r.value) / 7) AS weekly")
@@ -183,7 +200,8 @@ def test_oracle_maintained_views_that_read_it_are_made_anew(
     for query in (QUERY + " HAVING sum(r.value) > 700", changed)[online:]:
         plan = pg_stepping.plan_change(usage, "usage", query, online=online)
         assert {s for s in plan.steps if "anew" in s} == {
-            f"make maintained view public.{n}, which reads it, anew" for n in ("reader", "later", "top")
+            f"make maintained view public.{n}, which reads it, anew beside it"
+            for n in ("reader", "later", "top")
         }
         assert pg_stepping.change_view(usage, "usage", query, online=online).kind == "new version"
         check()
@@ -191,6 +209,87 @@ def test_oracle_maintained_views_that_read_it_are_made_anew(
         check()
     assert pg_stepping.change_view(usage, "usage", changed, indexes=[]).kind == "in place"
     check()
+
+
+@pytest.mark.parametrize("mode", ["immediate", "deferred"])
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_oracle_what_reads_it_is_made_beside_it_while_the_tables_are_written(
+    conn: Connection, dsn: str, language: str, mode: str
+) -> None:
+    """Directly, through an ordinary view, in deferred mode, in stripes; interrupted, and gone on with."""
+    conn.execute(SCHEMA)  # type: ignore[call-overload]
+    pg_stepping.create_view(conn, "usage", QUERY, language=language, mode=mode)
+    conn.execute("CREATE VIEW between AS SELECT owner AS of, value + 1 AS value FROM usage")
+    for name, query, options in (
+        ("reader", "SELECT b.of, count(*) AS n, max(b.value) AS most FROM between b GROUP BY b.of", {}),
+        (
+            "later",
+            "SELECT usage.day, sum(usage.value) AS v FROM usage GROUP BY usage.day",
+            {"mode": "deferred"},
+        ),
+        ("spread", "SELECT owner, sum(value) AS value FROM usage GROUP BY owner", {"stripes": 2}),
+        ("top", "SELECT n, sum(l.v) AS v FROM reader JOIN later l ON l.v > n GROUP BY n", {}),
+    ):
+        pg_stepping.create_view(conn, name, query, language=language, **options)  # type: ignore[arg-type]
+    conn.commit()
+    conn.autocommit = True
+    names = ["later", "reader", "spread", "top", "usage"]
+    before = {v.name: v for v in pg_stepping.list_views(conn)}
+    query = QUERY.replace("sum(r.value) AS", "max(r.meter_id) AS m, (sum(r.value) + 1)::float8 AS")
+    plan = pg_stepping.plan_change(conn, "usage", query, online=True)
+    assert "public.spread is filled: it is in stripes, so its writers wait" in plan.locks[-1]
+    done, failed = threading.Event(), list[Exception]()
+
+    def write() -> None:
+        with psycopg.connect(dsn, autocommit=True) as session:
+            try:
+                for n in count():
+                    session.execute("INSERT INTO reads VALUES (%s, '2024-01-02', 5)", [1 + n % 9])
+                    session.execute("UPDATE meters SET owner = 'owner ' || %s WHERE id = 3", [n % 4])
+                    session.execute("DELETE FROM reads WHERE value = %s", [n % 200])
+                    if done.is_set():
+                        return
+            except psycopg.Error as error:
+                failed.append(error)
+
+    def stopping(at: tuple[str, int]) -> Callable[[str, float], None]:
+        steps: list[str] = []
+
+        def progress(step: str, share: float) -> None:
+            steps.append(step)
+            if (step, steps.count(step)) == at:
+                raise KeyboardInterrupt
+
+        return progress
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for at in (("capture", 2), ("catch up", 1), ("exchange", 1)):
+            with pytest.raises(KeyboardInterrupt):
+                pg_stepping.change_view(conn, "usage", query, online=True, progress=stopping(at))
+        pg_stepping.change_view(conn, "usage", query, online=True)
+    finally:
+        done.set()
+        writer.join()
+    assert failed == []
+    views = {v.name: v for v in pg_stepping.list_views(conn)}
+    assert sorted(views) == names
+    for name in names:
+        assert pg_stepping.verify(conn, name) == [], name
+        assert conn.execute("SELECT count(*) > 0 FROM " + name).fetchone() == (True,)  # type: ignore[call-overload]
+        assert (views[name].reads, views[name].mode) == (before[name].reads, before[name].mode)
+        assert pg_stepping.plan_change(conn, name, views[name].query).kind == "nothing"
+    assert conn.execute("SELECT bool_and(in_step) FROM stepping.views").fetchone() == (True,)
+    conn.execute(
+        "UPDATE reads SET value = value + 1 WHERE meter_id < 5; DELETE FROM reads WHERE meter_id = 6"
+    )
+    for name in names:
+        assert pg_stepping.verify(conn, name) == [], name
+    for name in reversed(["usage", "later", "spread", "reader", "top"]):
+        conn.execute("DROP VIEW IF EXISTS between" if name == "usage" else "SELECT 1")
+        pg_stepping.drop_view(conn, name)
+    assert tables(conn) == [t for t in tables(conn) if "__" not in t[0]]
 
 
 def test_oracle_a_stage_that_did_not_change_is_not_filled_anew(usage: Connection) -> None:

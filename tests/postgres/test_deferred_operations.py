@@ -105,7 +105,7 @@ def test_truncate_waits_like_any_change_and_goes_with_its_transaction(usage):
 def test_ddl_that_would_make_it_wrong_is_refused(usage, statement):
     usage.execute("INSERT INTO reads VALUES (1, 5)")
     usage.commit()
-    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+    with pytest.raises((psycopg.errors.DependentObjectsStillExist, psycopg.errors.FeatureNotSupported)):
         usage.execute(statement)
     usage.rollback()
     usage.execute("ALTER TABLE reads ADD note text, DROP spare")

@@ -188,3 +188,33 @@ def test_a_fill_that_is_given_up_leaves_nothing(database: Callable[..., str]) ->
             "SELECT tgname FROM pg_trigger WHERE tgrelid = 'reads'::regclass AND NOT tgisinternal",
         ):
             assert conn.execute(sql).fetchall() == []  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_what_is_noticed_while_it_is_made_is_told_then(dsn: str, language: str) -> None:
+    """Of a view that is made, and of a new version of it: what passed its triggers by, what it relies on."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(SCHEMA)  # type: ignore[call-overload]
+
+        def progress(step: str, share: float) -> None:
+            if step == "catch up":
+                with psycopg.connect(dsn) as other:
+                    other.execute("SET session_replication_role = replica; INSERT INTO reads VALUES (1, 5)")
+
+        def told() -> str:
+            row = conn.execute("SELECT problem FROM stepping.views").fetchone()
+            assert row is not None
+            return str(row[0])
+
+        create_view_online(conn, "usage", QUERIES[0], language=language, progress=progress)
+        assert "session_replication_role" in told()
+        assert pg_stepping.verify(conn, "usage") != [] and pg_stepping.repair(conn, "usage") == 1
+        query = QUERIES[0].replace("max(", "min(")
+        pg_stepping.change_view(conn, "usage", query, online=True, progress=progress)
+        assert "session_replication_role" in told()
+        assert pg_stepping.verify(conn, "usage") != [] and pg_stepping.repair(conn, "usage") == 1
+        assert told() == "None"
+        kinds = conn.execute(
+            "SELECT kind, count(*) FROM stepping.used GROUP BY kind ORDER BY kind"
+        ).fetchall()
+        assert kinds == [("columns", 2), ("key", 1), ("not null", 1), ("table", 2)]

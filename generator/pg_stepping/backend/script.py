@@ -298,6 +298,14 @@ def register(definition: Definition) -> str:
     )
 
 
+def register_again(definition: Definition) -> str:
+    """The same for a view that is registered: what was noted of it stays (see stepping.used and suspect)."""
+    inserted = register(definition).removesuffix(";")
+    names = (name.strip() for name in inserted[inserted.index("(") + 1 : inserted.index(")")].split(","))
+    changed = ", ".join(f"{n} = excluded.{n}" for n in names if n not in ("schema_name", "view_name"))
+    return f"{inserted}\nON CONFLICT (schema_name, view_name) DO UPDATE SET {changed};"
+
+
 def _json(value: object) -> str:
     return quote_text(json.dumps(value, ensure_ascii=False))
 

@@ -15,8 +15,9 @@ def write_deferring(definition: Definition, options: str = "") -> str:
     """
     assert definition.deferred is not None
     shown = replaced(definition.deferred.published, definition.view, options)
-    parts = [_stop(definition), *write_following(definition), shown, published_as_applied(definition)]
-    return "\n\n".join([*parts, _note(definition)])
+    # Noted at once: event triggers look at what a view is made of, and a part of that is another now.
+    parts = [_stop(definition), _note(definition), *write_following(definition)]
+    return "\n\n".join([*parts, shown, published_as_applied(definition), _note(definition)])
 
 
 def write_keeping(definition: Definition) -> str:

@@ -19,23 +19,33 @@ from pg_stepping.backend.script import (
     all_settings,
     comment_indexes,
     fingerprint_of,
-    register,
+    register_again,
 )
 from pg_stepping.backend.tables import aside_tables, state_table
 from pg_stepping.catalog import Installed, found, installed, list_views, use_settings
-from pg_stepping.change.version import check_readers, drop, kept_of, make_version, name_beside, take_place
+from pg_stepping.change.version import (
+    check_readers,
+    drop,
+    kept_of,
+    maintained_readers,
+    make_version,
+    mark_version,
+    name_beside,
+    problem,
+    readers_beside,
+    renamed,
+    take_place,
+)
 from pg_stepping.compiler import compile_installed, compile_query
-from pg_stepping.delta.terms import regclass
 from pg_stepping.dependents import put_in_place, readers
 from pg_stepping.errors import ConnectionUnusable, SteppingError
 from pg_stepping.frontend.postgres import Connection, estimated_rows, execute, run_script
 from pg_stepping.ir import Table
-from pg_stepping.online import Progress, create_view_online
+from pg_stepping.online import Progress, make_online
 from pg_stepping.online.patience import patiently
 from pg_stepping.online.retire import drop_triggers, silenced
 from pg_stepping.session import guarded
-
-_FORGET = "DELETE FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s"
+from pg_stepping.views import make
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +121,19 @@ def change_view(
         raise ConnectionUnusable(
             "a view is changed online in several transactions", hint="use a connection with autocommit=True"
         )
-    with guarded(conn):
+
+    def compare() -> _Compared:
         with guarded(conn, undo=True):
-            compared = _compared(conn, name, query, schema, language, indexes, strict, online)
+            if online:  # it tries whether what reads the view can do with another one
+                execute(conn, "SET LOCAL lock_timeout = '25ms'")
+            return _compared(conn, name, query, schema, language, indexes, strict, online)
+
+    with guarded(conn):
+        compared = patiently(conn, compare) if online else compare()
         if compared.change.kind == "in place":
             _change_in_place(conn, compared)
     if online and compared.change.kind != "new version":  # one may have been interrupted at its very end
-        _drop_others(conn, compared.view.table, compared.view.table)
+        _drop_others(conn, compared.view.table, [])
     if compared.change.kind == "new version":
         if online:
             _replace_online(conn, compared, progress, estimated)
@@ -128,17 +144,25 @@ def change_view(
 
 
 def _replace(conn: Connection, compared: _Compared) -> None:
-    """Make a new version, and put it in place of the view; under autocommit these are two transactions."""
+    """Make new versions of a view and of what reads it, and put them in their places; under autocommit each
+    is a transaction of its own, and the last thing another."""
     view, mark = compared.view, uuid4().hex[:8]
     version = name_beside(view.table, mark)
-    make_version(conn, view, compared.old, compared.new, version)
+    made: list[Table] = []
     try:
+        make_version(conn, view, compared.old, compared.new, version)
+        made.append(version)
+        readers = readers_beside(conn, view, version, mark)
+        for reader, to, compiled in readers:
+            with guarded(conn):
+                make(conn, compiled(reader.mode))
+            made.append(to)
         with guarded(conn):
-            drop(conn, take_place(conn, view, version, mark))
+            drop(conn, take_place(conn, view, version, [(r, to) for r, to, _ in readers], mark))
     except BaseException:
         if conn.autocommit and not conn.closed:
             with guarded(conn):
-                execute(conn, "SELECT stepping.drop_view(%s, %s)", [version.schema, version.name])
+                drop(conn, made)
         raise
 
 
@@ -147,42 +171,52 @@ def _replace_online(
 ) -> None:
     """The same while the tables are written; what an interrupted change has done is found by its name."""
     view, new = compared.view, compared.new
-    told = repr((str(view.table), view.fingerprint, fingerprint_of(new), new.language))
+    with guarded(conn):
+        read_by = [(str(r.table), r.fingerprint) for r in maintained_readers(conn, view.table)]
+    told = repr((str(view.table), view.fingerprint, fingerprint_of(new), new.language, read_by))
     mark = hashlib.sha256(told.encode()).hexdigest()[:8]
     version = name_beside(view.table, mark)
-    _drop_others(conn, view.table, version)
-    if installed(conn, version.name, schema=version.schema) is None or not _is_published(conn, version):
-        create_view_online(
-            conn,
-            version.name,
-            new.query.text,
-            schema=version.schema,
-            language=new.language,
-            indexes=new.indexes,
-            mode=new.mode,
-            progress=progress,
-            estimated=estimated,
-            version_of=view.table,
-        )
+    with guarded(conn):
+        readers = readers_beside(conn, view, version, mark)
+    _drop_others(conn, view.table, [version, *(to for _, to, _ in readers)])
+    make_online(
+        conn,
+        version,
+        lambda mode: renamed(conn, new, version, mode=mode),
+        new.mode,
+        progress,
+        estimated,
+        view.table,
+    )
+    for reader, to, compiled in readers:
+        if not reader.stripes:
+            make_online(conn, to, compiled, reader.mode, progress, estimated, view.table)
+        elif installed(conn, to.name, schema=to.schema) is None:
+            with guarded(conn):
+                make(conn, compiled(reader.mode))
+                mark_version(conn, to, view.table)
     progress("exchange", 0)
-    patiently(conn, lambda: _exchange(conn, view, version, mark))
-    _drop_others(conn, view.table, version)
+    pairs = [(reader, to) for reader, to, _ in readers]
+    patiently(conn, lambda: _exchange(conn, view, version, pairs, mark))
+    _drop_others(conn, view.table, [])
     progress("exchange", 1)
 
 
-def _exchange(conn: Connection, view: Installed, version: Table, mark: str) -> None:
+def _exchange(
+    conn: Connection, view: Installed, version: Table, readers: Sequence[tuple[Installed, Table]], mark: str
+) -> None:
     execute(conn, "SET LOCAL lock_timeout = '25ms'")
-    take_place(conn, view, version, mark)
+    take_place(conn, view, version, readers, mark)
 
 
-def _drop_others(conn: Connection, view: Table, version: Table) -> None:
+def _drop_others(conn: Connection, view: Table, versions: Sequence[Table]) -> None:
     """Drop the versions of a view, and of what reads it, that are old, or were begun and given up."""
     sql = "SELECT schema_name, view_name FROM stepping.version_of WHERE changed = %s ORDER BY number DESC"
     with guarded(conn):
         others = [Table(*row) for row in execute(conn, sql, [str(view)])]
     there = {v.table: v for v in list_views(conn)}
     for other in others:
-        if other != version:
+        if other not in versions:
             functions = [f"{stage}__maintain" for stage in there[other].stages]
             functions = [f for f in functions if _is_function(conn, f)]
             with guarded(conn):
@@ -197,11 +231,6 @@ def _is_function(conn: Connection, name: str) -> bool:
     sql = "SELECT to_regproc(concat('stepping.', quote_ident(%s))) IS NOT NULL"
     with guarded(conn):
         return execute(conn, sql, [name]).fetchone() == (True,)
-
-
-def _is_published(conn: Connection, view: Table) -> bool:
-    row = execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [regclass(view)]).fetchone()
-    return row == (True,)
 
 
 def _compared(
@@ -239,7 +268,8 @@ def _compared(
         use_settings(conn, view)
         old = compile_installed(conn, view)
     in_place = stored_alike(old, new) and old.language == new.language
-    if in_place and view.mode == "immediate":  # else the views show what is in the logs, too
+    # In deferred mode the views show what is in the logs, too; and what may be wrong is not kept.
+    if in_place and view.mode == "immediate" and problem(conn, view) is None:
         kind = "in place"
     anew: list[Installed] = []
     if kind == "new version" or not shown_alike(old, new):
@@ -300,23 +330,37 @@ def _change(
     steps = ["make and fill a new version beside the old one"]
     if kept:
         steps.append(f"keep what is in {', '.join(kept.values())}: it is copied, and no table is read for it")
-    steps += ["put it in place of the old one", *kept_readers]
-    steps += [f"make maintained view {reader.table}, which reads it, anew" for reader in anew]
+    steps += [f"make maintained view {reader.table}, which reads it, anew beside it" for reader in anew]
+    steps += [f"put {'these' if anew else 'it'} in place of the old one{'s' if anew else ''}", *kept_readers]
     steps.append(f"drop the old version ({', '.join(view.stages)})")
-    followed = ", ".join(map(str, sorted(_sources(new))))
-    locks = [
-        f"SHARE ROW EXCLUSIVE on {followed}, while it is filled: writers wait, readers do not",
-        shown,
-        f"ACCESS EXCLUSIVE on {', '.join(map(str, sorted(_sources(old))))}, at the end, until commit",
-    ]
+    before, after = ({*map(str, _sources(d)), *_followed_by(conn, anew)} for d in (old, new))
     if online:
-        locks[0] = f"SHARE ROW EXCLUSIVE, then ACCESS EXCLUSIVE on {followed}, each for a moment"
-    if anew:
-        named = ", ".join(str(reader.table) for reader in anew)
+        named = ", ".join(sorted(before | after))
+        locks = [f"SHARE ROW EXCLUSIVE, then ACCESS EXCLUSIVE on {named}, each for a moment", shown]
+    else:
+        locks = [
+            f"SHARE ROW EXCLUSIVE on {', '.join(sorted(after))}, while it is filled: writers wait, readers do"
+            " not",
+            shown,
+            f"ACCESS EXCLUSIVE on {', '.join(sorted(before))}, at the end, until commit",
+        ]
+    striped = [reader for reader in anew if reader.stripes] if online else []
+    if striped:
+        named = ", ".join(str(reader.table) for reader in striped)
         locks.append(
-            f"SHARE ROW EXCLUSIVE on what {named} read, at the end: writers wait while these are filled"
+            f"SHARE ROW EXCLUSIVE on {', '.join(_followed_by(conn, striped))}, while {named} is filled: it is"
+            " in stripes, so its writers wait"
         )
     return Change(str(view.table), kind, tuple(steps), reads, tuple(locks))
+
+
+def _followed_by(conn: Connection, views: Sequence[Installed]) -> list[str]:
+    """The tables that some views follow, by their names; state tables are no more the users' to write."""
+    sql = """SELECT DISTINCT object FROM stepping.used
+        WHERE kind = 'table' AND (schema_name, view_name) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+        ORDER BY object"""
+    names = [[v.schema for v in views], [v.name for v in views]]
+    return [row[0] for row in execute(conn, sql, names)]
 
 
 def _sources(definition: Definition) -> set[Table]:
@@ -343,6 +387,5 @@ def _change_in_place(conn: Connection, compared: _Compared) -> None:
         if columns not in old.indexes:
             run_script(conn, publish.index(new.published, columns))
     run_script(conn, comment_indexes(new))
-    execute(conn, _FORGET, [view.schema, view.name])
-    run_script(conn, register(new))
+    run_script(conn, register_again(new))
     execute(conn, "SELECT stepping.drop_uncalled()")

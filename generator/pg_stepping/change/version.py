@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
-from pg_stepping.backend.script import Definition, applied_name, write_skeleton
-from pg_stepping.catalog import Installed, list_views, use_settings
+from pg_stepping.backend.script import (
+    Definition,
+    applied_name,
+    fingerprint_of,
+    register_again,
+    write_skeleton,
+)
+from pg_stepping.catalog import Installed, found, list_views, use_settings
 from pg_stepping.change.kept import kept_stages, with_kept
+from pg_stepping.change.reading import reading
 from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.delta import object_name
 from pg_stepping.delta.terms import regclass
@@ -19,10 +29,13 @@ from pg_stepping.views import make
 
 _RENAME = """
 INSERT INTO stepping.maintained_view
-SELECT (jsonb_populate_record(v, jsonb_build_object('view_name', %(to)s::text))).*
+SELECT (jsonb_populate_record(v, %(changed)s::jsonb)).*
 FROM stepping.maintained_view AS v WHERE schema_name = %(schema)s AND view_name = %(name)s"""
 _FORGET = "DELETE FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s"
-_SUSPECT = "SELECT FROM stepping.suspect WHERE schema_name = %s AND view_name = %s"
+_NOTED = """
+UPDATE stepping.{} SET view_name = %(to)s WHERE schema_name = %(schema)s AND view_name = %(name)s"""
+_PROBLEM = """
+SELECT stepping.problem(v) FROM stepping.maintained_view AS v WHERE schema_name = %s AND view_name = %s"""
 
 
 def name_beside(view: Table, mark: str) -> Table:
@@ -34,7 +47,8 @@ def maintained_readers(conn: Connection, view: Table) -> list[Installed]:
     """The maintained views that read a view, directly or not, each after those that it reads."""
     found_: list[Installed] = []
     read = {str(view)}
-    left = list_views(conn)
+    versions = set(execute(conn, "SELECT schema_name, view_name FROM stepping.version_of").fetchall())
+    left = [v for v in list_views(conn) if (v.schema, v.name) not in versions]
     while next_ := [v for v in left if read.intersection(v.reads)]:
         for reader in next_:
             left.remove(reader)
@@ -55,11 +69,18 @@ def _sorted(views: Sequence[Installed]) -> list[Installed]:
 
 def kept_of(conn: Connection, view: Installed, old: Definition, new: Definition) -> dict[str, str]:
     """The stages of the old version that need not be filled anew; none of a view that may be wrong."""
-    suspect = execute(conn, _SUSPECT, [view.schema, view.name]).fetchone() is not None
-    return {} if suspect or old.deferred is not None or new.deferred is not None else kept_stages(old, new)
+    if problem(conn, view) is not None or old.deferred is not None or new.deferred is not None:
+        return {}
+    return kept_stages(old, new)
 
 
-def renamed(conn: Connection, definition: Definition, to: Table, *, strict: bool = False) -> Definition:
+def problem(conn: Connection, view: Installed) -> str | None:
+    """Why a view may be wrong, as `status` says it."""
+    row = execute(conn, _PROBLEM, [view.schema, view.name]).fetchone()
+    return row[0] if row is not None else None
+
+
+def renamed(conn: Connection, definition: Definition, to: Table, *, mode: str | None = None) -> Definition:
     """The same definition under the name `to`, with a state of its own."""
     return compile_query(
         conn,
@@ -67,9 +88,8 @@ def renamed(conn: Connection, definition: Definition, to: Table, *, strict: bool
         definition.query.text,
         language=definition.language,
         indexes=definition.indexes,
-        strict=strict,
         state=object_name(to),
-        mode=definition.mode,
+        mode=mode or definition.mode,
         stripes=definition.stripes,
     )
 
@@ -81,22 +101,101 @@ def make_version(conn: Connection, view: Installed, old: Definition, new: Defini
         make(conn, with_kept(version, kept_of(conn, view, old, version)))
 
 
-def take_place(conn: Connection, view: Installed, version: Table, mark: str) -> list[Table]:
-    """Put a version in place of a view, then new versions in place of those that read it.
+def readers_beside(
+    conn: Connection, view: Installed, version: Table, mark: str
+) -> list[tuple[Installed, Table, Callable[[str], Definition]]]:
+    """For each maintained view that reads a view, in their order: the name of its new version, and what that
+    is in a mode, once the versions before it are there."""
+    instead = {view.table: version}
+    found_: list[tuple[Installed, Table, Callable[[str], Definition]]] = []
+    for reader in maintained_readers(conn, view.table):
+        instead[reader.table] = to = name_beside(reader.table, mark)
+        found_.append((reader, to, partial(_version_of_reader, conn, view, reader, to, dict(instead))))
+    return found_
 
-    Returns the old ones, which are to be dropped.
-    """
-    readers = maintained_readers(conn, view.table)
-    gone = [_exchanged(conn, view, version, mark)]
-    for reader in readers:
-        new = _compiled(conn, view.table, reader)
-        to = name_beside(reader.table, mark)
-        make(conn, renamed(conn, new, to))
-        gone.append(_exchanged(conn, reader, to, mark))
-    sql = "INSERT INTO stepping.version_of (schema_name, view_name, changed) VALUES (%s, %s, %s)"
-    for old in gone:
-        execute(conn, sql, [old.schema, old.name, str(view.table)])
+
+def _version_of_reader(
+    conn: Connection,
+    changed: Installed,
+    reader: Installed,
+    to: Table,
+    instead: Mapping[Table, Table],
+    mode: str,
+) -> Definition:
+    try:
+        with guarded(conn, undo=True):
+            use_settings(conn, reader)
+            return compile_query(
+                conn,
+                to,
+                reading(conn, reader.query, instead),
+                language=reader.language,
+                indexes=reader.indexes,
+                mode=mode,
+                stripes=reader.stripes,
+            )
+    except SteppingError as error:
+        raise ViewInUse(
+            f"maintained view {reader.table} reads {changed.table}, and needs what it would not have:"
+            f" {error}",
+            hint="change or drop that view first",
+        ) from error
+
+
+def take_place(
+    conn: Connection, view: Installed, version: Table, readers: Sequence[tuple[Installed, Table]], mark: str
+) -> list[Table]:
+    """Put versions in place of a view, and of those that read it; returns the old ones, to be dropped."""
+    places = [(view, version), *readers]
+    gone = [_registered(conn, old, to, mark) for old, to in places]
+    for old, to in places:
+        put_in_place(conn, old.table, to)
+        applied = applied_name(to)
+        if execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [regclass(applied)]).fetchone() == (True,):
+            put_in_place(conn, applied_name(old.table), applied)
+    for reader, _ in readers:
+        _read_by_name(conn, reader)
+    for old_version in gone:
+        mark_version(conn, old_version, view.table)
     return gone
+
+
+def _registered(conn: Connection, view: Installed, version: Table, mark: str) -> Table:
+    """Give a view's name to its new version in the catalog; returns the name that the old one has now. That
+    need not care any more for what ordinary views are, so these can be made anew."""
+    old = Table(view.schema, f"{name_beside(view.table, mark).name}_old")
+    for name, to, changed in (
+        (view.name, old.name, {"view_name": old.name, "expands": []}),
+        (version.name, view.name, {"view_name": view.name}),
+    ):
+        renamed_ = {"schema": view.schema, "name": name, "to": to, "changed": json.dumps(changed)}
+        for noted in ("used", "suspect"):
+            execute(conn, _NOTED.format(noted), renamed_)
+        execute(conn, _RENAME, renamed_)
+        execute(conn, _FORGET, [view.schema, name])
+    return old
+
+
+def mark_version(conn: Connection, version: Table, view: Table) -> None:
+    """Say that a maintained view is a version of one that is being changed, or of what reads that."""
+    sql = "INSERT INTO stepping.version_of (schema_name, view_name, changed) VALUES (%s, %s, %s)"
+    execute(conn, sql, [version.schema, version.name, str(view)])
+
+
+def _read_by_name(conn: Connection, reader: Installed) -> None:
+    """Register a version in its place by the query of the old one: what that reads has its old names now."""
+    now = found(conn, reader.name, reader.schema)
+    with guarded(conn, undo=True):
+        use_settings(conn, reader)
+        definition = compile_installed(conn, replace(now, query=reader.query))
+    if fingerprint_of(definition) != now.fingerprint:
+        raise SteppingError(
+            f"the new version of {reader.table} is not what its query is now",
+            hint="drop that view, change the other, and make it again;"
+            " and please report this with both queries",
+            sqlstate="55000",
+        )
+    run_script(conn, register_again(definition))
 
 
 def drop(conn: Connection, gone: Sequence[Table]) -> None:
@@ -106,44 +205,16 @@ def drop(conn: Connection, gone: Sequence[Table]) -> None:
         execute(conn, "SELECT stepping.drop_view(%s, %s)", [old.schema, old.name])
 
 
-def _exchanged(conn: Connection, view: Installed, version: Table, mark: str) -> Table:
-    """Give a view's name to its new version; returns the name that the old one has now."""
-    put_in_place(conn, view.table, version)
-    applied = applied_name(version)
-    if execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [regclass(applied)]).fetchone() == (True,):
-        put_in_place(conn, applied_name(view.table), applied)
-    old = Table(view.schema, f"{name_beside(view.table, mark).name}_old")
-    for name, to in ((view.name, old.name), (version.name, view.name)):
-        execute(conn, _RENAME, {"schema": view.schema, "name": name, "to": to})
-        execute(conn, _FORGET, [view.schema, name])
-    return old
-
-
 def check_readers(conn: Connection, view: Installed, new: Definition, mark: str) -> list[Installed]:
     """The maintained views that are to be made anew with a view; nothing in the database changes.
 
     Raises ViewInUse if one of them, or an ordinary view, needs what the new query does not have.
     """
-    readers = maintained_readers(conn, view.table)
+    version = name_beside(view.table, mark)
+    readers = readers_beside(conn, view, version, mark)
     with guarded(conn, undo=True):
-        definition, last = new, view
-        for reader in [None, *readers]:
-            if reader is not None:
-                definition, last = _compiled(conn, view.table, reader), reader
-            to = name_beside(last.table, mark)
-            run_script(conn, write_skeleton(renamed(conn, definition, to)))
-            _exchanged(conn, last, to, mark)
-    return readers
-
-
-def _compiled(conn: Connection, changed: Table, reader: Installed) -> Definition:
-    """What the query of a reader is now that a view is another."""
-    try:
-        with guarded(conn, undo=True):
-            use_settings(conn, reader)
-            return compile_installed(conn, reader)
-    except SteppingError as error:
-        raise ViewInUse(
-            f"maintained view {reader.table} reads {changed}, and needs what it would not have: {error}",
-            hint="change or drop that view first",
-        ) from error
+        run_script(conn, write_skeleton(renamed(conn, new, version)))
+        for reader, _, compiled in readers:
+            run_script(conn, write_skeleton(compiled(reader.mode)))
+        take_place(conn, view, version, [(reader, to) for reader, to, _ in readers], mark)
+    return [reader for reader, _, _ in readers]

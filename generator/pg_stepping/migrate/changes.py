@@ -18,7 +18,7 @@ class Change:
     """A view that is "new", "changed", "dropped" or "gone": `old` is what is there, `new` what should be.
 
     "gone" are those that the catalog has and the database, apart from that, has not. A changed view that is
-    changed where it stands has `up` and `down`; any other is dropped and made anew.
+    changed where it stands has `up` and `down`; any other is dropped and made anew: `why` says why.
     """
 
     kind: str
@@ -26,6 +26,20 @@ class Change:
     new: Section | None
     up: Replacement | None = None
     down: Replacement | None = None
+    why: str = ""
+
+    @property
+    def plan(self) -> tuple[str, ...]:
+        """What a change of a view that is there takes, in lines."""
+        if self.up is not None:
+            return self.up.plan
+        if self.kind != "changed":
+            return ()
+        return (
+            f"Change of view {self.view}: it is dropped, made anew and filled",
+            f"  because {self.why}",
+            "  locks the tables that it read and reads, until commit: writers wait",
+        )
 
     @property
     def view(self) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pg_stepping.backend.script import commented
 from pg_stepping.frontend.dialect import quote_text
 from pg_stepping.ir import Table
 from pg_stepping.migrate.changes import Change, readers_first
@@ -34,7 +35,9 @@ class Migration:
     @property
     def drops(self) -> str:
         """The first half of `up`: drops what goes or changes."""
-        return "\n".join([*self._aside, *(s.dropped for s in readers_first(self._gone))])
+        anew = (line for c in self.changes if c.up is None for line in c.plan)
+        told = "".join(f"-- {commented(line)}\n" for line in anew)
+        return told + "\n".join([*self._aside, *(s.dropped for s in readers_first(self._gone))])
 
     @property
     def creates(self) -> str:
@@ -78,7 +81,7 @@ class Migration:
     @property
     def plan(self) -> list[str]:
         """What the changes of views that are there take, in lines."""
-        return [line for c in self.changes if c.up is not None for line in c.up.plan]
+        return [line for c in self.changes for line in c.plan]
 
     @property
     def title(self) -> str:

@@ -14,7 +14,6 @@ from pg_stepping.ir import Table
 from pg_stepping.migrate.changes import Change, differ
 from pg_stepping.migrate.declared import View
 from pg_stepping.migrate.replacement import (
-    can_stand,
     filled_beside,
     in_place,
     is_in_place,
@@ -52,9 +51,11 @@ def planned(
     cannot run while the old views are there, or changes what they are, they are dropped first. Nothing in the
     database changes.
     """
-    may = {c.view: c for c in changes if c.kind == "changed" and c.old is not None and c.old.is_known}
+    changed = {c.view: c.old for c in changes if c.kind == "changed" and c.old is not None}
+    why = {view: section.unknown for view, section in changed.items() if section.unknown}
+    may = {c.view: c for c in changes if c.view in changed and c.view not in why}
     if not may:
-        return list(changes)
+        return [replace(c, why=why.get(c.view, "")) for c in changes]
     with guarded(conn, undo=True):
         old = _old_versions(conn, may, there)
     with guarded(conn, undo=True):
@@ -65,10 +66,13 @@ def planned(
                 after = _old_versions(conn, may, there)
             stay = bool(after) and all(stored_alike(v.own, after[t].own) for t, v in old.items())
         new = {d.view: _version(conn, d) for _, d in trial.compiled(declared)} if stay and old else {}
-        stand = _standing(
-            changes, {t for t in may if t in old and t in new and can_stand(old[t].own, new[t].own)}
-        )
-    return _with_plans(changes, stand, old, new)
+        stand = _standing(changes, {t for t in may if t in old and t in new})
+    if not stay:
+        why |= dict.fromkeys(may, "this migration takes away, or changes, what it reads")
+    why |= {t: "its old query cannot be compiled any more" for t in may if t not in old and t not in why}
+    why |= {t: "a view that it reads is made anew" for t in may if t not in stand and t not in why}
+    planned_ = _with_plans(changes, stand, old, new)
+    return [c if c.up is not None else replace(c, why=why.get(c.view, "")) for c in planned_]
 
 
 def _old_versions(

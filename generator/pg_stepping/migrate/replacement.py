@@ -12,17 +12,21 @@ from dataclasses import dataclass, replace
 from pg_stepping.backend import publish
 from pg_stepping.backend.script import (
     Definition,
+    applied_name,
     comment_indexes,
     commented,
     fingerprint_of,
+    published_as_applied,
     register,
+    register_again,
     says_of_state,
     write_filling,
     write_following,
 )
-from pg_stepping.backend.tables import state_table
+from pg_stepping.backend.tables import row_type_tables, state_table
 from pg_stepping.change import shown_alike, stored_alike
 from pg_stepping.change.kept import kept_stages
+from pg_stepping.delta import Published
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_text
 from pg_stepping.ir import Table
@@ -51,7 +55,7 @@ def in_place(old: Definition, new: Definition, beside: Table) -> Replacement:
     """Only what is published, or the indexes: no table is read."""
     stage, plan, sql = new.published.stage, [f"Change of view {new.view}: in place"], []
     alike = shown_alike(old, new)
-    sql.append(_expect(old, None if alike else ()))
+    sql += [_expect(old, None if alike else ()), _call("expect_in_step", old.view)]
     sql += [function.sql for function in new.functions]
     shown = f"locks ACCESS EXCLUSIVE on {new.view}, until commit: readers wait"
     if not alike:
@@ -70,9 +74,7 @@ def in_place(old: Definition, new: Definition, beside: Table) -> Replacement:
     if old.indexes != new.indexes:
         sql.append(comment_indexes(new))
         plan.append(f"  locks SHARE on {stage.table}, until commit: writers wait")
-    names = f"{quote_text(new.view.schema)}, {quote_text(new.view.name)}"
-    sql.append(f"DELETE FROM stepping.maintained_view WHERE (schema_name, view_name) = ({names});")
-    sql.append(f"{register(new)}\nSELECT stepping.drop_uncalled();")
+    sql.append(f"{register_again(new)}\nSELECT stepping.drop_uncalled();")
     return Replacement("in place", tuple(plan), "\n\n".join(sql) + "\n")
 
 
@@ -88,7 +90,8 @@ def filled_beside(
     """Another state; `beside` is `new` under the names that it has meanwhile, `anew` are the maintained views
     that follow in the migration. With `keep`, stages that `old` has are copied. `rows` are those of tables.
     """
-    kept = kept_stages(old, beside) if keep else {}
+    in_logs = [d.deferred is not None for d in (old, new)]  # what is in them is not in the state
+    kept = kept_stages(old, beside) if keep and not any(in_logs) else {}
     version = _with_copies(new.view, beside, kept)
     own = {p.stage.table for p in beside.programs}
     read = {s.table for p in beside.programs if p.stage.name not in kept for s in p.sources} - own
@@ -116,29 +119,42 @@ def filled_beside(
         *(state_table(p.stage, says_of_state(new.view, p)) for p in beside.programs),
         write_filling(version),
         *(publish.index(beside.published, columns) for columns in beside.indexes),
-        publish.view(beside.published, beside.view, ""),
-        _call("put_view_in_place", new.view, quote_text(beside.view.name)),
-        _call("replace_state", new.view, *(_array(names) for names in zip(*pairs, strict=True))),
-        *write_following(new),
-        comment_indexes(new),
-        register(new),
+        *_put_in_place(new.view, beside.view, beside.published),
     ]
+    applied = applied_name(new.view)
+    if in_logs == [True, True]:
+        sql += _put_in_place(applied, applied_name(beside.view), beside.published)
+    elif in_logs == [True, False]:
+        sql.append(f"DROP VIEW {quote_table(applied)};")
+    sql.append(_call("replace_state", new.view, *(_array(names) for names in zip(*pairs, strict=True))))
+    if new.query.whole_rows:
+        sql.append(row_type_tables(new.published.stage.name, new.query.whole_rows))
+    sql += write_following(new)
+    if new.deferred is not None:
+        sql += _put_in_place(new.view, beside.view, new.deferred.published)
+    if in_logs == [False, True]:
+        sql.append(published_as_applied(new))
+    sql += [comment_indexes(new), register(new)]
     return Replacement("new version", tuple(plan), "\n\n".join(sql) + "\n")
 
 
-def can_stand(old: Definition, new: Definition) -> bool:
-    """Whether a view can be changed where it stands; else it is dropped and made anew."""
-    return not any(d.deferred is not None or d.query.whole_rows for d in (old, new))
+def _put_in_place(view: Table, other: Table, published: Published) -> list[str]:
+    return [publish.view(published, other, ""), _call("put_view_in_place", view, quote_text(other.name))]
 
 
 def is_in_place(old: Definition, new: Definition) -> bool:
-    return stored_alike(old, new) and old.language == new.language
+    """Whether no state changes. In deferred mode what is published shows what is in the logs, too."""
+    immediate = (old.mode, new.mode) == ("immediate", "immediate")
+    return immediate and stored_alike(old, new) and old.language == new.language
 
 
 def _with_copies(view: Table, beside: Definition, kept: Mapping[str, str]) -> Definition:
     """The definition, with these stages filled from the old version, unless that may be wrong."""
     names = f"({quote_text(view.schema)}, {quote_text(view.name)})"
-    suspect = f"EXISTS (SELECT FROM stepping.suspect WHERE (schema_name, view_name) = {names})"
+    suspect = (
+        "EXISTS (SELECT FROM stepping.maintained_view AS v"
+        f" WHERE (schema_name, view_name) = {names} AND stepping.problem(v) IS NOT NULL)"
+    )
     programs = []
     for program in beside.programs:
         if program.stage.name in kept:
@@ -152,7 +168,8 @@ def _with_copies(view: Table, beside: Definition, kept: Mapping[str, str]) -> De
 
 def _expect(old: Definition, anew: Collection[Table] | None) -> str:
     readers = "NULL" if anew is None else _array(sorted(map(str, anew)))
-    return _call("expect", old.view, quote_text(fingerprint_of(old)), readers)
+    mode = [quote_text(old.mode)] if old.deferred is not None else []
+    return _call("expect", old.view, quote_text(fingerprint_of(old)), readers, *mode)
 
 
 def sources(definition: Definition) -> set[Table]:

@@ -80,9 +80,13 @@ class Section:
         return f"{_MARK}drop {_name(self.view)}\n{call}{_end(call)}"
 
     @property
-    def is_known(self) -> bool:
-        """Whether it can be compiled, and is what this version makes of it."""
-        return self.query is not None and self.version == version() and not (self.gone or self.edited)
+    def unknown(self) -> str:
+        """Why it cannot be compiled, or is not what this version makes of it; empty where it can and is."""
+        if self.edited:
+            return "its SQL in an earlier migration was edited by hand"
+        if self.query is None or self.version != version():
+            return "another version of pg_stepping wrote the SQL that made it"
+        return ""
 
 
 def in_migrations(texts: Iterable[str]) -> dict[Table, Section]:

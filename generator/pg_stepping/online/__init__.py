@@ -18,6 +18,7 @@ from pg_stepping.backend.script import (
     maintaining,
     published,
     register,
+    register_again,
     stored,
 )
 from pg_stepping.catalog import installed, prelude, target
@@ -35,7 +36,6 @@ from pg_stepping.session import guarded
 
 Progress = Callable[[str, float], None]
 FEW = 100
-_VERSION_OF = "SELECT changed FROM stepping.version_of WHERE schema_name = %s AND view_name = %s"
 _MARK_VERSION = "INSERT INTO stepping.version_of (schema_name, view_name, changed) VALUES (%s, %s, %s)"
 
 
@@ -68,16 +68,34 @@ def create_view_online(
         )
     with guarded(conn):
         view = target(conn, name, schema)
-        with guarded(conn, undo=True):
-            if mode != "deferred":
-                language = choose_language(conn, language)
-            captured = compile_query(conn, view, query, language=language, indexes=indexes, mode="deferred")
-            final = captured
-            if mode != "deferred":
-                final = compile_query(conn, view, query, language=language, indexes=indexes, mode=mode)
+
+    def compiled(in_mode: str) -> Definition:
+        chosen = language if mode == "deferred" else choose_language(conn, language)
+        return compile_query(conn, view, query, language=chosen, indexes=indexes, mode=in_mode)
+
+    make_online(conn, view, compiled, mode, progress, estimated, version_of)
+
+
+def make_online(
+    conn: Connection,
+    view: Table,
+    compiled: Callable[[str], Definition],
+    mode: str,
+    progress: Progress,
+    estimated: Callable[[int], None],
+    version_of: Table | None,
+) -> None:
+    """The same for what `compiled` gives for each mode; no-op for a view that is made and published."""
+    with guarded(conn):
         there = installed(conn, view.name, schema=view.schema)
         taken = execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [regclass(view)]).fetchone() == (True,)
-    if taken or (there is not None and there.fingerprint != fingerprint_of(captured)):
+        with guarded(conn, undo=True):
+            captured = compiled("deferred")
+            final = captured if mode == "deferred" else compiled(mode)
+    same = there is not None and there.fingerprint == fingerprint_of(captured)
+    if same and taken and version_of is not None:
+        return
+    if taken or (there is not None and not same):
         raise NameTaken(f"the name {view} is taken", hint="choose another, or drop what has it")
     if there is None:
         progress("capture", 0)
@@ -149,15 +167,10 @@ def _publish(conn: Connection, captured: Definition, final: Definition, holds: I
     capture = _capture_name(captured)
     gone += [f"ALTER FUNCTION {maintain_function(deferred)}() RENAME TO {quote_name(capture)};"]
     gone += [silenced([capture])]
-    row = [captured.view.schema, captured.view.name]
-    changed = execute(conn, _VERSION_OF, row).fetchone()
-    execute(conn, "DELETE FROM stepping.maintained_view WHERE schema_name = %s AND view_name = %s", row)
-    run_script(conn, "\n".join([*gone, *maintaining(final), *published(final), register(final)]))
-    if changed is not None:
-        execute(conn, _MARK_VERSION, [*row, *changed])
+    run_script(conn, "\n".join([*gone, *maintaining(final), *published(final)]))
     apply = f"SELECT {_apply_function(captured)}()"
     execute(conn, apply)  # what came meanwhile, so that next to nothing is left under the lock
     lock(conn, [log.source for log in deferred.logs], "SHARE ROW EXCLUSIVE")
     within(conn, next(holds), apply)
     execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
-    run_script(conn, follow(final))
+    run_script(conn, f"{follow(final)}\n{register_again(final)}")

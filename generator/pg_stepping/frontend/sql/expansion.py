@@ -59,7 +59,7 @@ class Expansion:
                 inner = describe(self.conn, definition, qualified=True)
                 tree = self.tree(inner, source.within(view.schema, view.name))
                 tree.meta["row_type"] = view
-                _replace_by(item, tree)
+                replace_by(item, tree)
         return ast
 
 
@@ -127,10 +127,10 @@ def _replace_table(reader: exp.Expression, cte: exp.Expression, query: exp.Expre
     for table in list(reader.find_all(exp.Table)):
         if table.db or table.name != cte.alias:
             continue
-        _replace_by(table, query.copy(), (cte.args.get("alias") or exp.TableAlias()).args.get("columns"))
+        replace_by(table, query.copy(), (cte.args.get("alias") or exp.TableAlias()).args.get("columns"))
 
 
-def _replace_by(table: exp.Table, query: exp.Expression, columns: list[exp.Expression] | None = None) -> None:
+def replace_by(table: exp.Table, query: exp.Expression, columns: list[exp.Expression] | None = None) -> None:
     """Put a query in the place of a table in FROM, under its name; `columns` are names for its outputs."""
     columns = (table.args.get("alias") or exp.TableAlias()).args.get("columns") or columns
     alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True), columns=columns)
