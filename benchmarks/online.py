@@ -1,5 +1,7 @@
 """How long writers wait while a view is made, changed and repaired: `python -m benchmarks.online`.
 
+Another maintained view reads that view, and is changed with it.
+
 Two sessions insert, one row a transaction; one moves meters; one keeps a transaction with an insert open for
 a fifth of a second at a time. For each operation: what it took, and what the inserts took meanwhile, after
 what they took before it; and the longest time that a session waited for a lock on a table, of those above
@@ -22,6 +24,7 @@ from pg_stepping import devserver
 
 QUERY = """SELECT m.owner, r.day, sum(r.value) AS value
 FROM reads r JOIN meters m ON m.id = r.meter_id GROUP BY 1, 2"""
+READER = "SELECT owner, count(*) AS days, max(value) AS most FROM usage GROUP BY owner"
 WAITED = re.compile(r"acquired (?:AccessShare|RowShare|RowExclusive)Lock on relation .* after ([0-9.]+) ms")
 INSERT = "INSERT INTO reads VALUES (%s, '2024-01-01', 1)"
 
@@ -120,15 +123,22 @@ def main(reads: int) -> None:
             measured(
                 "create", lambda: pg_stepping.create_view_online(conn, "usage", QUERY, language="plpgsql")
             )
+            measured(
+                "create what reads it",
+                lambda: pg_stepping.create_view_online(conn, "owners", READER, language="plpgsql"),
+            )
             changed = QUERY.replace(
                 "sum(r.value) AS", "count(r.value) FILTER (WHERE r.value > 9) AS n, sum(r.value) AS"
             )
-            measured("change", lambda: pg_stepping.change_view(conn, "usage", changed, online=True))
-            table = pg_stepping.list_views(conn)[0].stages[-1]
+            measured("change both", lambda: pg_stepping.change_view(conn, "usage", changed, online=True))
+            view = pg_stepping.installed(conn, "usage")
+            assert view is not None
+            table = view.stages[-1]
             conn.execute(f"UPDATE stepping.{table} SET n = n + 1 WHERE owner < 5 AND day < '2024-01-11'")  # type: ignore[call-overload]
             measured("repair", lambda: pg_stepping.repair(conn, "usage"))
         with psycopg.connect(server.dsn) as conn:
             assert pg_stepping.verify(conn, "usage") == []
+            assert pg_stepping.verify(conn, "owners") == []
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ $body$;
 -- Notes what a new view is made from, or one that was changed in place or brought to another mode; what was noted stays as it
 -- was then. The query is canonical: a function of the user's stands there with its schema.
 CREATE OR REPLACE FUNCTION stepping.note_used() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $body$
 BEGIN
     IF TG_OP = 'DELETE' THEN
@@ -229,7 +229,7 @@ $body$;
 
 -- Why a view is not, or may not be, what its query gives; NULL if nothing speaks against it.
 CREATE OR REPLACE FUNCTION stepping.problem(of stepping.maintained_view) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
 AS $body$
 #variable_conflict use_column
 DECLARE
