@@ -437,7 +437,7 @@ AS $body$
 DECLARE
     log text;
 BEGIN
-    PERFORM stepping.drop_functions(stages, '^__(pending|apply|step)$');
+    PERFORM stepping.drop_functions(stages, '^__(pending|kept|apply|step)$');
     FOR log IN
         SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, '__log_[0-9]+$')
         WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'

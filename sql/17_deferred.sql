@@ -1,5 +1,16 @@
 -- Deferred mode: what the views have in common.
 
+-- Places (ctid) of rows, as one value that tells quickly whether one is among them.
+DO $body$
+BEGIN
+    IF to_regtype('stepping.place_range') IS NULL THEN
+        CREATE TYPE stepping.place_range AS RANGE (subtype = tid, multirange_type_name = stepping.place_set);
+    END IF;
+END
+$body$;
+
+COMMENT ON TYPE stepping.place_range IS 'Places (ctid) in a table.';
+
 CREATE TABLE IF NOT EXISTS stepping.applied (
     schema_name text NOT NULL,
     view_name text NOT NULL,

@@ -153,6 +153,8 @@ def test_oracle_what_is_read_again_is_applied_key_by_key(conn, name):
     parts = drain(conn, "v", BY_KEYS[name], 40)
     assert sum(parts) == waiting > 300
     assert (len(parts) > 4) == (name != "as_a_whole")
+    _, _, told = pg_stepping.explain(conn, "v").split("When public.t changes")[1].splitlines()[:3]
+    assert told.startswith("  which is applied " + ("in parts" if len(parts) > 4 else "ALL at once: "))
     conn.execute(
         "DELETE FROM u WHERE k % 3 = 0; DELETE FROM t WHERE v = 15"
     )  # of two logs that wait: at once

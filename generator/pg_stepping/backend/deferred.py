@@ -8,7 +8,7 @@ from textwrap import indent
 from pg_stepping.backend.plpython import python_name, python_text
 from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.delta import Deferred, Log, Stage
-from pg_stepping.delta.deferred import pending_function
+from pg_stepping.delta.deferred import kept_function, pending_function
 from pg_stepping.delta.locks import first_lock
 from pg_stepping.delta.merge import REPLACES, StageChange
 from pg_stepping.delta.program import stored_names
@@ -167,6 +167,24 @@ def pending(change: StageChange, settings: Settings) -> str:
         f"CREATE FUNCTION {name}() RETURNS TABLE (\n    " + ",\n    ".join(columns) + "\n)\n"
         "LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10\n"
         f"{pinned((*settings, *_FEW))}AS {tag}\n{body}\n{tag};\n"
+        f"COMMENT ON FUNCTION {name}() IS {quote_lines(says)};"
+    )
+
+
+def kept(stage: Stage) -> str:
+    """The function that gives a reader the places in a stage's state that still hold."""
+    name, changed = kept_function(stage), pending_function(stage)
+    replaced = f"range_agg({SCHEMA}.place_range({REPLACES}, {REPLACES}, '[]'))"
+    body = (
+        f"BEGIN\n{_INDENT}RETURN {SCHEMA}.place_set({SCHEMA}.place_range(NULL, NULL)) - coalesce(\n"
+        f"{_INDENT * 2}(SELECT {replaced} FROM {changed}() WHERE {REPLACES} IS NOT NULL), '{{}}'\n"
+        f"{_INDENT});\nEND"
+    )
+    tag = dollar_tag("body", body)
+    says = f"The places (ctid) in {stage.table} but those of rows that the logs will replace."
+    return (
+        f"CREATE FUNCTION {name}() RETURNS {SCHEMA}.place_set\nLANGUAGE plpgsql STABLE SECURITY DEFINER\n"
+        f"{_SEARCH_PATH}\nAS {tag}\n{body}\n{tag};\n"
         f"COMMENT ON FUNCTION {name}() IS {quote_lines(says)};"
     )
 

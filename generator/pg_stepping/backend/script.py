@@ -197,6 +197,7 @@ def _logged(definition: Definition, deferred: Deferred, settings: tuple[tuple[st
         logs.log_tables(deferred, str(definition.view)),
         _hidden(function, logs.maintain_function(deferred), says),
         *(logs.pending(c, exact) for c in deferred.changes),
+        *(logs.kept(stage) for stage in deferred.shown),
         apply(deferred, exact),
         *([step(deferred, exact)] if deferred.steps or deferred.keyed_steps else []),
     ]

@@ -43,20 +43,27 @@ class Deferred:
     steps: tuple[Step, ...] = ()
     keyed_steps: tuple[KeyedStep, ...] = ()
 
+    @property
+    def shown(self) -> tuple[Stage, ...]:
+        """The stages whose state readers see."""
+        tables = {scan.table for scan in self.published.core.scans}
+        return tuple(c.stage for c in self.changes if c.stage.table in tables)
+
 
 def pending_function(stage: Stage) -> str:
     """The function that gives readers a stage's change, which they call if there is something in the logs."""
     return f"{SCHEMA}.{quote_name(stage.name + '__pending')}"
 
 
-def waiting(logs: Sequence[Log], *, sampled: bool = False) -> str:
-    """The condition that there is something in the logs.
+def kept_function(stage: Stage) -> str:
+    """The function that gives readers the places of all rows of a stage's state but those that its change
+    replaces: as one value, which is looked into for each row that is read."""
+    return f"{SCHEMA}.{quote_name(stage.name + '__kept')}"
 
-    `sampled` reads the same, as a sample of all of it: so EXPLAIN of a published view tells these looks,
-    which cost next to nothing, from scans of tables.
-    """
-    read = " TABLESAMPLE SYSTEM (100)" if sampled else ""
-    return " OR ".join(f"EXISTS (SELECT FROM {quote_table(log.table)}{read})" for log in logs)
+
+def waiting(logs: Sequence[Log]) -> str:
+    """The condition that there is something in the logs."""
+    return " OR ".join(f"EXISTS (SELECT FROM {quote_table(log.table)})" for log in logs)
 
 
 def deferred_of(stages: Sequence[Stage], published: Published) -> Deferred:
@@ -79,7 +86,8 @@ def deferred_of(stages: Sequence[Stage], published: Published) -> Deferred:
     over = {c.stage.table: f"{pending_function(c.stage)}()" for c in builder.changes}
     by_table = {s.table: s for s in stages}
     shown = prune(published.input, set(columns_read(*(i.expression for i in published.items))))
-    laid = replace(published, input=overlaid(shown, over, by_table, waiting(logs, sampled=True)))
+    kept = {s.table: f"(SELECT {kept_function(s)}() WHERE {waiting(logs)})" for s in stages}
+    laid = replace(published, input=overlaid(shown, over, by_table, kept))
     steps, keyed = steps_of(stages, logs, weight), keyed_steps_of(stages, logs, weight)
     return Deferred(name, tuple(logs), tuple(builder.changes), laid, steps, keyed)
 

@@ -31,15 +31,21 @@ LOGGED = "log"  # what the log is called where its entries are told apart
 class KeyedStep:
     """What the entries of a class in one log make of the state, where all other logs are empty.
 
-    `hash` is an expression over an entry, `netted` the relation of those that were taken; `changes` have the
-    relations of their own alone, and each of `moved` is the relation of the rows of one, with weights.
+    `told` are the expressions over an entry that make its class, `netted` the relation of those that were
+    taken; `changes` have the relations of their own alone, and each of `moved` is the relation of the rows of
+    one, with weights.
     """
 
     number: int
-    hash: str
+    told: tuple[str, ...]
     netted: tuple[str, str]
     changes: tuple[StageChange, ...]
     moved: tuple[tuple[str, str], ...]
+
+    @property
+    def hash(self) -> str:
+        """What an entry's class is taken from, as SQL."""
+        return f"hash_record_extended(ROW({', '.join(self.told)}), 0)"
 
 
 def keyed_steps_of(stages: Sequence[Stage], logs: Sequence[Log], weight: str) -> tuple[KeyedStep, ...]:
@@ -53,7 +59,7 @@ def _step(stages: Sequence[Stage], number: int, log: Log, weight: str) -> KeyedS
     keys = _keys_told(stages, log.source)
     if not keys:
         return None
-    told = ", ".join(to_sql(_of_entry(key)) for key in keys)
+    told = tuple(to_sql(_of_entry(key)) for key in keys)
     rows = {log.source: log.netted}
     changes: list[StageChange] = []
     moved: list[tuple[str, str]] = []
@@ -70,9 +76,7 @@ def _step(stages: Sequence[Stage], number: int, log: Log, weight: str) -> KeyedS
         moved.append((rows[stage.table], moved_rows(stage, change, weight)))
         there[stage.table], over[stage.table] = stage, change
     netted = (log.netted, log.change.netted(taken(number)))
-    return KeyedStep(
-        number, f"hash_record_extended(ROW({told}), 0)", netted, tuple(changes), tuple(moved[:-1])
-    )
+    return KeyedStep(number, told, netted, tuple(changes), tuple(moved[:-1]))
 
 
 def _keys_told(stages: Sequence[Stage], source: Table) -> list[Expression]:

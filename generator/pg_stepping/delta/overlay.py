@@ -10,11 +10,11 @@ from sqlglot import exp
 from pg_stepping.delta.merge import REPLACES
 from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.stages import flat
+from pg_stepping.delta.terms import NOWHERE
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Column, Filter, Join, Plan, Scan, Table, Type
-from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.rewrite import with_inputs
-from pg_stepping.ir.types import fresh, reference
+from pg_stepping.ir.types import fresh
 
 
 def laid_over(stage: Stage, over: Mapping[Table, str], stages: Mapping[Table, Stage]) -> Stage:
@@ -26,13 +26,20 @@ def laid_over(stage: Stage, over: Mapping[Table, str], stages: Mapping[Table, St
 
 
 def overlaid(
-    plan: Plan, over: Mapping[Table, str], stages: Mapping[Table, Stage], some: str | None = None
+    plan: Plan,
+    over: Mapping[Table, str],
+    stages: Mapping[Table, Stage],
+    kept: Mapping[Table, str] | None = None,
 ) -> Plan:
-    """The plan with the new rows of state tables laid over them; `over` names the relation of each, `some` is
-    the condition that they may have rows."""
+    """The plan with the new rows of state tables laid over them; `over` names the relation of each. With
+    `kept` a row is there if its place is in that set (see kept_function), or if that is NULL."""
     if isinstance(plan, Scan):
-        return _scan(plan, over[plan.table], stages[plan.table], some) if plan.table in over else plan
-    plan = with_inputs(plan, lambda p: overlaid(p, over, stages, some))
+        if plan.table not in over:
+            return plan
+        return _scan(
+            plan, over[plan.table], stages[plan.table], kept[plan.table] if kept is not None else None
+        )
+    plan = with_inputs(plan, lambda p: overlaid(p, over, stages, kept))
     if isinstance(plan, Join | Filter):
         plan = flat(plan)
         assert isinstance(plan, Join | Filter)
@@ -40,27 +47,19 @@ def overlaid(
     return plan
 
 
-def _scan(scan: Scan, overlay: str, stage: Stage, some: str | None) -> Plan:
+def _scan(scan: Scan, overlay: str, stage: Stage, kept: str | None) -> Plan:
     """The condition on places is all that readers pay while there are no new rows: it alone decides whether
     these are looked for, since it reads no other column.
 
     Which rows are replaced is no anti-join: that would be begun before a row of the state is found.
     """
-    taken = {c.name for c in scan.fields}
-    count = stage.count
-    fields = [*scan.fields]
-    if stage.kind != "total" and count.name not in taken:
-        fields.append(Column(scan.relation, count.name, count.type))
-        taken.add(count.name)
-    place = fresh("place", taken)
-    fields.append(Column(scan.relation, place, Type.of("tid")))
-    old = f"{quote_name(scan.relation)}.{quote_name(place)}"
-    changed = f"SELECT changed.{REPLACES} FROM {overlay} AS changed WHERE changed.{REPLACES} IS NOT NULL"
-    test = f"({old} IS NULL OR {old} NOT IN ({changed}))"
-    if some is not None:
-        test = f"CASE WHEN {some} THEN {test} ELSE {old} IS NOT NULL END"
-    conditions: list[Expression] = [exp.Var(this=test)]
-    if stage.kind != "total":
-        there = reference(scan.relation, count.name)
-        conditions.insert(0, exp.NEQ(this=there, expression=exp.Literal.number(0)))
-    return Filter(replace(scan, fields=tuple(fields), overlay=overlay), tuple(conditions))
+    place = fresh("place", {c.name for c in scan.fields})
+    at = f"{quote_name(scan.relation)}.{quote_name(place)}"
+    if kept is not None:
+        test = f"coalesce({at} <@ {kept}, {at} <> {NOWHERE})"
+    else:
+        replaced = f"SELECT changed.{REPLACES} FROM {overlay} AS changed WHERE changed.{REPLACES} IS NOT NULL"
+        test = f"({at} = {NOWHERE} OR {at} NOT IN ({replaced}))"
+    there = "" if stage.kind == "total" else f" WHERE {stage.count.sql_name} <> 0"
+    fields = (*scan.fields, Column(scan.relation, place, Type.of("tid")))
+    return Filter(replace(scan, fields=fields, overlay=f"{overlay}{there}"), (exp.Var(this=test),))

@@ -43,6 +43,7 @@ from pg_stepping.ir.rewrite import outside, rebuild, substitute
 from pg_stepping.ir.types import fresh
 
 _INDENT = "    "
+NOWHERE = "'(4294967295,65535)'::tid"  # in place of a ctid, for a row that is in no table
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +387,7 @@ def _overlaid(scan: Scan, overlay: str) -> str:
     lengths = (f"::{c.type.name}" if _has_length(c.type.name) else "" for c in scan.fields)
     collations = (f" COLLATE {c.type.collation}" if c.type.collation else "" for c in scan.fields)
     typed = ["".join(parts) for parts in zip(columns, lengths, collations, strict=False)]
-    return f"({now} UNION ALL\n{_INDENT}SELECT {', '.join([*typed, 'NULL::tid'])} FROM {changed})"
+    return f"({now} UNION ALL\n{_INDENT}SELECT {', '.join([*typed, NOWHERE])} FROM {changed})"
 
 
 def _has_length(type_: str) -> bool:

@@ -47,8 +47,9 @@ def _logged(deferred: Deferred) -> list[str]:
     """What a view in deferred mode runs: for a change, and for whoever reads or applies."""
     parts = [
         f"When {log.source} changes (columns {log.change.columns or 'none'})\n"
-        f"  appends the changed rows, with their weights, to {log.table}"
-        for log in deferred.logs
+        f"  appends the changed rows, with their weights, to {log.table}\n"
+        f"  {_in_parts(deferred, number)}"
+        for number, log in enumerate(deferred.logs, 1)
     ]
     for change in deferred.changes:
         lines = [f"  {name} (\n{indent(query, '      ')}\n  )" for name, query in change.relations]
@@ -57,6 +58,17 @@ def _logged(deferred: Deferred) -> list[str]:
             " they replace by what\n" + "\n".join(lines) + "\n" + indent(change.query, "  ")
         )
     return parts
+
+
+def _in_parts(deferred: Deferred, number: int) -> str:
+    """What a step of apply may take of a log (delta/step.py, delta/keyed_step.py)."""
+    told = next((", ".join(s.told) for s in deferred.keyed_steps if s.number == number), "")
+    if not deferred.steps and not told:
+        return "which is applied ALL at once: a row of it does not tell which keys of every stage it touches"
+    by = "" if deferred.steps else f" by {told}"
+    alone = len(deferred.logs) > 1 and all(s.alone for s in deferred.steps)
+    others = " while the other logs are empty, else ALL at once" if alone else ""
+    return f"which is applied in parts{by}{others}"
 
 
 def _state(stage: Stage) -> str:
