@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum, IntEnum
 from uuid import UUID
 
 import psycopg
@@ -12,7 +13,7 @@ import pytest
 
 from pg_stepping.frontend.database_functions import called_in
 from pg_stepping.frontend.dialect import to_sql
-from pg_stepping.frontend.python import Data
+from pg_stepping.frontend.python import AwareDatetime, Data
 from pg_stepping.frontend.python.functions import compile_row_function
 from pg_stepping.frontend.python.rows import row_of
 
@@ -101,6 +102,20 @@ def guarded(r: Row) -> bool:
     return r.j > -2 and r.j not in (0, -1) and r.i // r.j > 1
 
 
+class Letter(str, Enum):  # noqa: UP042, whose str() is another
+    B = "b"
+
+
+class Few(IntEnum):
+    SEVEN = 7
+
+
+def set_in_a_test(r: Row) -> int:
+    if (k := r.k) is not None and k != 2**53 + 1:
+        return k + 1
+    return -1
+
+
 def optional(r: Row) -> int:
     k = r.k
     if k is not None and k > 0:
@@ -139,7 +154,9 @@ SAME = [
     lambda r: r.i if r.b else r.j, lambda r: r.i if r.b else None, lambda r: r.x if r.b else 0.0, lambda r: r.s if r.s and r.b else r.t,
     lambda r: r.n is None, lambda r: r.n is not None, lambda r: r.n if r.n is not None else r.s, lambda r: r.i is None,
     lambda r: r.n is not None and r.n > "a", lambda r: r.k is None or r.k < 5, lambda r: len(r.n) if r.n else 0,
-    lambda r: (v := r.j * 2) + v, guarded, grade, early, optional,
+    lambda r: (v := r.j * 2) + v, guarded, grade, early, optional, set_in_a_test,
+    lambda r: r.n == Letter.B, lambda r: r.s > Letter.B, lambda r: r.i == Few.SEVEN, lambda r: r.i in (Few.SEVEN, 0),
+    lambda r: 1 if r.n in (r.n, r.t) else 2, lambda r: 1 if r.s in ("a", r.t) else 2,
     lambda r: isinstance(r.i, int), lambda r: isinstance(r.n, str), lambda r: isinstance(r.s, (int, bytes)),
     # text
     lambda r: r.s + r.t, lambda r: len(r.s), lambda r: r.s.strip(), lambda r: r.s.lstrip(), lambda r: r.s.rstrip(), lambda r: r.s.strip("aSx"),
@@ -221,8 +238,63 @@ def beyond(value, one):
     return abs(value) == INF and INF not in (abs(one.x), abs(one.y))
 
 
-@pytest.mark.parametrize("f", [lambda r: r.x in (r.y, 1.5), lambda r: (r.m, r.i) == (r.w, 1)])
-def test_what_asks_for_identity_is_no_sql(f):
-    """In a tuple a NaN is equal to itself."""
-    text = to_sql(compile_row_function(f, row_of(Row)).expression)
+def set_again(r: Row) -> int:
+    y = 1
+    z = (y := 2) if r.b else 0
+    return y + z
+
+
+def set_by_itself(r: Row) -> int:
+    y = r.j
+    return ((y := y + 1) or 0) + y
+
+
+def set_in_a_loop(r: Row) -> int:
+    z = 0
+    for i in (1, 2):
+        z = (r.i > i and (y := i)) + z
+    return z + y
+
+
+NO_SQL = [
+    lambda r: r.x in (r.y, 1.5), lambda r: (r.m, r.i) == (r.w, 1),  # in a tuple a NaN is equal to itself
+    lambda r: r.i == 2.0**53,  # 2**53 + 1 is not that, though as a float it is
+    lambda r: r.i < 2**70, lambda r: r.s == "\0", lambda r: r.s == "\ud800",  # what no column holds
+    lambda r: r.s.startswith("b", 1), lambda r: len(r.s.split(",", 1)) > 1, lambda r: r.s.replace("a", "b", 1) == "",
+    lambda r: r.s[2 : 2**40] == "",
+    set_again, set_by_itself, set_in_a_loop,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", NO_SQL, ids=lambda f: f"line {f.__code__.co_firstlineno}-{NO_SQL.index(f)}")
+def test_what_means_another_thing_in_sql_is_no_sql(f):
+    made = compile_row_function(f, row_of(Row), returns=int if f.__name__.startswith("set") else bool)
+    text = to_sql(made.expression)
     assert called_in(text), text
+
+
+class Kind(Enum):
+    LETTER = "letter"
+    DIGIT = "digit"
+
+
+class Timed(Data):
+    at: AwareDatetime
+    kind: Kind
+    other: Kind | None
+    clock: time
+
+
+@pytest.mark.parametrize(
+    ("f", "text"),
+    [
+        (lambda r: r.kind == Kind.DIGIT, "kind = 'digit'::text"),
+        (lambda r: r.kind is Kind.DIGIT, "kind = 'digit'::text"),
+        (lambda r: r.other is not Kind.DIGIT, "other IS DISTINCT FROM 'digit'::text"),
+        (lambda r: r.kind in (Kind.DIGIT, Kind.LETTER), "(kind = 'digit'::text) OR (kind = 'letter'::text)"),
+        (lambda r: r.clock >= time(3), r"clock >= E'03\x3A00\x3A00'::time"),
+        (lambda r: r.at < datetime(2024, 1, 1, tzinfo=UTC), r"at < E'2024-01-01 00\x3A00\x3A00+00\x3A00'::timestamptz"),
+    ],
+)  # fmt: skip
+def test_constants_of_every_type_become_sql(f, text):
+    assert to_sql(compile_row_function(f, row_of(Timed), returns=bool).expression) == text

@@ -303,3 +303,24 @@ def test_refused_queries():
 def test_the_same_query_gives_the_same_sql():
     program = runpy.run_path(str(EXAMPLE))
     assert st.compile(program["query"]).sql == st.compile(program["query"]).sql
+
+
+def test_a_variable_that_changes_after_a_function_read_it_is_refused():
+    """Python would look it up later: both maps would add 2, while the SQL of the first says 1."""
+
+    def looked_up(items: st.ZSet[Item]) -> object:
+        return tuple([st.map(items, f=lambda i: i.id + n) for n in (1, 2)])
+
+    def given(items: st.ZSet[Item]) -> object:
+        return tuple([st.map(items, f=lambda i, n=n: i.id + n) for n in (1, 2)])
+
+    with pytest.raises(UnsupportedQuery, match=r"n, a variable of another function.*has read it at .*\.py:"):
+        st.compile(looked_up)
+    graph = st.compile(given)
+    (items,) = st.actions(st.StorePython.from_graph(graph), graph)
+    changed = items.insert(Item(id=1, price=1.0, note=None, sold=datetime(2024, 1, 1)))
+    assert changed == (st.ZSetPython({2: 1}), st.ZSetPython({3: 1}))
+    assert [on_one_line(text)[:27] for text in graph.sql.values()] == [
+        "SELECT items.id + '1'::bigi",
+        "SELECT items.id + '2'::bigi",
+    ]

@@ -16,7 +16,7 @@ from sqlglot import exp
 from pg_stepping.errors import NameTaken, UnsupportedQuery
 from pg_stepping.frontend.python.cache import Cache
 from pg_stepping.frontend.python.data import resolved
-from pg_stepping.frontend.python.functions import Note, recording
+from pg_stepping.frontend.python.functions import Note, recording, unchanging_variables
 from pg_stepping.frontend.python.index import Index
 from pg_stepping.frontend.python.language import Grouped, Integrated, QueryZSet
 from pg_stepping.frontend.python.operators import Operator, Source
@@ -249,7 +249,7 @@ def _compiled(
 ) -> Graph[Any]:
     sources = _sources(query, callers, tables)
     caught: list[tuple[object, Integrated[Any]]] = []
-    with recording() as functions, at_users_line():
+    with recording() as functions, at_users_line(), unchanging_variables():
         returned = query(*(QueryZSet(source, caught) for source in sources))
     base = snake_case(re.sub(r"\W", "_", query.__name__)).strip("_")
     taken = {table_of(source)[1] for source in sources}

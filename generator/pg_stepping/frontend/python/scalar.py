@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any, NoReturn
 
 from sqlglot import exp
 
-from pg_stepping.frontend.python.types import POSTGRES_TYPES, FieldType, operand
+from pg_stepping.frontend.python.types import POSTGRES_TYPES, AwareDatetime, FieldType, is_enum, operand
 
 STRAIGHT = "a row function is straight-line code: fields, constants, + - *, .date() and constructors"
 
@@ -110,11 +110,21 @@ def as_scalar(value: object) -> Scalar:
     """A stand-in as it is, a constant as SQL."""
     if type(value) is Scalar:
         return value
-    for python in (bool, datetime, *POSTGRES_TYPES):  # subclasses first
-        if isinstance(value, python):
-            kind = FieldType(python)
-            return Scalar(kind.literal(kind.value(value, "a constant")), kind)
-    raise NotTraceable(f"a value of type {type(value).__name__}")
+    kind = _type_of(value)
+    try:
+        return Scalar(kind.literal(kind.value(value, "a constant")), kind)
+    except (TypeError, ValueError) as error:
+        raise NotTraceable(f"a constant that no column takes ({error})") from None
+
+
+def _type_of(constant: object) -> FieldType:
+    """The type of a constant's column. What is derived from int, str and so on may mean something else."""
+    python: Any = type(constant)
+    if isinstance(constant, datetime) and isinstance(constant.tzinfo, timezone):
+        return FieldType(AwareDatetime)
+    if python in POSTGRES_TYPES or is_enum(python):
+        return FieldType(python)
+    raise NotTraceable(f"a value of type {python.__name__}")
 
 
 def common(left: FieldType, right: FieldType) -> FieldType:

@@ -196,6 +196,8 @@ def _check_text(kind: FieldType, value: Any, name: str) -> object:
     kind._of_class(value, str, name)
     if "\0" in value:
         raise ValueError(f"{name} cannot hold a NUL character: {value!r}")
+    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError(f"{name} cannot hold half a character (a surrogate): {value!r}")
     return value
 
 

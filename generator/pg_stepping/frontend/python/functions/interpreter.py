@@ -45,9 +45,10 @@ from pg_stepping.frontend.python.functions.operations import (
 )
 from pg_stepping.frontend.python.functions.origin import is_users
 from pg_stepping.frontend.python.functions.purity import check_global, forbidden
-from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, source_of
+from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, sets_once, source_of
 from pg_stepping.frontend.python.rows import Maybe
 from pg_stepping.frontend.python.scalar import NotTraceable, Scalar
+from pg_stepping.frontend.python.types import is_enum
 
 DEPTH, STEPS = 30, 20_000
 _OPERATORS: dict[type[ast.AST], str] = {
@@ -278,6 +279,10 @@ class _Frame:
             case ast.Call():
                 return self.call(node, names, facts)
             case ast.NamedExpr(target=ast.Name(id=name), value=value):
+                if not sets_once(
+                    self.source, name
+                ):  # it is read more than once here, in whatever way it goes
+                    raise self.refusal(node, f"the variable {name}, which is set in several places")
                 names[name] = self.value(value, names, facts)
                 return names[name]
         words = {"ListComp": "a comprehension", "SetComp": "a comprehension", "DictComp": "a comprehension",
@@ -381,6 +386,8 @@ class _Frame:
                 if a is not None and b is not None:
                     if not _symbolic(a) and not _symbolic(b):
                         return (a is b) is isinstance(op, ast.Is)
+                    if _are_of_one_enum(a, b):
+                        return compare("==" if isinstance(op, ast.Is) else "!=", a, b)
                     raise self.refusal(node, "the test `is` of what is not None")
                 tested = a if b is None else b
                 if type(tested) is Maybe:
@@ -492,7 +499,10 @@ class _Frame:
         facts: frozenset[str],
     ) -> Any:
         if isinstance(function, Method):
-            return function.call(args, named)
+            try:
+                return function.call(args, named)
+            except TypeError:
+                raise self.refusal(node, f"the method .{function.name}() with these arguments") from None
         if isinstance(function, type) and (issubclass(function, Data) or function is Pair):
             return self.constructed(node, function, args, named)
         if dataclasses.is_dataclass(function):
@@ -557,7 +567,8 @@ class _Frame:
                     certain = not is_scalar(sides[1]) or not sides[1].type.nullable
                     return _key(sides[0]) if holds is not negated and certain else frozenset()
                 if isinstance(op, ast.In) and holds and isinstance(sides[1], tuple | list | frozenset | set):
-                    return frozenset() if None in list(sides[1]) else _key(sides[0])
+                    certain = all(not v.type.nullable if is_scalar(v) else v is not None for v in sides[1])
+                    return _key(sides[0]) if certain else frozenset()
                 return frozenset()
             case ast.Call(func=ast.Name(id="isinstance"), args=[of, kinds]):
                 value = self.value(of, names, facts)
@@ -578,6 +589,12 @@ class _Frame:
         refused = NotTraceable(construct)
         refused.place = self.source.place(node)
         return refused
+
+
+def _are_of_one_enum(*values: Any) -> bool:
+    """Whether all are members of an Enum, each of which is one object."""
+    kinds = {v.type.python if is_scalar(v) else type(v) for v in values}
+    return len(kinds) == 1 and is_enum(kinds.pop())
 
 
 def _present(value: Maybe, there: bool) -> frozenset[str]:

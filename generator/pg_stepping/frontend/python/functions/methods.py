@@ -216,6 +216,8 @@ def part_of(text: Scalar, lower: Any, upper: Any) -> Scalar:
     certain(text, "a part of")
     if any(bound is not None and type(bound) is not int for bound in (lower, upper)):
         raise NotTraceable("a slice with bounds that are no constants")
+    if any(abs(bound or 0) >= 2**30 for bound in (lower, upper)):
+        raise NotTraceable("a slice with bounds that no text reaches")
     if text.type != TEXT:
         raise NotTraceable(f"a slice of a value of type {text.type}")
     template = _slice(lower or 0, upper)

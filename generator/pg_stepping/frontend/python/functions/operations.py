@@ -12,8 +12,9 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 from sqlglot import exp
@@ -21,9 +22,9 @@ from sqlglot import exp
 from pg_stepping.frontend.python.functions.templates import may_fail, sql
 from pg_stepping.frontend.python.rows import is_row
 from pg_stepping.frontend.python.scalar import NotTraceable, Scalar, as_scalar
-from pg_stepping.frontend.python.types import FieldType
+from pg_stepping.frontend.python.types import AwareDatetime, FieldType, is_enum
 
-EXACT = 2**53  # ints up to here are floats
+EXACT = 2**53  # ints below are floats, and others are further away than these
 PYTHON: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
     "%": operator.mod, "**": operator.pow, "==": operator.eq, "!=": operator.ne, "<": operator.lt,
@@ -155,6 +156,7 @@ def compare(symbol: str, left: Any, right: Any) -> Any:
         if symbol not in ("==", "!="):
             raise NotTraceable("an order that has None in it")
         return is_none(right if left is None else left, symbol == "==")
+    left, right = _without_enum(symbol, left, right), _without_enum(symbol, right, left)
     a, b = _number_of_two(lift(left), lift(right)), _number_of_two(lift(right), lift(left))
     _check_comparable(symbol, a, b, left, right)
     nan = [s for s, v in ((a, left), (b, right)) if _may_be_nan(s, v)]
@@ -164,6 +166,21 @@ def compare(symbol: str, left: Any, right: Any) -> Any:
     certain(a, "an order that has")
     certain(b, "an order that has")
     return _ordered(symbol, a, b, nan)
+
+
+def _without_enum(symbol: str, value: Any, other: Any) -> Any:
+    """A member of an Enum that is text or an int, beside such a value, as what it is."""
+    plain = next((t for t in (str, int) if isinstance(value, Enum) and isinstance(value, t)), None)
+    if plain is None or not is_scalar(other) or other.type.python is not plain:
+        return value
+    if not _compares_as(type(value), plain, symbol):
+        return value
+    return str.__str__(value) if plain is str else int(value)
+
+
+def _compares_as(kind: type, base: type, symbol: str) -> bool:
+    name = f"__{PYTHON[symbol].__name__}__"
+    return getattr(kind, name) is getattr(base, name)
 
 
 def _number_of_two(value: Scalar, other: Scalar) -> Scalar:
@@ -177,8 +194,9 @@ def _may_be_nan(value: Scalar, given: Any) -> bool:
 def _check_comparable(symbol: str, a: Scalar, b: Scalar, left: Any, right: Any) -> None:
     kinds = {a.type.python, b.type.python}
     constants = [v for v in (left, right) if not is_scalar(v)]
-    exact = kinds == {int, float} and any(abs(v) <= EXACT for v in constants)
-    if not exact and kinds != {int, Decimal} and not_null(a).type != not_null(b).type:
+    exact = kinds == {int, float} and any(abs(v) < EXACT for v in constants)
+    enums = [k for k in kinds if is_enum(k) and not any(_compares_as(k, t, "==") for t in (object, str, int))]
+    if enums or (not exact and kinds != {int, Decimal} and not_null(a).type != not_null(b).type):
         raise NotTraceable(f"a comparison of {a.type} and {b.type}")
     if any(isinstance(v, Decimal) and v.is_nan() for v in constants):
         raise NotTraceable("a comparison with a Decimal that is NaN")
@@ -186,7 +204,7 @@ def _check_comparable(symbol: str, a: Scalar, b: Scalar, left: Any, right: Any) 
         raise NotTraceable(f"an order of {a.type}")
 
 
-_TIMES = (date, datetime, timedelta)
+_TIMES = (date, datetime, AwareDatetime, time, timedelta)
 
 
 def _equal(a: Scalar, b: Scalar, nan: list[Scalar]) -> Scalar:
@@ -370,7 +388,7 @@ def _common_type(a: Scalar, b: Scalar, yes: Any, no: Any) -> FieldType:
     kinds = {a.type.python, b.type.python}
     if replace(a.type, nullable=False) == replace(b.type, nullable=False):
         return replace(a.type, nullable=nullable)
-    small = all(abs(v) <= EXACT for v in (yes, no) if type(v) is int)
+    small = all(abs(v) < EXACT for v in (yes, no) if type(v) is int)
     constant = all(not is_scalar(v) for v, s in ((yes, a), (no, b)) if s.type.python is int)
     if kinds == {int, float} and small and constant:
         return FieldType(float, nullable)

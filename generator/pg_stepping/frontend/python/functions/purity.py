@@ -11,11 +11,12 @@ import builtins
 import linecache
 import types
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from pg_stepping.errors import UnsupportedQuery
-from pg_stepping.frontend.python.functions.source import Source
+from pg_stepping.frontend.python.functions.source import Source, variables_read
 
 _MODULES = frozenset(
     """
@@ -69,6 +70,25 @@ def check_global(source: Source, node: ast.AST, name: str, value: Any) -> None:
         return
     if name in source.function.__globals__ and name in _changed_in(source.function.__code__.co_filename):
         raise _refused(source, node, f"the global {name}, which changes,")
+
+
+@contextmanager
+def unchanging_variables() -> Iterator[None]:
+    """Refuse a variable of another function, say one of a loop, that changes after a function has read it.
+
+    Python would look it up each time that the function is called.
+    """
+    with variables_read() as read:
+        yield
+    for variable in read:
+        if variable.changed:
+            code = variable.function.__code__
+            raise UnsupportedQuery(
+                f"{variable.name}, a variable of another function, which changes after"
+                f" {variable.function.__qualname__.rsplit('<locals>.')[-1]} has read it"
+                f" at {code.co_filename}:{code.co_firstlineno}",
+                hint=f"give it as a default: lambda row, {variable.name}={variable.name}: ...",
+            )
 
 
 def check_pure(source: Source) -> None:

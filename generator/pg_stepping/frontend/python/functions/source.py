@@ -10,6 +10,8 @@ import inspect
 import linecache
 import types
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -83,7 +85,56 @@ def names_of(function: types.FunctionType) -> dict[str, Any]:
             found[name] = cell.cell_contents
         except ValueError:
             continue
+        read = _READ.get()
+        if read is not None:
+            read.append(Variable(function, name, cell, found[name]))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of another function, as it was when it was read."""
+
+    function: types.FunctionType
+    name: str
+    cell: types.CellType
+    value: Any
+
+    @property
+    def changed(self) -> bool:
+        try:
+            return self.cell.cell_contents is not self.value
+        except ValueError:  # deleted
+            return True
+
+
+_READ: ContextVar[list[Variable] | None] = ContextVar("read", default=None)
+
+
+@contextmanager
+def variables_read() -> Iterator[list[Variable]]:
+    """Collect the variables of other functions that are read meanwhile."""
+    read: list[Variable] = []
+    token = _READ.set(read)
+    try:
+        yield read
+    finally:
+        _READ.reset(token)
+
+
+def sets_once(source: Source, name: str) -> bool:
+    """Whether one place in the function, in no loop, sets the variable."""
+    tree = source.tree
+    loops = (n for n in ast.walk(tree) if isinstance(n, ast.For | ast.While))
+    looped = any(name in _set_in(loop) for loop in loops)
+    return not looped and _set_in(tree).count(name) == 1
+
+
+def _set_in(tree: ast.AST) -> list[str]:
+    """The variables that are set, as often as they are."""
+    nodes = list(ast.walk(tree))
+    stored = [n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)]
+    return [*stored, *(n.arg for n in nodes if isinstance(n, ast.arg))]
 
 
 def codes(code: types.CodeType) -> Iterator[types.CodeType]:
