@@ -309,7 +309,7 @@ def test_a_variable_that_changes_after_a_function_read_it_is_refused():
     """Python would look it up later: both maps would add 2, while the SQL of the first says 1."""
 
     def looked_up(items: st.ZSet[Item]) -> object:
-        return tuple([st.map(items, f=lambda i: i.id + n) for n in (1, 2)])
+        return tuple([st.map(items, f=lambda i: i.id + n) for n in (1, 2)])  # noqa: B023
 
     def given(items: st.ZSet[Item]) -> object:
         return tuple([st.map(items, f=lambda i, n=n: i.id + n) for n in (1, 2)])
