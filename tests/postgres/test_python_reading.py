@@ -255,3 +255,20 @@ def test_what_tells_an_action_its_changes_goes_with_the_view(conn: psycopg.Conne
     for write in (pets.remove, pets.insert):  # else these would tell that nothing has changed
         with pytest.raises(ViewDiffers, match="changed or dropped since this store"), conn.transaction():
             write(Pet(owner=9, kind=None, weight=1.5))
+
+
+def test_whatever_cursors_the_caller_has(database: Any) -> None:
+    graph = st.compile(query)
+    with psycopg.connect(database("plpgsql"), prepare_threshold=0) as conn:
+        conn.cursor_factory, conn.row_factory = psycopg.RawCursor, psycopg.rows.dict_row
+        conn.server_cursor_factory = psycopg.RawServerCursor
+        store = st.StorePostgres.from_graph(conn, graph, create_tables=True)
+        st.changes(store, sums)
+        owners, pets = st.actions(store, graph)
+        pets.insert(Pet(owner=1, kind="%s", weight=2.0))
+        assert st.changes(store, sums)[-1].row == st.Pair(2.0, 1)
+        assert [key for key, _, _ in kept.zset(store).iter_by_index(by_kind, prefix=("%s",))] == [("%s", 2.0)]
+        assert pets.remove(Pet(owner=1, kind="%s", weight=2.0)) == owners.insert() == ()
+        conn.rollback()
+        with pytest.raises(st.SteppingError, match=r"no maintained view public\.sums"):
+            st.changes(store, sums)

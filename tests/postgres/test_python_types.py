@@ -368,3 +368,75 @@ def both_agree(conn: psycopg.Connection[Any], query: Any, indexes: Any, kept: st
         assert bounds[0] == bounds[1]
     for row in rows[::2]:
         assert postgres.remove(row) == memory.remove(row)
+
+
+class Amount(st.Data):
+    id: int
+    value: Decimal
+    values: list[Decimal]
+    floats: tuple[float, ...]
+    at: frozenset[st.AwareDatetime]
+    named: dict[str, Decimal]
+
+
+def test_differential_equal_values_in_several_forms(conn: psycopg.Connection[Any]) -> None:
+    """NaN equals itself, -0 is 0, 1E+3 is written out, instants are in UTC: in memory as in Postgres."""
+
+    def zero() -> st.ZSetPython[Decimal]:
+        return st.ZSetPython()
+
+    def pick(a: Amount) -> st.ZSetPython[Decimal]:
+        return st.ZSetPython({a.value: 1})
+
+    def forms(amounts: st.ZSet[Amount]) -> Any:
+        ends = st.map(amounts, f=lambda a: st.Pair(a.value, a.value))
+        by_value = st.Index.pick(Amount, lambda a: a.value)
+        one = st.Index.atom("one", Amount, int, lambda a: 1)
+        return (
+            amounts,
+            st.transitive_closure(ends),
+            st.group_reduce_flatten(amounts, by=by_value, zero=int, pick_value=lambda a: a.id),
+            st.group_reduce_flatten(amounts, by=one, zero=zero, pick_value=pick),
+        )
+
+    graph = st.compile(forms)
+    stores: Any = (
+        st.StorePostgres.from_graph(conn, graph, create_tables=True),
+        st.StorePython.from_graph(graph),
+    )
+    (postgres,), (memory,) = (st.actions(store, graph) for store in stores)
+    texts = ["NaN", "-0", "0.0", "1E+3", "1000", "1.50", "1.5", "-Infinity", "sNaN"]
+    moment = datetime(2024, 1, 1, 5, tzinfo=timezone(timedelta(hours=5)))
+    rows = [
+        Amount(
+            id=n, value=Decimal(text), values=[Decimal(text)], floats=(float("nan"), n / 3),
+            at=frozenset([moment]), named={"a": Decimal(text)},
+        )
+        for n, text in enumerate(texts)
+    ]  # fmt: skip
+    for row in rows:
+        changed, expected = postgres.insert(row), memory.insert(row)
+        assert changed == expected
+        ([(told, _)], [(same, _)]) = changed[0].iter(), expected[0].iter()
+        assert repr(told) == repr(same)
+    for row in rows[::-1]:
+        assert postgres.remove(row) == memory.remove(row)
+    for wrong in (Decimal("1E+131072"), Decimal("1E-16384")):
+        with pytest.raises(ValueError, match="numeric cannot hold"):
+            memory.insert(Amount(id=1, value=wrong, values=[], floats=(), at=frozenset(), named={}))
+
+
+def test_rows_that_no_key_can_be_are_refused_where_they_are_made() -> None:
+
+    def lists(pieces: st.ZSet[Piece]) -> Any:
+        return st.map(pieces, f=lambda p: p.listed)
+
+    def dicts(pieces: st.ZSet[Piece]) -> Any:
+        return st.map(pieces, f=lambda p: (p.id, p.names))
+
+    def ends(pieces: st.ZSet[Piece]) -> Any:
+        return st.transitive_closure(st.map(pieces, f=lambda p: st.Pair(p.listed, p.listed)))
+
+    for query in (lists, dicts, ends):
+        with pytest.raises(st.UnsupportedQuery, match=r"rows of (list|dict)\[.*\n.*make a tuple"):
+            st.compile(query)

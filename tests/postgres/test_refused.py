@@ -51,6 +51,8 @@ REFUSED = [
     ("the column of SEARCH BREADTH in an expression", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r, t WHERE n < 5) SEARCH BREADTH FIRST BY n SET →depth SELECT n FROM r WHERE depth IS NOT NULL", "SEARCH BREADTH"),
     ("CYCLE by columns that JSON would not tell apart", "WITH RECURSIVE r AS (SELECT 1 AS n, j FROM t UNION ALL SELECT n + 1, t.j FROM r, t WHERE n < 5) →CYCLE n, j SET c USING p SELECT n FROM r", "several columns"),
     ("CYCLE with texts for marks, which Postgres prints as it cannot read them", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r, t WHERE n < 5) CYCLE n SET c TO 'y' DEFAULT 'n' USING p SELECT n, c FROM r", "faithfully"),
+    ("UNION of rows that may be equal and different", "→WITH RECURSIVE r AS (SELECT id, j FROM t UNION SELECT t.id, r.j FROM r JOIN t ON t.x = r.id) SELECT id, j FROM r", "type jsonb"),
+    ("CYCLE by numbers that may be equal and different", "WITH RECURSIVE r AS (SELECT id, 1.0 AS p FROM t UNION SELECT t.id, r.p * 1.0 FROM r JOIN t ON t.x = r.id) →CYCLE id, p SET c USING q SELECT id FROM r", "type numeric"),
     ("DISTINCT over the rows of a recursion", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT t.x FROM (SELECT DISTINCT n FROM →r) q JOIN t ON t.id = q.n) SELECT n FROM r", "recursion r"),
     ("a subquery that orders the rows of a recursion", "WITH RECURSIVE r AS (SELECT 1 AS n UNION SELECT t.x FROM t JOIN →r ON t.id = r.n WHERE NOT EXISTS (SELECT FROM u WHERE u.id > r.n)) SELECT n FROM r", "recursion r"),
     ("a data-modifying CTE", "WITH gone AS (\n  →DELETE FROM t RETURNING id\n) SELECT id FROM gone", "data-modifying"),

@@ -28,13 +28,20 @@ def refilling(stage: Stage) -> tuple[str, ...]:
     return (f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE",)
 
 
-def hash_of(keys: Iterable[Item], relation: str = "") -> str:
-    """What finds a row of a bag: by its text, which for a name of an object is its number, as that stays."""
+def hash_of(keys: Iterable[Item], relation: str = "", *, alike: bool = False) -> str:
+    """What finds a row of a bag: by its text, which for a name of an object is its number, as that stays.
+
+    `alike`: rows are one that are equal, such as 1.0 and 1.00.
+    """
     columns = []
     for key in keys:
         name, base = quote_name(key.name), key.type.base
-        cast = "" if not base.startswith("reg") else "::oid[]" if base.endswith("[]") else "::oid"
-        columns.append(f"{relation}.{name}{cast}" if relation else f"{name}{cast}")
+        column = f"{relation}.{name}" if relation else name
+        if base.startswith("reg"):
+            column += "::oid[]" if base.endswith("[]") else "::oid"
+        elif alike and key.type.alike is not None:
+            column = key.type.alike.format(column)
+        columns.append(column)
     return f"sha256(convert_to(ROW({', '.join(columns)})::text, 'UTF8'))"
 
 
@@ -61,6 +68,10 @@ class Anew:
         self.row_key = quote_name(stage.row_key)
         self.n = stage.count.sql_name
         self.table = quote_table(stage.table)
+
+    def key_of(self, relation: str = "") -> str:
+        """The key of a row of the stage, in `relation`."""
+        return hash_of(self.stage.keys, relation)
 
     @property
     def touched(self) -> tuple[str, str]:
@@ -136,7 +147,7 @@ class Anew:
         return (
             f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {self.columns},"
             f" {number} OVER (PARTITION BY {key}) AS {self.n}\n"
-            f"FROM (SELECT *, {hash_of(self.stage.keys)} AS {key} FROM (\n"
+            f"FROM (SELECT *, {self.key_of()} AS {key} FROM (\n"
             f"{indent(query, INDENT)}\n) AS computed) AS keyed\nORDER BY {key}"
         )
 

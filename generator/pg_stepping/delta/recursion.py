@@ -63,6 +63,9 @@ class Recursion(Rerun):
         taken = {k.name for k in stage.keys} | {stage.count.name, stage.row_key, stage.weight}
         self.lost, self.gained = (quote_name(fresh(name, taken)) for name in ("lost", "gained"))
 
+    def key_of(self, relation: str = "") -> str:
+        return hash_of(self.stage.keys, relation, alike=self.recursive.distinct)
+
     def terms(self, changed: Changed) -> list[str]:
         """The queries of which `delta` is made; of UNION ALL a stored row stands for several."""
         seed, step = self.recursive.seed, self._over_stored(self.recursive.step)
@@ -102,7 +105,7 @@ class Recursion(Rerun):
         )
         return (
             f"SELECT DISTINCT ON ({key})\n{INDENT}{key}, {self.columns},\n{INDENT}{', '.join(listed)}\n"
-            f"FROM (SELECT *, {hash_of(self.stage.keys)} AS {key} FROM (\n",
+            f"FROM (SELECT *, {self.key_of()} AS {key} FROM (\n",
             f"\n) AS term) AS keyed\nWINDOW same AS (PARTITION BY {key})\nORDER BY {key}",
         )
 
@@ -224,7 +227,7 @@ class Recursion(Rerun):
 
     def _is_new(self, relation: str) -> str:
         """The condition that a row is not stored, or is marked."""
-        key = f"{relation}.{self.row_key}" if relation == "delta" else hash_of(self.stage.keys, relation)
+        key = f"{relation}.{self.row_key}" if relation == "delta" else self.key_of(relation)
         there = f"state.{self.row_key} = {key} AND state.{self.n} <> 0"
         return f"NOT EXISTS (SELECT FROM {self.table} AS state WHERE {there})"
 

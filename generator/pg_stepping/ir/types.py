@@ -6,6 +6,16 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+# What is the same for equal values, of types whose equal values can differ.
+_ALIKE = {
+    "numeric": "trim_scale({})",
+    "double precision": "{} + 0",  # -0 becomes 0
+    "real": "{} + 0",
+    "interval": "justify_interval({})",
+    "bpchar": "{}::text",
+    "time with time zone": "{}",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Type:
@@ -40,6 +50,11 @@ class Type:
         """Whether values that are equal are the same in every respect."""
         fixed = self.base.startswith(("numeric(", "character("))
         return self.told_apart == "value" or (fixed and not self.base.endswith("[]") and not self.collation)
+
+    @property
+    def alike(self) -> str | None:
+        """SQL over a value, `{}`, whose text is the same for all that are equal; None if there is none."""
+        return "{}" if self.exact else _ALIKE.get(self.base)
 
     @property
     def groups(self) -> bool:

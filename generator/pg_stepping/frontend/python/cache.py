@@ -149,10 +149,9 @@ class ZSetPostgres(ZSet[T]):
         return sql.strip()
 
     def _stream(self, sql: str, params: Sequence[object]) -> Iterator[tuple[T, int]]:
-        cursor = self._conn.cursor(
-            name=f"stepping_{next(_NUMBERS)}", row_factory=tuple_row, withhold=self._conn.autocommit
-        )
-        cursor.execute(sql, params)
+        name, held = f"stepping_{next(_NUMBERS)}", self._conn.autocommit
+        cursor = psycopg.ServerCursor(self._conn, name, row_factory=tuple_row, withhold=held)
+        cursor.execute(sql.encode(), params)
         return _rows(cursor, reader(self._kept.operator.row))
 
     def __repr__(self) -> str:

@@ -20,8 +20,9 @@ from psycopg.pq import Format
 from sqlglot import exp
 
 from pg_stepping.backend.settings import dollar_tag, text_settings
+from pg_stepping.errors import ViewNotFound
 from pg_stepping.frontend.dialect import parse, quote_name, quote_text, to_sql
-from pg_stepping.frontend.postgres import Connection, execute, qualified_names
+from pg_stepping.frontend.postgres import Connection, execute, qualified_names, run_script
 from pg_stepping.frontend.python.graph import Kept
 
 _EVENTS = {"INSERT": ("", "NEW TABLE AS new_rows"), "DELETE": ("OLD TABLE AS old_rows", "")}
@@ -45,13 +46,17 @@ def state_of(conn: Connection, schema: str, name: str) -> tuple[str, str, str] |
     None for a view that puts several state tables, or several rows of one, together when it is read.
     """
     with qualified_names(conn):  # the triggers run without the session's search_path
-        [(stages, text, stripes)] = execute(
+        rows = execute(
             conn,
             """SELECT v.stages, pg_get_viewdef(to_regclass(format('%%I.%%I', v.schema_name, v.view_name))),
                       v.stripes
                FROM stepping.maintained_view AS v WHERE v.schema_name = %s AND v.view_name = %s""",
             [schema, name],
         ).fetchall()
+    if not rows:
+        hint = "StorePostgres.from_graph(conn, graph, create_tables=True) makes it"
+        raise ViewNotFound(f"there is no maintained view {schema}.{name}", hint=hint)
+    [(stages, text, stripes)] = rows
     stage = stages[-1]
     read = {t.name for t in parse(text.rstrip().rstrip(";")).find_all(exp.Table) if t.db == "stepping"}
     if read != {stage} or stripes:
@@ -123,7 +128,7 @@ def follow_changes(conn: Connection, schema: str, kept: Kept, *, create: bool) -
     pinned = {"search_path": "pg_catalog, pg_temp", **text_settings(kept.types)}
     function(conn, name, "", "trigger", text, pinned)
     when = f"WHEN (current_setting({quote_text(gathers)}, true) <> '')"
-    conn.execute(trigger(state, "capture", quote_name(name), [], when).encode())
+    run_script(conn, trigger(state, "capture", quote_name(name), [], when))
     return state
 
 
@@ -194,10 +199,11 @@ def function(
         ["" if pinned is None else "SECURITY DEFINER", *(f"\nSET {k} = {v}" for k, v in kept.items())]
     )
     says = "Tells an action what it changes in a maintained view."
-    conn.execute(
+    run_script(
+        conn,
         f"CREATE OR REPLACE FUNCTION stepping.{quote_name(name)}({takes}) RETURNS {returns}\n"
         f"LANGUAGE plpgsql {runs}\nAS {tag}{body}{tag};\n"
-        f"COMMENT ON FUNCTION stepping.{quote_name(name)} IS {quote_text(says)};".encode()
+        f"COMMENT ON FUNCTION stepping.{quote_name(name)} IS {quote_text(says)};",
     )
 
 

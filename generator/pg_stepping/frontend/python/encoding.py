@@ -21,6 +21,8 @@ from uuid import UUID
 from pg_stepping.frontend.python.zset import ZSetPython
 
 _SEQUENCES = (list, tuple)
+_NO_NUMBER = Decimal("NaN")  # one object: a tuple of it equals itself
+_WHOLE_DIGITS, _DECIMALS = 131072, 16383  # of a numeric
 _SETS = (frozenset, set)
 _SCALARS = (bool, int, float, str, Decimal, datetime, date, time, timedelta, UUID, bytes)
 
@@ -89,7 +91,7 @@ def decode(annotation: Any, value: Any) -> Any:
         return _decode_union(arguments, value)
     if origin is ZSetPython or annotation is ZSetPython:
         of = arguments[0] if arguments else Any
-        return ZSetPython({decode(of, v): n for v, n in value})
+        return ZSetPython((decode(of, v), n) for v, n in value)  # what is equal may be there in several texts
     if origin is tuple and not is_collection(annotation):
         return tuple(decode(a, v) for a, v in zip(arguments, value, strict=True))
     container = origin or annotation
@@ -288,6 +290,17 @@ def _json_float(value: float) -> Any:
     return value if finite else names[repr(value)]
 
 
+def as_numeric(value: Decimal) -> Decimal:
+    """`value` as a numeric has it: written out, zero without a sign, and one NaN, which equals itself."""
+    if value.is_nan():
+        return _NO_NUMBER
+    if not value.is_finite():
+        return value
+    if value.adjusted() >= _WHOLE_DIGITS or value.as_tuple().exponent < -_DECIMALS:  # type: ignore[operator]
+        raise ValueError(f"a numeric cannot hold {value}")
+    return Decimal(f"{value if value else value.copy_abs():f}")
+
+
 _ENCODERS: dict[Any, Callable[[Any], Any]] = {
     float: _json_float,
     Decimal: str,
@@ -300,7 +313,7 @@ _ENCODERS: dict[Any, Callable[[Any], Any]] = {
 }
 _DECODERS: dict[Any, Callable[[Any], Any]] = {
     float: _float,
-    Decimal: Decimal,
+    Decimal: lambda v: as_numeric(Decimal(v)),
     UUID: UUID,
     date: date.fromisoformat,
     datetime: datetime.fromisoformat,

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from pg_stepping.errors import SteppingError, UnsupportedQuery
 from pg_stepping.frontend.dialect import quote_name, quote_text
-from pg_stepping.frontend.postgres import savepoint
+from pg_stepping.frontend.postgres import run_script, savepoint
 from pg_stepping.frontend.python.cache import Cache
 from pg_stepping.frontend.python.capture import are_there, state_of, trigger
 from pg_stepping.frontend.python.graph import Kept
@@ -119,8 +119,7 @@ def _feed(store: StorePostgres, kept: Kept) -> str:
     with savepoint(conn):
         for statement in statements:
             run(conn, statement)
-        conn.execute(trigger(state, "feed", "record_changes", arguments).encode())
-        owner = conn.execute(_OWNER, [f"stepping.{quote_name(state)}"]).fetchone()
-        if owner is not None:  # the trigger runs with his rights
-            conn.execute(f"ALTER TABLE stepping.{feed} OWNER TO {owner[0]}".encode())
+        run_script(conn, trigger(state, "feed", "record_changes", arguments))
+        for (owner,) in run(conn, _OWNER, [f"stepping.{quote_name(state)}"]):
+            run_script(conn, f"ALTER TABLE stepping.{feed} OWNER TO {owner}")  # the trigger has his rights
     return feed

@@ -48,7 +48,7 @@ class Index(Generic[T, K]):
         with at_users_line():
             if not any(column.expression.find(exp.Column) for column in index.columns):
                 raise UnsupportedQuery(
-                    f"an index of {row_type} that picks no field",
+                    f"an index of {type_name(row_type)} that picks no field",
                     hint="pick a field, an expression over fields, or a tuple of them",
                 )
         return index
@@ -91,7 +91,7 @@ class Index(Generic[T, K]):
         picked = key if type(key) is tuple else (key,)
         if not picked or any(is_row(column) or type(column) is not Scalar for column in picked):
             raise UnsupportedQuery(
-                f"an index of {row_type} that picks a row",
+                f"an index of {type_name(row_type)} that picks a row",
                 hint="pick a field, an expression over fields, or a tuple of them",
             )
         order = (ascending,) * len(picked) if isinstance(ascending, bool) else tuple(ascending)

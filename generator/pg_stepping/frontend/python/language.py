@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_origin
 
 from sqlglot import exp
 
@@ -125,6 +126,7 @@ def map(a: ZSet[T], *, f: Callable[[T], U]) -> ZSet[U]:
 
 def _mapped(zset: QueryZSet[Any], made: Any, f: Callable[[Any], Any], row: Any) -> QueryZSet[Any]:
     """Rows made of the inner rows, in the same groups."""
+    _refuse_unhashable(made, _name(f))
     depth = len(zset.groups)
 
     def lifted(value: Any) -> Any:
@@ -132,6 +134,18 @@ def _mapped(zset: QueryZSet[Any], made: Any, f: Callable[[Any], Any], row: Any) 
 
     output = nesting.within(made, nesting.keys(row, depth))
     return zset._with(Map(zset.operator, output, lifted if depth else f))
+
+
+def _refuse_unhashable(row: object, name: str) -> None:
+    """Rows are found by what they are: a list, a dict or a set alone cannot be one."""
+    for part in row if isinstance(row, tuple) else (row,):
+        if isinstance(part, tuple):
+            _refuse_unhashable(part, name)
+        elif type(part) is Scalar and (get_origin(part.type.python) or part.type.python) in (list, dict, set):
+            raise UnsupportedQuery(
+                f"rows of {part.type} in {name}",
+                hint="make a tuple or a frozenset of it, or a field of a Data class",
+            )
 
 
 def map_many(a: ZSet[T], *, f: Callable[[T], frozenset[U]]) -> ZSet[U]:
@@ -151,7 +165,9 @@ def map_many(a: ZSet[T], *, f: Callable[[T], frozenset[U]]) -> ZSet[U]:
             f"a map_many by {_name(f)}, which returns no set", hint="annotate it: -> frozenset[Row]"
         )
     element = elements.type.python.__args__[0]
-    output = nesting.within(row_of(element, (ELEMENT,)), nesting.keys(row, depth))
+    inner = row_of(element, (ELEMENT,))
+    _refuse_unhashable(inner, _name(f))
+    output = nesting.within(inner, nesting.keys(row, depth))
 
     def lifted(value: Any) -> list[Any]:
         made = f(nesting.inner(value, depth))
@@ -324,6 +340,14 @@ def transitive_closure(a: ZSet[Pair[K, K]]) -> ZSet[Pair[K, K]]:
             "a transitive_closure of rows that are no pairs of one type",
             hint="map them to st.Pair(start, end)",
         )
+    _refuse_unhashable((row.left,), "a transitive_closure")
+    for _, end in _types(row.left):
+        inside = end.element.python if end.element is not None else None
+        if end.sql == "jsonb" or inside in (float, Decimal, timedelta):
+            raise UnsupportedQuery(
+                f"a transitive_closure of {end}, of which equal values can differ",
+                hint="map the ends to what names them: an int, a str, a tuple of these",
+            )
     return zset._with(Closure(zset.operator, depth))
 
 

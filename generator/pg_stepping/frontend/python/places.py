@@ -21,7 +21,7 @@ def at_users_line() -> Iterator[None]:
     try:
         yield
     except UnsupportedQuery as error:
-        if not _PLACE.search(error.construct):
+        if not _PLACE.search(error.message):
             place = _place(error)
             error.locate(f" at {place}" if place else "")
         raise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -17,6 +17,7 @@ from sqlglot import exp
 
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.python.encoding import (
+    as_numeric,
     canonical_json,
     decode,
     encode,
@@ -110,7 +111,11 @@ class FieldType:
             encode(self.python, value)
         except (TypeError, ValueError, AttributeError) as error:
             raise TypeError(f"{name} is {self}, not {value!r}: {error}") from None
-        return value
+        element = self.element
+        if element is None:
+            return value
+        made_of: Any = typing.get_origin(self.python)
+        return made_of(element.value(v, name) for v in cast(Iterable[object], value))
 
     def _of_class(self, value: object, wanted: type, name: str, but: type | tuple[()] = ()) -> object:
         if not isinstance(value, wanted) or isinstance(value, but):
@@ -125,7 +130,7 @@ class FieldType:
             return stored(value)
         element = self.element
         if element is not None:
-            return [element.dump(element.value(v, "an element")) for v in self.in_order(value)]
+            return [element.dump(v) for v in self.in_order(value)]
         return Jsonb(encode(self.python, value)) if self.sql == "jsonb" else value
 
     def kept(self, value: Any) -> Any:
@@ -140,6 +145,8 @@ class FieldType:
             return None
         if self.python is float:
             return _NAN if value != value else value
+        if self.python is Decimal:
+            return as_numeric(value) if value.is_nan() else value
         if self.python == AwareDatetime:
             return value.astimezone(UTC)
         if is_enum(self.python):
@@ -192,6 +199,11 @@ def _check_float(kind: FieldType, value: Any, name: str) -> object:
     return _NAN if value != value else value
 
 
+def _check_decimal(kind: FieldType, value: Any, name: str) -> object:
+    kind._of_class(value, Decimal, name)
+    return as_numeric(value)
+
+
 def _check_text(kind: FieldType, value: Any, name: str) -> object:
     kind._of_class(value, str, name)
     if "\0" in value:
@@ -223,6 +235,7 @@ def _check_aware(kind: FieldType, value: Any, name: str) -> object:
 _CHECKS: dict[Any, Callable[[FieldType, Any, str], object]] = {
     int: _check_int,
     float: _check_float,
+    Decimal: _check_decimal,
     str: _check_text,
     date: _check_date,
     datetime: _check_naive,

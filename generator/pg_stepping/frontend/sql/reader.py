@@ -74,11 +74,21 @@ class Reader(Outputs):
         given = [c.name for c in cte.args["alias"].args.get("columns") or []]
         names = [*given, *(i.name for i in seed.items[len(given) :])]
         types = dict(zip(names, (i.type for i in seed.items), strict=True))
-        for column in ast.meta.get(TOGETHER, []):
-            if not types[column].base.startswith(PLAIN) or types[column].collation:
+        distinct = bool(ast.args.get("distinct"))
+        together = ast.meta.get(TOGETHER, [])
+        for column in together:
+            plain = types[column].base.startswith(PLAIN) and not types[column].collation
+            if not plain or (distinct and not types[column].exact):
                 hint = "name one column, or write the path as a column"
                 raise self.source.unsupported(
                     f"CYCLE by several columns, of the type {types[column].name}", "cycle", hint=hint
+                )
+        for item in seed.items if distinct else ():
+            path = together and item.type.base == "jsonb[]"
+            if item.type.alike is None and not path:
+                hint = 'cast it to what is the same where it is equal, such as text COLLATE "C"'
+                raise self.source.unsupported(
+                    f"WITH RECURSIVE by UNION over the type {item.type.sql}", "with recursive", hint=hint
                 )
         seed = replace(seed, items=tuple(replace(i, name=n) for i, n in zip(seed.items, names, strict=True)))
         name = fresh(f"{called_}_rows" if called_ in RESERVED else called_, self._names)
@@ -89,7 +99,7 @@ class Reader(Outputs):
         if before is not None:
             self._found_so_far[called_] = before
         step = aligned(step, seed, [i.type for i in seed.items])
-        recursive = Recursive(seed, step, fresh(called_, self._names), name, bool(ast.args.get("distinct")))
+        recursive = Recursive(seed, step, fresh(called_, self._names), name, distinct)
         if _sets_aside(step, recursive):
             raise self.source.unsupported(
                 f"grouping, a window, LIMIT or a subquery over what the recursion {called_} has found so far",

@@ -136,7 +136,7 @@ class Crossing:
             return [f"return ({made})"]
         if container is ZSetPython:
             item = self.read(arguments[0] if arguments else Any, "item")
-            return [f"return {self._class(ZSetPython)}({{{item}: count for item, count in value}})"]
+            return [f"return {self._class(ZSetPython)}([({item}, count) for item, count in value])"]
         given = ", ".join(f"{n}={self.read(t, f'value[{n!r}]')}" for n, t in fields_of(annotation).items())
         return [f"return {self._class(container)}({given})"]
 
