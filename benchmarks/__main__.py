@@ -22,9 +22,9 @@ LOADS = (
 HEAD = """# Benchmarks
 
 `make bench`, on {machine}, {server}; {size:,} reads of {meters:,} meters of {users:,} users
-preloaded. Medians of alternating runs; in parentheses the speed as a multiple of the trigger by hand
-(`hand_written.sql`), which leaves out exact sums, NULL keys, TRUNCATE and statements that change
-several tables. {absent}
+preloaded. Medians of alternating runs (a batch that takes over 20 s runs once); in parentheses the speed as a
+multiple of the trigger by hand (`hand_written.sql`), which leaves out exact sums, NULL keys,
+TRUNCATE and statements that change several tables. {absent}
 """
 
 

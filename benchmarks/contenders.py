@@ -79,9 +79,8 @@ def unlimited(query: str) -> str:
 
 
 def _pg_ivm(conn: Connection) -> None:
-    """pg_ivm indexes the key by itself."""
+    """pg_ivm indexes the key by itself. An index on the date misleads the plans of what it writes."""
     create_immv(conn, "daily_usage", QUERY)
-    conn.execute("CREATE INDEX ON daily_usage (date)")
 
 
 NONE = Contender("none", "no view", _plain_table)
@@ -92,7 +91,7 @@ CONTENDERS = (
     Contender("plpython3u", "pg_stepping, plpython3u", _stepping("plpython3u"), extension="plpython3u"),
     Contender("plpgsql", "pg_stepping, plpgsql", _stepping("plpgsql")),
     Contender("unlocked", "the same without locks", _without_locks),
-    Contender("pg_ivm", "pg_ivm", _pg_ivm, extension="pg_ivm"),
+    Contender("pg_ivm", "pg_ivm, no index on the date", _pg_ivm, extension="pg_ivm"),
     Contender("refresh", "REFRESH", _materialized_view, refresh="REFRESH MATERIALIZED VIEW daily_usage"),
 )
 STEPPING = ("plpython3u", "plpgsql")
