@@ -89,7 +89,7 @@ class FieldType:
     def in_order(self, values: Any) -> list[Any]:
         """The elements of an array as they are stored: those of a set are sorted by their JSON."""
         of = typing.get_args(self.python)[0]
-        if not _is_set(self.python):
+        if not is_set(self.python):
             return list(values)
         return sorted(values, key=lambda value: canonical_json(encode(of, value)))
 
@@ -338,5 +338,6 @@ def _is_plain(python: Any) -> bool:
     )
 
 
-def _is_set(python: Any) -> bool:
+def is_set(python: Any) -> bool:
+    """Whether a type is one of sets."""
     return (typing.get_origin(python) or python) in (frozenset, set)

@@ -14,6 +14,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pg_stepping.frontend.python.data import Data, Pair
@@ -43,6 +44,7 @@ from pg_stepping.frontend.python.functions.operations import (
     same,
     truth,
 )
+from pg_stepping.frontend.python.functions.order import has_address, has_set
 from pg_stepping.frontend.python.functions.origin import is_users
 from pg_stepping.frontend.python.functions.purity import check_global, forbidden
 from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, sets_once, source_of
@@ -425,6 +427,7 @@ class _Frame:
             part.conversion not in (-1, 115)
             or type(spec) is not str
             or (_symbolic(value) and not is_scalar(value))
+            or (not is_scalar(value) and (has_set(value) or has_address(value)))
         ):
             raise self.refusal(part, "text made of a value")
         return text_of(value, spec)
@@ -520,7 +523,7 @@ class _Frame:
         if symbolic and type(own) is str and function.__name__ == "join":
             return joined(own, *args)
         pure = (hashable and function in PURE) or isinstance(own, IMMUTABLE)
-        if not symbolic and pure and not any(isinstance(a, set | frozenset) for a in args):
+        if not symbolic and pure and not _is_of_this_process(function, own, args):
             return self.python(node, function, *args, **named)
         inner = bound(function)[0]
         if isinstance(inner, types.FunctionType) and is_users(inner):
@@ -589,6 +592,14 @@ class _Frame:
         refused = NotTraceable(construct)
         refused.place = self.source.place(node)
         return refused
+
+
+def _is_of_this_process(function: Any, own: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a call with constants may give another value elsewhere."""
+    if isinstance(own, datetime) and own.tzinfo is None and function.__name__ in ("timestamp", "astimezone"):
+        return True  # of the local time zone
+    texts = function in (str, repr) or isinstance(own, str)
+    return any(has_set(a) or isinstance(a, set | frozenset) or (texts and has_address(a)) for a in args)
 
 
 def _are_of_one_enum(*values: Any) -> bool:

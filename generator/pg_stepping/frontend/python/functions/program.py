@@ -28,7 +28,15 @@ from zoneinfo import ZoneInfo
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.python.data import Data, Empty, Pair
 from pg_stepping.frontend.python.functions.origin import is_users, origin
-from pg_stepping.frontend.python.functions.purity import HINT, SERVERS, check_pure, forbidden, path_of
+from pg_stepping.frontend.python.functions.purity import (
+    HINT,
+    NO_SETS,
+    SERVERS,
+    Sets,
+    check_pure,
+    forbidden,
+    path_of,
+)
 from pg_stepping.frontend.python.functions.source import NoSource, Source, names_of, source_of
 from pg_stepping.frontend.python.zset import ZSetPython
 
@@ -85,8 +93,9 @@ _OURS = {Data: _DATA, Pair: _PAIR, Empty: _EMPTY, ZSetPython: _ZSET}
 class Program:
     """Definitions in the making; `lines` are Python at the outermost level."""
 
-    def __init__(self, shown: str) -> None:
+    def __init__(self, shown: str, sets: Sets = NO_SETS) -> None:
         self.shown = shown  # the function that all this is for, in messages
+        self._sets = sets  # of the function that is bound first
         self.imports: set[str] = set()
         self.requires: set[str] = set()
         self.lines: list[str] = []
@@ -227,7 +236,8 @@ class Program:
 
     def needs(self, source: Source) -> None:
         """Bind all names that a function reads; raises UnsupportedQuery if it is not pure."""
-        check_pure(source)
+        check_pure(source, self._sets)
+        self._sets = Sets(self._sets.fields)
         for name, value in source.names.items():
             if name != "__class__" and value is not source.function:
                 self.bind(name, value, source.place(_first_use(source.tree, name)))

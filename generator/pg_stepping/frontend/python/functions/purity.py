@@ -10,13 +10,16 @@ import ast
 import builtins
 import linecache
 import types
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from pg_stepping.errors import UnsupportedQuery
+from pg_stepping.frontend.python.functions.order import check_order
 from pg_stepping.frontend.python.functions.source import Source, variables_read
+from pg_stepping.frontend.python.functions.zones import check_zones
 
 _MODULES = frozenset(
     """
@@ -38,6 +41,7 @@ _NAMES = {
     "datetime.datetime.today": "the clock", "datetime.date.today": "the clock",
     "datetime.datetime.fromtimestamp": "the server's time zone",
     "datetime.date.fromtimestamp": "the server's time zone",
+    "decimal.getcontext": "the state of the process", "decimal.setcontext": "the state of the process",
     "uuid.uuid1": "the clock", "uuid.uuid4": "randomness", "uuid.getnode": "the machine",
 }  # fmt: skip
 _WORDS = {"time": "the clock", "sched": "the clock", "random": "randomness", "secrets": "randomness",
@@ -49,12 +53,11 @@ _BUILTINS = {
     "hash": "a hash that differs from process to process", "id": "addresses",
     "breakpoint": "input and output",
 }  # fmt: skip
+_PLAIN = {"posix": "os", "nt": "os", "_random": "random", "_decimal": "decimal"}
 SERVERS = ("plpy", "SD", "GD", "TD")
 _CHANGING = frozenset(
     "append extend insert remove pop popitem clear sort reverse add discard update setdefault".split()
 )
-_ORDERED = frozenset("list tuple iter next enumerate zip map filter sum str repr reversed".split())
-_ORDERLESS = ("sorted", "len", "min", "max", "any", "all", "set", "frozenset", "isinstance", "bool")
 HINT = (
     "a row function depends on its arguments alone: pass what it needs as a field, or compute it on reading"
 )
@@ -91,10 +94,20 @@ def unchanging_variables() -> Iterator[None]:
             )
 
 
-def check_pure(source: Source) -> None:
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """Where sets come in: the fields of rows that are sets, and such parameters of a function."""
+
+    fields: frozenset[str] = frozenset()
+    parameters: frozenset[str] = frozenset()
+
+
+NO_SETS = Sets()
+
+
+def check_pure(source: Source, sets: Sets = NO_SETS) -> None:
     """Refuse, by name and line, what makes the function depend on more than its arguments."""
-    sets = _set_names(source)
-    free = _orderless(source.tree)
+    zoned = {n.func for n in ast.walk(source.tree) if isinstance(n, ast.Call) and _takes_zone(n)}
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Global):
             raise _refused(source, node, f"the global {node.names[0]}, which it sets,")
@@ -104,7 +117,7 @@ def check_pure(source: Source) -> None:
             raise _refused(source, node, "asynchronous code")
         if isinstance(node, ast.Import | ast.ImportFrom):
             _check_import(source, node)
-        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+        if isinstance(node, ast.Name | ast.Attribute) and node not in zoned:
             _check_name(source, node)
         if isinstance(node, ast.Call):
             _check_call(source, node)
@@ -113,9 +126,15 @@ def check_pure(source: Source) -> None:
             raise _refused(source, node, f"the global {root}, which it changes,")
         if root is not None and isinstance(_defaults(source).get(root), list | dict | set):
             raise _refused(source, node, f"the default of {root}, which it changes,")
-        for over in _iterated(node) if node not in free else ():
-            if _is_set(over, sets, source):
-                raise _refused(source, over, "the order of a set (use sorted())")
+    check_zones(source)
+    check_order(source, sets.fields, sets.parameters, _path, _refused)
+
+
+def _takes_zone(node: ast.Call) -> bool:
+    """Whether it is fromtimestamp() with a time zone."""
+    given = [*node.args[1:], *(k.value for k in node.keywords if k.arg == "tz")]
+    named = isinstance(node.func, ast.Attribute) and node.func.attr == "fromtimestamp"
+    return named and any(not (isinstance(g, ast.Constant) and g.value is None) for g in given)
 
 
 def _check_call(source: Source, node: ast.Call) -> None:
@@ -129,21 +148,12 @@ def _check_call(source: Source, node: ast.Call) -> None:
                     raise _refused(source, node, f"getattr(), which takes {path},")
         case ast.Call(func=ast.Attribute(attr="astimezone"), args=[], keywords=[]):
             raise _refused(source, node, "astimezone() without a time zone (the server's time zone)")
-
-
-def check_zones(source: Source, naive: Collection[tuple[str, ...]]) -> None:
-    """Refuse what takes a datetime without a time zone, at one of these paths, for one of the server's."""
-    for node in ast.walk(source.tree):
-        match node:
-            case ast.Call(func=ast.Attribute(value=of, attr="timestamp" | "astimezone" as method)):
-                path: list[str] = []
-                while isinstance(of, ast.Attribute):
-                    path.insert(0, of.attr)
-                    of = of.value
-                if isinstance(of, ast.Name) and (of.id, *path) in naive:
-                    hint = "say of which zone it is: .replace(tzinfo=...)"
-                    what = f"{'.'.join((of.id, *path))}.{method}() (the server's time zone)"
-                    raise UnsupportedQuery(f"{what} in {source.name} at {source.place(node)}", hint=hint)
+        case ast.Call(func=ast.Attribute(attr="now" | "utcnow" | "today" as name) as method) if (
+            _path(source, method) is None
+        ):
+            raise _refused(source, node, f"{name}() (the clock)")
+        case ast.Call(func=ast.Attribute(attr="__hash__" | "__repr__" as name)):
+            raise _refused(source, node, f"{name}() (it may differ from process to process)")
 
 
 @cache
@@ -155,6 +165,8 @@ def _defaults(source: Source) -> dict[str, Any]:
 
 
 def _check_name(source: Source, node: ast.Name | ast.Attribute) -> None:
+    if not isinstance(node.ctx, ast.Load):
+        return
     path = _path(source, node)
     if path is None:
         if isinstance(node, ast.Name) and node.id in SERVERS and node.id not in _bound(source):
@@ -225,7 +237,7 @@ def path_of(value: Any) -> str | None:
         return {"posixpath": "os.path", "ntpath": "os.path"}.get(value.__name__, value.__name__)
     if isinstance(value, types.BuiltinMethodType) and isinstance(value.__self__, types.ModuleType | type):
         owner = path_of(value.__self__)
-        owner = {"posix": "os", "nt": "os", "_random": "random"}.get(owner or "", owner)
+        owner = _PLAIN.get(owner or "", owner)
         return f"{owner}.{value.__name__}"
     own = getattr(value, "__self__", None)
     if own is not None and type(own).__module__ in ("random", "_random"):
@@ -286,58 +298,3 @@ def _bound(source: Source) -> frozenset[str]:
         n.id for n in ast.walk(source.tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
     }
     return frozenset(names | {a.arg for a in ast.walk(source.tree) if isinstance(a, ast.arg)})
-
-
-# --- sets -----------------------------------------------------------------------------------------
-
-
-def _set_names(source: Source) -> frozenset[str]:
-    found = {n for n, v in source.names.items() if isinstance(v, set | frozenset)}
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Assign) and _is_set(node.value, frozenset(found), source):
-            found |= {t.id for t in node.targets if isinstance(t, ast.Name)}
-    return frozenset(found)
-
-
-def _is_set(node: ast.expr, names: frozenset[str], source: Source) -> bool:
-    match node:
-        case ast.Set() | ast.SetComp():
-            return True
-        case ast.Name(id=name):
-            return name in names
-        case ast.Call(func=ast.Name(id="set" | "frozenset")):
-            return True
-        case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() | ast.BitXor() | ast.Sub(), right=right):
-            return _is_set(left, names, source) or _is_set(right, names, source)
-    return False
-
-
-def _orderless(tree: ast.AST) -> set[ast.AST]:
-    """The loops of comprehensions whose order does not matter: of sets, and within sorted() and its like."""
-    found: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.SetComp(generators=loops):
-                found.update(loops)
-            case ast.Call(
-                func=ast.Name(id=name), args=[ast.GeneratorExp() | ast.ListComp() as inner, *_]
-            ) if name in _ORDERLESS:
-                found.update(inner.generators)
-    return found
-
-
-def _iterated(node: ast.AST) -> Iterator[ast.expr]:
-    """What is gone through in order."""
-    match node:
-        case ast.For(iter=over):
-            yield over
-        case ast.comprehension(iter=over):
-            yield over
-        case ast.Starred(value=value) | ast.FormattedValue(value=value):
-            yield value
-        case ast.Call(func=ast.Name(id=name), args=args) if name in _ORDERED:
-            yield from args
-        case ast.Call(func=ast.Attribute(attr="join"), args=args):
-            yield from args
-        case ast.Call(func=ast.Attribute(value=value, attr="pop"), args=[]):
-            yield value

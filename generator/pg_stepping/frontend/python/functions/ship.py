@@ -26,12 +26,13 @@ from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.database_functions import Shipped, register
 from pg_stepping.frontend.python.functions.crossing import Crossing
 from pg_stepping.frontend.python.functions.program import Program, identifier
-from pg_stepping.frontend.python.functions.purity import check_zones
+from pg_stepping.frontend.python.functions.purity import Sets
 from pg_stepping.frontend.python.functions.source import NoSource, bound, source_of
 from pg_stepping.frontend.python.functions.templates import sql
+from pg_stepping.frontend.python.functions.zones import check_zones
 from pg_stepping.frontend.python.rows import PRESENT, Maybe, leaves, parts
 from pg_stepping.frontend.python.scalar import Scalar
-from pg_stepping.frontend.python.types import FieldType, is_enum, stored_by_value
+from pg_stepping.frontend.python.types import FieldType, is_enum, is_set, stored_by_value
 from pg_stepping.ir.types import fresh
 from pg_stepping.shipped import values_py
 
@@ -128,11 +129,11 @@ def shipping(function: Callable[..., object], rows: Sequence[Any], why: str) -> 
         source = source_of(inner)
     except NoSource as reason:
         raise UnsupportedQuery(f"{why}, and {reason}", hint="write the function in a file") from None
-    program = Program(f"{source.name} at {source.place()}")
+    parameters = _parameters(inner)[len(before) :]
+    program = Program(f"{source.name} at {source.place()}", _sets(parameters, rows))
     bound_name = program.bind(
         identifier(source.name.strip("<>").replace("lambda", "row_function")), inner, source.place()
     )
-    parameters = _parameters(inner)[len(before) :]
     read = zip(parameters, rows, strict=False)
     check_zones(source, {(p, *path) for p, row in read for path, kind in leaves(row) if kind.type == _NAIVE})
     arguments: list[tuple[str, FieldType, exp.Expression]] = []
@@ -153,6 +154,18 @@ def shipping(function: Callable[..., object], rows: Sequence[Any], why: str) -> 
     made += [f"{k}={program.literal(v, source.place())}" for k, v in named.items()]
     call = f"{bound_name}({', '.join(made)})"
     return Shipping(source.name, source.place(), why, program, tuple(arguments), call)
+
+
+def _sets(parameters: Sequence[str], rows: Sequence[Any]) -> Sets:
+    """Which of the arguments are sets, or have fields that are."""
+    found = [
+        (parameter, path)
+        for parameter, row in zip(parameters, rows, strict=False)
+        for path, leaf in leaves(row)
+        if is_set(leaf.type.python)
+    ]
+    fields = frozenset(path[-1] for _, path in found if path)
+    return Sets(fields, frozenset(parameter for parameter, path in found if not path))
 
 
 def _meet(path: Path, read: Path) -> bool:
