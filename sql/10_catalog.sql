@@ -426,7 +426,6 @@ BEGIN
         EXECUTE concat('DROP TABLE stepping.', quote_ident(aside));
     END LOOP;
     PERFORM stepping.release_columns(stages, '__reads_');
-    PERFORM stepping.unfollow_tables();
 END
 $body$;
 
@@ -507,6 +506,7 @@ BEGIN
         EXECUTE concat('DROP VIEW stepping.', quote_ident(belonging));
     END LOOP;
     PERFORM stepping.stop_following(stages);
+    PERFORM stepping.unfollow_tables();
     PERFORM stepping.drop_logs(stages);
     FOR belonging IN
         SELECT c.relname FROM unnest(stages) AS stage

@@ -61,6 +61,26 @@ def test_oracle_steps_in_one_mode_and_the_other(database, case, language):
         assert len(seen) > 1
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_oracle_stages_that_read_different_tables(conn, language):
+    conn.execute(
+        """CREATE TABLE t (k integer, v integer);
+           CREATE TABLE u (k integer PRIMARY KEY, name text);
+           INSERT INTO t SELECT i % 5, i FROM generate_series(1, 40) AS i;
+           INSERT INTO u SELECT i, 'u' || i % 2 FROM generate_series(0, 3) AS i"""
+    )
+    query = (
+        "SELECT q.k, u.name, q.n FROM (SELECT k, count(*) AS n FROM t GROUP BY k) AS q JOIN u ON u.k = q.k"
+    )
+    pg_stepping.create_view(conn, "v", query, language=language, mode="deferred")
+    for mode in ("immediate", "deferred", "immediate"):
+        conn.execute("INSERT INTO t VALUES (1, 1), (4, 2); UPDATE u SET name = name || 'x' WHERE k = 2")
+        pg_stepping.switch_view(conn, "v", mode=mode)
+        assert assert_right(conn, "v", query, mode)
+    conn.execute("INSERT INTO t VALUES (1, 1); INSERT INTO u VALUES (4, 'u')")
+    assert_right(conn, "v", query, "at last")
+
+
 def test_it_leaves_what_create_view_makes(daily, language):
     first = objects(daily)
     pg_stepping.switch_view(daily, "daily", mode="deferred")

@@ -7,6 +7,10 @@ from pg_stepping.backend.script import Definition, applied_name, published_as_ap
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_text
 
+# What the triggers of a table share goes when the others are there: it is put up by ALTER TABLE, after which
+# event triggers want to see all triggers of a view.
+_UNFOLLOW = "SELECT stepping.unfollow_tables();"
+
 
 def write_deferring(definition: Definition, options: str = "") -> str:
     """To deferred mode: logs in place of what keeps the state, and the views that read them.
@@ -16,7 +20,7 @@ def write_deferring(definition: Definition, options: str = "") -> str:
     assert definition.deferred is not None
     shown = replaced(definition.deferred.published, definition.view, options)
     # Noted at once: event triggers look at what a view is made of, and a part of that is another now.
-    parts = [_stop(definition), _note(definition), *write_following(definition)]
+    parts = [_stop(definition), _note(definition), *write_following(definition), _UNFOLLOW]
     return "\n\n".join([*parts, shown, published_as_applied(definition), _note(definition)])
 
 
@@ -25,7 +29,7 @@ def write_keeping(definition: Definition) -> str:
 
     The published view reads them yet: for older snapshots there are changes in them.
     """
-    return "\n\n".join([_stop(definition), *write_following(definition)])
+    return "\n\n".join([_stop(definition), *write_following(definition), _UNFOLLOW])
 
 
 def write_without_logs(definition: Definition, options: str = "") -> str:
