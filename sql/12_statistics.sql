@@ -65,7 +65,8 @@ CREATE OR REPLACE FUNCTION stepping.corr(
 ) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
-    WHEN n < 1 OR stepping.scatter(n, x, x, xx) = 0 OR stepping.scatter(n, y, y, yy) = 0 THEN NULL
+    -- of a change that takes some rows and brings others they may be below zero
+    WHEN n < 1 OR stepping.scatter(n, x, x, xx) <= 0 OR stepping.scatter(n, y, y, yy) <= 0 THEN NULL
     ELSE stepping.nearest(
         stepping.scatter(n, x, y, xy) / sqrt(stepping.scatter(n, x, x, xx) * stepping.scatter(n, y, y, yy))
     )
