@@ -69,6 +69,8 @@ QUERIES = {
         SELECT CASE WHEN EXISTS (SELECT 1 FROM b WHERE b.a_id = a.id) THEN (SELECT min(t) FROM b WHERE b.a_id = a.id) ELSE 'none' END AS z, a.id FROM a
         SELECT a.id FROM a WHERE a.id IN (SELECT b.a_id FROM b GROUP BY b.a_id HAVING sum(b.x) > 2)
         SELECT 1 AS one WHERE EXISTS (SELECT 1 FROM a WHERE x = 1)
+        SELECT x FROM c WHERE (x, (SELECT count(*) FROM b WHERE b.a_id = c.x)) IN (SELECT x, y FROM a)
+        SELECT x, (SELECT count(*) FROM b WHERE b.a_id = c.x) NOT IN (SELECT y FROM a WHERE a.x = c.x) AS n, (SELECT max(x) FROM a) = ANY (SELECT x FROM b) AS e FROM c
     """,
     "aggregates": """
         SELECT x, min(y), max(y) FROM a GROUP BY x
@@ -216,6 +218,11 @@ QUERIES = {
         SELECT unnest(arr) AS e, count(*) AS n FROM a GROUP BY 1
         SELECT id, row_number() OVER (PARTITION BY x ORDER BY id) AS r, generate_series(1, 2) AS g FROM a
         SELECT id, generate_series(1, generate_series(1, x)) AS g FROM a
+        SELECT g FROM generate_series(0, (SELECT max(x) FROM a)) AS g
+        SELECT a.id, g FROM a LEFT JOIN generate_series(1, (SELECT count(*) FROM b WHERE b.a_id = a.x)) AS g ON g > 1
+        SELECT a.id, v.k, v.n FROM a, LATERAL (VALUES (1, (SELECT count(*) FROM b WHERE b.a_id = a.x)), (2, a.y)) v(k, n)
+        SELECT v.k, v.n FROM (VALUES (1, (SELECT count(*) FROM a)), (2, (SELECT max(x) FROM b))) v(k, n)
+        SELECT unnest(ARRAY[(SELECT max(x) FROM a), x]) AS u FROM c
     """,
     "several stages": """
         SELECT sum(n) FROM (SELECT x, max(y) AS n FROM a GROUP BY x) q

@@ -10,7 +10,7 @@ from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.delta import Deferred, Stage
 from pg_stepping.delta.deferred import pending_function, waiting
 from pg_stepping.delta.keyed_step import LOGGED, KeyedStep
-from pg_stepping.delta.merge import REPLACES, StageChange
+from pg_stepping.delta.merge import StageChange, replaces
 from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.step import Step, taken
 from pg_stepping.delta.terms import quote_table
@@ -181,7 +181,7 @@ def _writes(stage: Stage, number: int) -> list[tuple[str, str]]:
     columns = [name for name, _ in stored_columns(stage)]
     kept = [*(c.sql_name for c in stage.state), *(r.sql_name for r in stage.results)]
     sets = f",\n{_INDENT}".join(f"{c} = changed.{c}" for c in kept)
-    at = f"{change} AS changed\nWHERE state.ctid = changed.{REPLACES}"
+    at = f"{change} AS changed\nWHERE state.ctid = changed.{replaces(stage)}"
     total = stage.kind == "total"
     there = "" if total else f" AND changed.{n} <> 0"
     update = f"UPDATE {table} AS state\nSET\n{_INDENT}{sets}\nFROM {at}{there}"
@@ -191,6 +191,6 @@ def _writes(stage: Stage, number: int) -> list[tuple[str, str]]:
     insert = f"INSERT INTO {table} ({listed})\nSELECT {listed}\nFROM {change}\n"
     return [
         (f"kept_{number}", update),
-        (f"added_{number}", f"{insert}WHERE {REPLACES} IS NULL AND {n} <> 0"),
+        (f"added_{number}", f"{insert}WHERE {replaces(stage)} IS NULL AND {n} <> 0"),
         (f"emptied_{number}", f"DELETE FROM {table} AS state\nUSING {at} AND changed.{n} = 0"),
     ]

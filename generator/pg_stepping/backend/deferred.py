@@ -10,7 +10,7 @@ from pg_stepping.backend.settings import dollar_tag
 from pg_stepping.delta import Deferred, Log, Stage
 from pg_stepping.delta.deferred import kept_function, pending_function
 from pg_stepping.delta.locks import first_lock
-from pg_stepping.delta.merge import REPLACES, StageChange
+from pg_stepping.delta.merge import StageChange, replaces
 from pg_stepping.delta.program import stored_names
 from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.terms import quote_table, regclass
@@ -156,7 +156,7 @@ def _plpython(deferred: Deferred) -> str:
 def pending(change: StageChange, settings: Settings) -> str:
     """The function that gives a reader the rows to lay over a stage's state, in his own snapshot."""
     stage, name = change.stage, pending_function(change.stage)
-    columns = [f"{REPLACES} tid", *(f"{n} {kind}" for n, kind in stored_columns(stage))]
+    columns = [f"{replaces(stage)} tid", *(f"{n} {kind}" for n, kind in stored_columns(stage))]
     query = f"RETURN QUERY\n{with_relations(change.relations, change.query)};"
     body = f"#variable_conflict use_column\nBEGIN\n{indent(query, _INDENT)}\nEND"
     tag = dollar_tag("body", body)
@@ -174,10 +174,11 @@ def pending(change: StageChange, settings: Settings) -> str:
 def kept(stage: Stage) -> str:
     """The function that gives a reader the places in a stage's state that still hold."""
     name, changed = kept_function(stage), pending_function(stage)
-    replaced = f"range_agg({SCHEMA}.place_range({REPLACES}, {REPLACES}, '[]'))"
+    gone = replaces(stage)
+    replaced = f"range_agg({SCHEMA}.place_range({gone}, {gone}, '[]'))"
     body = (
         f"BEGIN\n{_INDENT}RETURN {SCHEMA}.place_set({SCHEMA}.place_range(NULL, NULL)) - coalesce(\n"
-        f"{_INDENT * 2}(SELECT {replaced} FROM {changed}() WHERE {REPLACES} IS NOT NULL), '{{}}'\n"
+        f"{_INDENT * 2}(SELECT {replaced} FROM {changed}() WHERE {gone} IS NOT NULL), '{{}}'\n"
         f"{_INDENT});\nEND"
     )
     tag = dollar_tag("body", body)

@@ -21,7 +21,6 @@ from pg_stepping.ir import Table
 from pg_stepping.ir.nodes import Expression
 from pg_stepping.ir.types import fresh, reference
 
-REPLACES = "replaces"
 Relations = Sequence[tuple[str, str]]
 
 
@@ -59,6 +58,12 @@ class StageChange:
     query: str
 
 
+def replaces(stage: Stage) -> str:
+    """What the place of the row that goes is called, beside the columns of the state table."""
+    columns = {c.name for c in (*stage.state, *stage.results)}
+    return fresh("replaces", columns | {stage.row_key, *(k.name for k in stage.keys)})
+
+
 def moved_rows(stage: Stage, change: str, weight: str) -> str:
     """The change of a stage as rows with weights."""
     columns = [*stored_names(stage), *(r.sql_name for r in stage.results)]
@@ -66,7 +71,7 @@ def moved_rows(stage: Stage, change: str, weight: str) -> str:
     there = "" if stage.kind == "total" else f"\nWHERE {stage.count.sql_name} <> 0"
     return (
         f"SELECT {old}, -1 AS {quote_name(weight)}\nFROM {change} AS changed\n"
-        f"JOIN {quote_table(stage.table)} AS {STATE} ON {STATE}.ctid = changed.{REPLACES}\n"
+        f"JOIN {quote_table(stage.table)} AS {STATE} ON {STATE}.ctid = changed.{replaces(stage)}\n"
         f"UNION ALL\nSELECT {', '.join(columns)}, 1\nFROM {change}{there}"
     )
 
@@ -103,7 +108,7 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
             sums[c.name] = c.reaching(reference("delta", c.name), sums[c.beside])
     first = [quote_name(stage.row_key)] if stage.is_bag else []
     keys = [*first, *(quote_name(k.name) for k in stage.keys)]
-    listed = [f"{STATE}.ctid AS {REPLACES}", *(f"delta.{k}" for k in keys)]
+    listed = [f"{STATE}.ctid AS {replaces(stage)}", *(f"delta.{k}" for k in keys)]
     listed += [f"({to_sql(sums[c.name])})::{c.type.name} AS {c.sql_name}" for c in stage.state]
     listed += [f"delta.{shrinks}"] if tests else []
     merged = "\nUNION ALL\n".join(
@@ -134,7 +139,7 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
             more_relations = _afresh_of(laid, [place, *keys], stale)
             merged = numbered
             lines += f"\nLEFT JOIN afresh ON afresh.{place} = merged.{place}"
-    columns = [f"merged.{REPLACES}", *(f"merged.{k}" for k in keys)]
+    columns = [f"merged.{replaces(stage)}", *(f"merged.{k}" for k in keys)]
     columns += [f"{to_sql(values[c.name])} AS {c.sql_name}" for c in stage.state]
     columns += [f"({r.over(values)})::{r.type.name} AS {r.sql_name}" for r in stage.results]
     relations = [("delta", delta), ("merged", merged), *more_relations]
@@ -150,7 +155,7 @@ def computed_anew(stage: Stage, changed: Sequence[Changed], laid: Stage) -> tupl
     columns = ", ".join(f"fresh.{quote_name(k.name)}" for k in stage.keys)
     return (
         [("delta", delta), ("fresh", anew.fresh), ("stored", anew.stored)],
-        f"SELECT stored.ctid AS {REPLACES}, coalesce(fresh.{key}, stored.{key}) AS {key}, {columns},"
+        f"SELECT stored.ctid AS {replaces(stage)}, coalesce(fresh.{key}, stored.{key}) AS {key}, {columns},"
         f" coalesce(fresh.{n}, 0) AS {n}\n"
         f"FROM stored FULL JOIN fresh ON fresh.{key} = stored.{key}\n"
         f"WHERE stored.{n} IS DISTINCT FROM fresh.{n}",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from pg_stepping.delta.merge import REPLACES
+from pg_stepping.delta.merge import replaces
 from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.stages import flat
 from pg_stepping.delta.terms import NOWHERE
@@ -58,7 +58,8 @@ def _scan(scan: Scan, overlay: str, stage: Stage, kept: str | None) -> Plan:
     if kept is not None:
         test = f"coalesce({at} <@ {kept}, {at} <> {NOWHERE})"
     else:
-        replaced = f"SELECT changed.{REPLACES} FROM {overlay} AS changed WHERE changed.{REPLACES} IS NOT NULL"
+        gone = replaces(stage)
+        replaced = f"SELECT changed.{gone} FROM {overlay} AS changed WHERE changed.{gone} IS NOT NULL"
         test = f"({at} = {NOWHERE} OR {at} NOT IN ({replaced}))"
     there = "" if stage.kind == "total" else f" WHERE {stage.count.sql_name} <> 0"
     fields = (*scan.fields, Column(scan.relation, place, Type.of("tid")))

@@ -287,6 +287,9 @@ class Canonical(Postgres):
         def literal_sql(self, expression: exp.Literal) -> str:
             return quote_text(expression.name) if expression.is_string else str(expression.name)
 
+        def array_sql(self, expression: exp.Array) -> str:
+            return f"ARRAY[{self.expressions(expression, flat=True)}]"  # ARRAY(query) is a call
+
         def anonymous_sql(self, expression: exp.Anonymous) -> str:
             named = expression.this
             name = quote_name(named.name) if isinstance(named, exp.Identifier) else str(named)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -46,6 +47,7 @@ class Expressions(Known, ABC):
         if isinstance(inner, Pending):
             subquery = self._pending[inner.this]
             if subquery.kind == "in" or (subquery.kind == "exists" and not _is_total(subquery.plan)):
+                plan, subquery = self._ready(plan, inner)
                 return self._unnest.filtered(plan, subquery, negated=negated)
         plan, (joined,) = self._joined_subqueries(plan, [condition])
         return Filter(plan, (joined,))
@@ -60,15 +62,24 @@ class Expressions(Known, ABC):
             places = [expression] if within is None else calls_in(expression, within)
             for pending in [p for e in places for p in e.find_all(Pending)]:
                 if pending.this not in values:
-                    plan, values[pending.this] = self._unnest.value(plan, self._pending[pending.this])
+                    plan, subquery = self._ready(plan, pending)
+                    plan, values[pending.this] = self._unnest.value(plan, subquery)
 
         def put(node: exp.Expression) -> exp.Expression:
             return values[node.this].copy() if isinstance(node, Pending) and node.this in values else node
 
         return plan, [e.transform(put) if values else e for e in expressions]
 
+    def _ready(self, plan: Plan, pending: Pending) -> tuple[Plan, Subquery]:
+        """A subquery, and the plan with those joined to it that stand in what it is compared with."""
+        subquery = self._pending[pending.this]
+        plan, left = self._joined_subqueries(plan, list(subquery.left))
+        self._know(plan.columns)
+        return plan, replace(subquery, left=tuple(left))
+
     def _pending_in(self, expressions: Iterable[exp.Expression]) -> list[Subquery]:
-        return [self._pending[p.this] for e in expressions for p in e.find_all(Pending)]
+        found = [self._pending[p.this] for e in expressions for p in e.find_all(Pending)]
+        return found + [p for s in found for p in self._pending_in(s.left)]
 
     def _resolve(self, expression: exp.Expression, scope: Scope) -> exp.Expression:
         """The expression with every column read from the plan's relations, ready to be printed anywhere."""

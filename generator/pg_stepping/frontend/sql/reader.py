@@ -61,9 +61,10 @@ class Reader(Outputs):
         if isinstance(ast, exp.SetOperation):
             return self._combined(ast)
         if isinstance(ast, exp.Values):
-            rows, _ = self._rows(ast)
+            before, rows, _ = self._rows(ast, None)
+            plan = rows if before is None else Join((before, rows), ())
             items = tuple(Item(c.name, c.ref, c.type) for c in rows.fields)
-            return Project(rows, fresh("result", self._names), items)
+            return Project(plan, fresh("result", self._names), items)
         return self.select(ast)
 
     def _recursive(self, cte: exp.CTE) -> Project:
@@ -180,6 +181,10 @@ class Reader(Outputs):
         calls = list(dict.fromkeys(n for e in read for n in self._sets_in(e)))
         if not calls:
             return plan, read
+        if any(c.find(Pending) for c in calls):
+            plan, read = self._joined_subqueries(plan, read)
+            self._know(plan.columns)
+            calls = list(dict.fromkeys(n for e in read for n in self._sets_in(e)))
         depths = {self._depth(c) for c in calls}
         if len(depths) > 1 or any(c.find_ancestor(exp.Window) for c in calls):
             hint = "put the function into FROM"

@@ -31,13 +31,14 @@ class Relations(Expressions):
     def _from(self, select: exp.Select) -> tuple[Plan, Scope]:
         from_ = select.args.get("from_")
         if from_ is None:
-            row = exp.Values(expressions=[exp.Tuple(expressions=[exp.Boolean(this=True)])])
-            name = fresh("one_row", self._names)
-            one = Rows(
-                name, exp.Paren(this=row), "(there)", (Column(name, "there", Type.of("boolean"), True),)
-            )
-            return one, {}
+            return self._one_row(), {}
         return self._joined(from_.this, select.args.get("joins") or [])
+
+    def _one_row(self) -> Rows:
+        row = exp.Values(expressions=[exp.Tuple(expressions=[exp.Boolean(this=True)])])
+        name = fresh("one_row", self._names)
+        there = Column(name, "there", Type.of("boolean"), True)
+        return Rows(name, exp.Paren(this=row), "(there)", (there,))
 
     def _joined(self, first: exp.Expression, joins: Iterable[exp.Join]) -> tuple[Plan, Scope]:
         plan, scope = self._item(first)
@@ -132,7 +133,7 @@ class Relations(Expressions):
                 return node
             subquery = self._pending[node.this]
             plan, _ = renamed(reading(subquery.plan, columns), self._names)
-            left = tuple(substitute(e, columns) for e in subquery.left)
+            left = tuple(self._moved(e, columns) for e in subquery.left)
             return self._put_off(replace(subquery, plan=cast(Project, plan), left=left), node.text("text"))
 
         return substitute(condition, columns).transform(copied)
@@ -161,8 +162,8 @@ class Relations(Expressions):
                     optional, more = self._optional(right, more)
                     right = cast(Project, optional)
             else:
-                rows, more = self._rows(item)
-                right = None
+                before, rows, more = self._rows(item, plan)
+                plan, right = before or plan, None
         finally:
             self._outer.pop()
         both = {**scope, **more}
@@ -183,10 +184,19 @@ class Relations(Expressions):
             plan = self._filter(plan, self._moved(condition, values))
         return plan, {**scope, **more}
 
-    def _rows(self, item: exp.Expression) -> tuple[Rows, Scope]:
-        """VALUES, or a set-returning function, as an item of FROM."""
+    def _first_rows(self, item: exp.Expression) -> tuple[Plan, Scope]:
+        """VALUES, or a set-returning function, where nothing stands before it."""
+        before, rows, scope = self._rows(item, None)
+        return rows if before is None else Join((before, rows), ()), scope
+
+    def _rows(self, item: exp.Expression, before: Plan | None) -> tuple[Plan | None, Rows, Scope]:
+        """VALUES, or a set-returning function, as an item of FROM; the subqueries in it are joined to what
+        stands before it."""
         source = self._resolve(_source_of_rows(item), {})
         self._check_level([source], ())
+        if source.find(Pending):
+            before, (source,) = self._joined_subqueries(before or self._one_row(), [source])
+            self._know(before.columns)
         source = exp.Paren(this=source) if isinstance(source, exp.Values) else source
         given = _columns_of_rows(item)
         header = f"({', '.join(map(to_sql, given))})" if given else ""
@@ -200,7 +210,7 @@ class Relations(Expressions):
         rows = Rows(name, source, header, tuple(Column(name, f.name, f.type) for f in fields))
         self._know(rows.fields)
         scope = {item.alias_or_name: {n: cast(exp.Expression, reference(name, n)) for n in names}}
-        return rows, self._with_whole_row(scope, None) if isinstance(item, exp.Values) else scope
+        return before, rows, self._with_whole_row(scope, None) if isinstance(item, exp.Values) else scope
 
     def _conditions(self, join: exp.Join, left: Side, right: Side) -> list[exp.Expression]:
         on = join.args.get("on")
@@ -238,7 +248,7 @@ class Relations(Expressions):
             return project, self._with_whole_row(scope, item.this.meta.get("row_type"))
         if isinstance(item, exp.Table) and isinstance(item.this, exp.Identifier):
             return self._table(item)
-        return self._rows(item)
+        return self._first_rows(item)
 
     def _renamed_join(self, item: exp.Subquery, scope: Scope) -> Scope:
         """The scope of `(a JOIN b ON ...) AS j (x, y ...)`."""
