@@ -93,19 +93,14 @@ def _checked(conn: Any, names: tuple[str, ...]) -> Iterator[str]:
     opened = conn() if callable(conn) else None
     try:
         used = conn if opened is None else opened
-        wanted = names or [f"{v.schema}.{v.name}" for v in pg_stepping.list_views(used)]
-        for name in wanted:
-            yield from _told(name, _differences(used, name))
+        for name in names:
+            yield from _told(name, pg_stepping.verify(used, name))
+        for view in () if names else pg_stepping.list_views(used):
+            found = pg_stepping.verify(used, view.name, schema=view.schema)
+            yield from _told(f"{view.schema}.{view.name}", found)
     finally:
         if opened is not None:
             opened.close()
-
-
-def _differences(conn: Any, name: str) -> list[Any]:
-    import pg_stepping
-
-    schema, dot, view = name.partition(".")
-    return pg_stepping.verify(conn, view, schema=schema) if dot else pg_stepping.verify(conn, name)
 
 
 def _told(name: str, differences: list[Any]) -> Iterator[str]:

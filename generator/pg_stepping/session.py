@@ -50,6 +50,8 @@ def guarded(conn: Connection, *, undo: bool = False) -> Iterator[None]:
 
     Rows are tuples in it, whatever the caller has set. With `undo` what succeeds is taken back, too.
     """
+    if not isinstance(conn, psycopg.Connection):
+        raise TypeError(f"a connection of psycopg 3 is wanted, by psycopg.connect(), not {conn!r}")
     before = conn.row_factory, conn.cursor_factory
     conn.row_factory, conn.cursor_factory = tuple_row, psycopg.Cursor
     try:

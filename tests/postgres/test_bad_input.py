@@ -210,6 +210,13 @@ def test_a_closed_connection(filled, call):
     assert raised.value.hint
 
 
+@pytest.mark.parametrize("wrong", ["host=x", None, psycopg.AsyncConnection])
+def test_what_is_no_connection(wrong):
+    for call in CALLS.values():
+        with pytest.raises(TypeError, match="a connection of psycopg 3 is wanted"):
+            call(wrong)
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_failed_transaction(filled, call):
     with pytest.raises(psycopg.errors.UndefinedTable):

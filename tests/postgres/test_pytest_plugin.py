@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 import pg_stepping
+from pg_stepping.pytest_plugin import MaintainedViews
 
 TESTS = """
 import psycopg
@@ -61,3 +62,15 @@ def test_a_view_out_of_step_fails_the_test(
     assert "+1  g = 1, c = 43" in done.stdout
     assert "-1  g = 1, c = 2" in done.stdout
     assert "maintained view public.v is out of step" in done.stdout
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_names_with_dots_are_checked(conn: psycopg.Connection[Any]) -> None:
+    conn.execute('CREATE SCHEMA "a.b"; CREATE TABLE "a.b".t (n integer); INSERT INTO "a.b".t VALUES (1)')
+    pg_stepping.create_view(conn, "c.d", 'SELECT n FROM "a.b".t', schema="a.b")
+    views = MaintainedViews()
+    views.check(conn)
+    assert views.out_of_step() == ""
+    (state,) = conn.execute("SELECT stages[1] FROM stepping.maintained_view").fetchone() or ("",)
+    conn.execute(f'DELETE FROM stepping."{state}"')
+    assert views.out_of_step().splitlines()[1:] == ["  -1  n = 1"]

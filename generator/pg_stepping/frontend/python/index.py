@@ -36,19 +36,17 @@ class Index(Generic[T, K]):
     ascending: tuple[bool, ...]
 
     @classmethod
-    def pick(
-        cls, row_type: type[T], f: Callable[[T], K], ascending: bool | tuple[bool, ...] = True
-    ) -> Index[T, K]:
+    def pick(cls, t: type[T], f: Callable[[T], K], ascending: bool | tuple[bool, ...] = True) -> Index[T, K]:
         """The key that `f` picks from a row: a field, an expression, or a tuple of them.
 
         `ascending` is one bool, or one for each element of the tuple. Raises UnsupportedQuery if `f` cannot
         run in the database, or what it picks has no order.
         """
-        index = cls._made(row_type, f, ascending)
+        index = cls._made(t, f, ascending)
         with at_users_line():
             if not any(column.expression.find(exp.Column) for column in index.columns):
                 raise UnsupportedQuery(
-                    f"an index of {type_name(row_type)} that picks no field",
+                    f"an index of {type_name(t)} that picks no field",
                     hint="pick a field, an expression over fields, or a tuple of them",
                 )
         return index
