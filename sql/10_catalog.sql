@@ -515,7 +515,7 @@ BEGIN
     LOOP
         EXECUTE concat('DROP TABLE stepping.', quote_ident(belonging));
     END LOOP;
-    PERFORM stepping.drop_functions(stages, '^__(gather|(insert|remove|replace)_[0-9a-f]+)$');
+    PERFORM stepping.drop_functions(stages, '^__(gather|record|(insert|remove|replace)_[0-9a-f]+)$');
     PERFORM stepping.drop_uncalled();
 END
 $body$;

@@ -16,7 +16,8 @@ BEGIN
 END
 $body$;
 
--- Its arguments: the feed with its columns, and the view's SELECT over old_rows and over new_rows.
+-- Feeds made by an earlier version run this; others a function of their own, `<state>__record`, whose statements are
+-- planned once a session. Its arguments: the feed with its columns, and the view's SELECT over old_rows and over new_rows.
 -- It runs what they say, so it has the rights of who writes the state: the view's owner, by its trigger function.
 CREATE OR REPLACE FUNCTION stepping.record_changes() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

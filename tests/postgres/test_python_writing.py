@@ -114,3 +114,32 @@ def test_each_action_is_one_statement(conn: psycopg.Connection[Any], tmp_path: P
         "Execute"
     ] * 4
     assert conn.execute("SELECT given FROM rows").fetchall() == [(4,)]
+
+
+def test_a_feed_has_a_function_that_goes_with_the_view(conn: psycopg.Connection[Any]) -> None:
+    """Another feed, made by an earlier version, is written by the catalog's function, and is told as ours is."""
+    kept = st.Cache[str](name="kept")
+
+    def keeping(rows: st.ZSet[Row]) -> None:
+        _ = kept[st.map(rows, f=lambda r: r.told)](lambda z: st.integrate(z))
+
+    graph = st.compile(keeping)
+    store = st.StorePostgres.from_graph(conn, graph, create_tables=True)
+    (rows,) = st.actions(store, graph)
+    rows.insert(row(1))
+    st.changes(store, kept)
+    rows.replace(row(1), row(2))
+    told = [(c.row, c.count) for c in st.changes(store, kept)]
+    assert (told[0], sorted(told[1:])) == (("\n1%", 1), [("\n1%", -1), ("\n2%", 1)])
+    functions = "SELECT proname FROM pg_proc WHERE proname ~ '^kept.*__record$'"
+    [(recording,)] = conn.execute(functions).fetchall()
+    [(trigger,)] = conn.execute(
+        "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'feed_update'"
+    ).fetchall()
+    conn.execute('DROP TRIGGER feed_update ON stepping."kept"')
+    conn.execute(trigger.replace(recording, "record_changes"))
+    rows.insert(row(2))
+    later = [(c.row, c.count) for c in st.changes(store, kept)][len(told) :]
+    assert st.ZSetPython(later) == st.ZSetPython({"\n2%": 1})
+    st.drop_view(conn, "kept")
+    assert conn.execute(functions).fetchall() == []

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from psycopg.adapt import Transformer
@@ -25,6 +26,7 @@ from pg_stepping.frontend.dialect import parse, quote_name, quote_text, to_sql
 from pg_stepping.frontend.postgres import Connection, execute, qualified_names, run_script
 from pg_stepping.frontend.python.graph import Kept
 
+SEARCH_PATH = "pg_catalog, pg_temp"
 _EVENTS = {"INSERT": ("", "NEW TABLE AS new_rows"), "DELETE": ("OLD TABLE AS old_rows", "")}
 _EVENTS["UPDATE"] = (_EVENTS["DELETE"][0], _EVENTS["INSERT"][1])
 
@@ -125,8 +127,8 @@ def follow_changes(conn: Connection, schema: str, kept: Kept, *, create: bool) -
         return None
     for event in _EVENTS if made is not None else ():
         execute(conn, f"DROP TRIGGER capture_{event.lower()} ON stepping.{quote_name(state)}")
-    pinned = {"search_path": "pg_catalog, pg_temp", **text_settings(kept.types)}
-    function(conn, name, "", "trigger", text, pinned)
+    pinned = {"search_path": SEARCH_PATH, **text_settings(kept.types)}
+    function(conn, name, "", "trigger", text, pinned, definer=True)
     when = f"WHEN (current_setting({quote_text(gathers)}, true) <> '')"
     run_script(conn, trigger(state, "capture", quote_name(name), [], when))
     return state
@@ -185,20 +187,23 @@ def _as_texts(rows: str, count: int, columns: Sequence[str]) -> str:
 
 
 def function(
-    conn: Connection, name: str, takes: str, returns: str, body: str, pinned: Mapping[str, str] | None = None
+    conn: Connection,
+    name: str,
+    takes: str,
+    returns: str,
+    body: str,
+    pinned: Mapping[str, str] = MappingProxyType({}),
+    *,
+    definer: bool = False,
 ) -> None:
     """Make a function in schema stepping, which goes with the view of the state that its name begins with.
 
-    One with `pinned` settings runs with its owner's rights.
+    One with `pinned` settings runs with its owner's rights, if it is the `definer`.
     """
     tag = dollar_tag("body", body)
-    kept = {
-        key: value if key == "search_path" else quote_text(value) for key, value in (pinned or {}).items()
-    }
-    runs = "".join(
-        ["" if pinned is None else "SECURITY DEFINER", *(f"\nSET {k} = {v}" for k, v in kept.items())]
-    )
-    says = "Tells an action what it changes in a maintained view."
+    kept = {key: value if key == "search_path" else quote_text(value) for key, value in pinned.items()}
+    runs = "".join(["SECURITY DEFINER" if definer else "", *(f"\nSET {k} = {v}" for k, v in kept.items())])
+    says = "Tells what changes in a maintained view."
     run_script(
         conn,
         f"CREATE OR REPLACE FUNCTION stepping.{quote_name(name)}({takes}) RETURNS {returns}\n"

@@ -13,7 +13,7 @@ from pg_stepping.errors import SteppingError, UnsupportedQuery
 from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.postgres import run_script, savepoint
 from pg_stepping.frontend.python.cache import Cache
-from pg_stepping.frontend.python.capture import are_there, state_of, trigger
+from pg_stepping.frontend.python.capture import SEARCH_PATH, are_there, function, state_of, trigger
 from pg_stepping.frontend.python.graph import Kept
 from pg_stepping.frontend.python.memory import StorePython
 from pg_stepping.frontend.python.render import weight_name
@@ -57,6 +57,26 @@ def changes(store: StorePostgres | StorePython, cache: Cache[T], since: int = 0)
     )
     read = reader(kept.operator.row)
     return [RowChange(position, read(values), n) for position, *values, n in rows]
+
+
+def _recording(target: str, old: str, new: str) -> str:
+    """The body of a trigger function that writes the feed, with the rights of who writes the state.
+
+    What it runs stands in it, so each statement is planned once a session; the trigger has it as arguments,
+    too, by which a feed of another query is told.
+    """
+    return f"""
+#variable_conflict use_column
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        INSERT INTO {target} SELECT -1, v.* FROM ({old}) AS v;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO {target} SELECT 1, v.* FROM ({new}) AS v;
+    END IF;
+    RETURN NULL;
+END
+"""
 
 
 _OWNER = """
@@ -119,7 +139,9 @@ def _feed(store: StorePostgres, kept: Kept) -> str:
     with savepoint(conn):
         for statement in statements:
             run(conn, statement)
-        run_script(conn, trigger(state, "feed", "record_changes", arguments))
+        recording = f"{state}__record"
+        function(conn, recording, "", "trigger", _recording(*arguments), {"search_path": SEARCH_PATH})
+        run_script(conn, trigger(state, "feed", quote_name(recording), arguments))
         for (owner,) in run(conn, _OWNER, [f"stepping.{quote_name(state)}"]):
             run_script(conn, f"ALTER TABLE stepping.{feed} OWNER TO {owner}")  # the trigger has his rights
     return feed
