@@ -237,6 +237,19 @@ def q_joins_of_sums(items: Items, sales: Sales) -> Any:
     return st.join(summed, everything, on_left=one, on_right=st.Index.atom("one", int, int, lambda n: 1))
 
 
+def q_joins_by_constants(items: Items, sales: Sales) -> Any:
+    second = st.map(sales, f=lambda s: Sale(item=2, count=s.count, note=s.note))
+    unkind = st.map(items, f=lambda i: Item(id=i.id, kind=None, price=i.price))
+    joined = st.join(items, second, on_left=by_id, on_right=by_item)
+    by_left = st.Index.pick(st.Pair[Item, Sale], lambda p: p.left.id)
+    return (
+        joined,
+        st.join(unkind, unkind, on_left=by_kind, on_right=by_kind),
+        st.outer_join(second, items, on_left=by_item, on_right=by_id),
+        st.outer_join(joined, sales, on_left=by_left, on_right=by_item),
+    )
+
+
 QUERIES = [value for name, value in globals().items() if name.startswith("q_")]
 
 

@@ -442,19 +442,18 @@ def _statement(built: _Select, names: dict[str, str], weight: str | None) -> exp
     outputs = [_output(e, names[path]) for path, e in built.columns.items()]
     if weight is not None and built.weight is not None:
         outputs.append(_output(built.weight, weight))
-    statement = exp.Select(expressions=outputs)
-    for number, (table, on) in enumerate(_in_order(built)):
-        if number == 0:
-            statement.set("from_", exp.From(this=table))
-        else:
-            kind = None if on is not None else "cross"
-            statement = statement.join(table, on=on, join_type=kind, copy=False)
+    (first, of_first), *others = _in_order(built)  # a key may be a constant: then one table has the condition
+    statement = exp.Select(expressions=outputs, from_=exp.From(this=first))
+    for table, on in others:
+        kind = None if on is not None else "cross"
+        statement = statement.join(table, on=on, join_type=kind, copy=False)
     for table, condition in built.outer:
         statement = statement.join(table, on=condition, join_type="left", copy=False)
     for lateral in built.laterals:
         statement.append("joins", exp.Join(this=lateral, kind="CROSS"))
-    if built.where:
-        statement.set("where", exp.Where(this=exp.and_(*built.where, copy=False)))
+    where = built.where if of_first is None else (of_first, *built.where)
+    if where:
+        statement.set("where", exp.Where(this=exp.and_(*where, copy=False)))
     if built.keys:
         statement.set("group", exp.Group(expressions=[k.copy() for k in built.keys]))
     if built.having is not None:
