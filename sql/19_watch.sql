@@ -172,6 +172,27 @@ BEGIN
 END
 $body$;
 
+-- Notes what holds the columns of a view whose triggers came after it was noted. Only an owner of its state can say so.
+CREATE OR REPLACE FUNCTION stepping.note_columns(schema_name text, view_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+#variable_conflict use_variable
+DECLARE
+    stages text[] := (
+        SELECT v.stages FROM stepping.maintained_view AS v
+        WHERE (v.schema_name, v.view_name) = (schema_name, view_name) AND EXISTS (
+            SELECT FROM pg_class AS c
+            WHERE c.oid = to_regclass(concat('stepping.', quote_ident(v.stages[1]))) AND pg_has_role(session_user, c.relowner, 'MEMBER')
+        )
+    );
+BEGIN
+    IF stages IS NOT NULL THEN
+        DELETE FROM stepping.used AS u WHERE (u.schema_name, u.view_name, u.kind) = (schema_name, view_name, 'columns');
+        INSERT INTO stepping.used SELECT schema_name, view_name, 'columns', held::text, 'held' FROM stepping.holding(stages) AS held;
+    END IF;
+END
+$body$;
+
 -- Triggers with these functions belong on tables of the catalog alone: another table could have columns of types of which
 -- a cast runs its owner's code.
 REVOKE ALL ON FUNCTION stepping.note_used(), stepping.refuse_leftovers(), stepping.apply_overdue() FROM PUBLIC;

@@ -36,6 +36,7 @@ from pg_stepping.session import guarded
 
 Progress = Callable[[str, float], None]
 FEW = 100
+_NOTE = "UPDATE stepping.maintained_view SET mode = mode WHERE schema_name = %s AND view_name = %s"
 _MARK_VERSION = "INSERT INTO stepping.version_of (schema_name, view_name, changed) VALUES (%s, %s, %s)"
 
 
@@ -100,6 +101,8 @@ def make_online(
     if there is None:
         progress("capture", 0)
         patiently(conn, lambda: _capture(conn, captured, version_of))
+        with guarded(conn):  # what it is made from is noted when writers do not wait any more
+            execute(conn, _NOTE, [view.schema, view.name])
     estimated(rows_to_read(conn, captured))
     progress("fill", 0)
     fill(conn, captured, lambda share: progress("fill", share))
@@ -123,14 +126,15 @@ def _capture(conn: Connection, captured: Definition, version_of: Table | None) -
     assert captured.deferred is not None
     views = [before_view(log, divided_by(conn, log)) for log in captured.deferred.logs]
     run_script(conn, "\n".join([prelude(conn, captured.language), *stored(captured), *views]))
-    lock(conn, [log.source for log in captured.deferred.logs], "SHARE ROW EXCLUSIVE")
-    run_script(conn, f"{follow(captured)}\n{register(captured)}")
+    run_script(conn, register(captured))
     row = [captured.view.schema, captured.view.name]
     sql = "INSERT INTO stepping.suspect (schema_name, view_name, reason) VALUES (%s, %s, %s)"
     execute(conn, sql, [*row, MARK])
     execute(conn, "INSERT INTO stepping.filling (schema_name, view_name) VALUES (%s, %s)", row)
     if version_of is not None:
         execute(conn, _MARK_VERSION, [*row, str(version_of)])
+    lock(conn, [log.source for log in captured.deferred.logs], "SHARE ROW EXCLUSIVE")
+    run_script(conn, follow(captured))
 
 
 def _catch_up(conn: Connection, captured: Definition) -> None:
@@ -164,6 +168,7 @@ def _publish(conn: Connection, captured: Definition, final: Definition, holds: I
     if final.deferred is not None:
         run_script(conn, "\n".join([*gone, *published(final)]))
         return
+    run_script(conn, register_again(final))
     capture = _capture_name(captured)
     gone += [f"ALTER FUNCTION {maintain_function(deferred)}() RENAME TO {quote_name(capture)};"]
     gone += [silenced([capture])]
@@ -173,4 +178,5 @@ def _publish(conn: Connection, captured: Definition, final: Definition, holds: I
     lock(conn, [log.source for log in deferred.logs], "SHARE ROW EXCLUSIVE")
     within(conn, next(holds), apply)
     execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
-    run_script(conn, f"{follow(final)}\n{register_again(final)}")
+    run_script(conn, follow(final))
+    execute(conn, "SELECT stepping.note_columns(%s, %s)", [captured.view.schema, captured.view.name])
