@@ -2,6 +2,7 @@
 -- renames one it lets; then the view names it AS what it was, which stepping.problem() sees. That needs no superuser.
 
 -- Holds what a stage reads of a table, its place among those: the columns of the table where its changes wait, but the last two.
+-- No-op where that was done before, so that writers need not wait for it.
 CREATE OR REPLACE FUNCTION stepping.hold_columns(stage text, place integer, source regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -13,7 +14,9 @@ DECLARE
         ARRAY(SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = changes AND attnum > 0 ORDER BY attnum), 2
     );
 BEGIN
-    IF EXISTS (SELECT FROM pg_class WHERE oid = source AND relnamespace <> 'stepping'::regnamespace) THEN
+    IF to_regclass(held) IS NULL AND EXISTS (
+        SELECT FROM pg_class WHERE oid = source AND relnamespace <> 'stepping'::regnamespace
+    ) THEN
         EXECUTE concat(
             'CREATE VIEW ', held, ' AS SELECT ', coalesce(nullif(array_to_string(columns, ', '), ''), 'tableoid'), ' FROM ', source
         );

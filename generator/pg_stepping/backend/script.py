@@ -14,7 +14,7 @@ from pg_stepping.backend.apply import apply, step
 from pg_stepping.backend.publish import index, view
 from pg_stepping.backend.settings import dollar_tag, text_settings
 from pg_stepping.backend.tables import aside_tables, key_table, row_type_tables, state_table
-from pg_stepping.backend.triggers import follow_call, function_name
+from pg_stepping.backend.triggers import follow_call, function_name, hold_calls
 from pg_stepping.delta import Deferred, Published, Stage, StageProgram
 from pg_stepping.delta.stripes import vanish_body, vanish_function
 from pg_stepping.delta.terms import quote_table
@@ -132,6 +132,12 @@ def maintaining(definition: Definition) -> list[str]:
 def follow(definition: Definition) -> str:
     """Create the triggers of a view for which all else is there."""
     return _fill_and_follow(definition, all_settings(definition), fill=False)
+
+
+def hold(definition: Definition) -> str:
+    """Hold the columns that a view reads, before it follows its tables."""
+    followed = [definition.deferred] if definition.deferred is not None else definition.programs
+    return "\n".join(call for each in followed for call in hold_calls(each))
 
 
 def write_following(definition: Definition) -> list[str]:

@@ -27,12 +27,25 @@ def function_name(program: StageProgram) -> str:
 def follow_call(followed: StageProgram | Deferred, relations: Mapping[Table, Relation]) -> str:
     """The call that creates the triggers on all tables of a stage, or of a view in deferred mode (see
     sql/10_catalog.sql)."""
-    if isinstance(followed, Deferred):
-        name, sources = followed.name, [(log.source, log.key) for log in followed.logs]
-    else:
-        name, sources = followed.stage.name, [(s.table, s.key) for s in followed.sources]
+    name, sources = _sources(followed)
     tables = ", ".join(quote_text(regclass(table)) for table, _ in sources)
     keys = ", ".join(quote_text(key) for _, key in sources)
     parted = [key for table, key in sources if table in relations and relations[table].has_parts]
     more = f", ARRAY[{', '.join(map(quote_text, parted))}]" if parted else ""
     return f"stepping.follow({quote_text(name)}, ARRAY[{tables}]::regclass[], ARRAY[{keys}]{more})"
+
+
+def hold_calls(followed: StageProgram | Deferred) -> list[str]:
+    """The calls that hold the columns that a stage reads, as following it does (see sql/11_columns.sql)."""
+    name, sources = _sources(followed)
+    return [
+        f"SELECT stepping.hold_columns({quote_text(name)}, {place}, {quote_text(regclass(table))}::regclass);"
+        for place, (table, _) in enumerate(sources, 1)
+    ]
+
+
+def _sources(followed: StageProgram | Deferred) -> tuple[str, list[tuple[Table, str]]]:
+    """The name of what is followed, and the tables that it reads, with their names within it."""
+    if isinstance(followed, Deferred):
+        return followed.name, [(log.source, log.key) for log in followed.logs]
+    return followed.stage.name, [(s.table, s.key) for s in followed.sources]

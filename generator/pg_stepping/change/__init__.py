@@ -76,6 +76,7 @@ class _Compared:
     old: Definition
     new: Definition
     change: Change
+    late: frozenset[Table] = frozenset()
 
 
 def plan_change(
@@ -152,13 +153,14 @@ def _replace(conn: Connection, compared: _Compared) -> None:
     try:
         make_version(conn, view, compared.old, compared.new, version)
         made.append(version)
-        readers = readers_beside(conn, view, version, mark)
+        readers = readers_beside(conn, view, version, mark, compared.late)
         for reader, to, compiled in readers:
             with guarded(conn):
                 make(conn, compiled(reader.mode))
             made.append(to)
         with guarded(conn):
-            drop(conn, take_place(conn, view, version, [(r, to) for r, to, _ in readers], mark))
+            pairs = [(reader, to) for reader, to, _ in readers]
+            drop(conn, take_place(conn, view, version, pairs, compared.late, mark))
     except BaseException:
         if conn.autocommit and not conn.closed:
             with guarded(conn):
@@ -177,7 +179,7 @@ def _replace_online(
     mark = hashlib.sha256(told.encode()).hexdigest()[:8]
     version = name_beside(view.table, mark)
     with guarded(conn):
-        readers = readers_beside(conn, view, version, mark)
+        readers = readers_beside(conn, view, version, mark, compared.late)
     _drop_others(conn, view.table, [version, *(to for _, to, _ in readers)])
     make_online(
         conn,
@@ -197,16 +199,21 @@ def _replace_online(
                 mark_version(conn, to, view.table)
     progress("exchange", 0)
     pairs = [(reader, to) for reader, to, _ in readers]
-    patiently(conn, lambda: _exchange(conn, view, version, pairs, mark))
+    patiently(conn, lambda: _exchange(conn, view, version, pairs, compared.late, mark))
     _drop_others(conn, view.table, [])
     progress("exchange", 1)
 
 
 def _exchange(
-    conn: Connection, view: Installed, version: Table, readers: Sequence[tuple[Installed, Table]], mark: str
+    conn: Connection,
+    view: Installed,
+    version: Table,
+    readers: Sequence[tuple[Installed, Table]],
+    late: frozenset[Table],
+    mark: str,
 ) -> None:
     execute(conn, "SET LOCAL lock_timeout = '25ms'")
-    take_place(conn, view, version, readers, mark)
+    take_place(conn, view, version, readers, late, mark)
 
 
 def _drop_others(conn: Connection, view: Table, versions: Sequence[Table]) -> None:
@@ -271,12 +278,12 @@ def _compared(
     # In deferred mode the views show what is in the logs, too; and what may be wrong is not kept.
     if in_place and view.mode == "immediate" and problem(conn, view) is None:
         kind = "in place"
-    anew: list[Installed] = []
+    anew, late = list[Installed](), frozenset[Table]()
     if kind == "new version" or not shown_alike(old, new):
-        anew = check_readers(conn, view, new, uuid4().hex[:8])
+        anew, late = check_readers(conn, view, new, uuid4().hex[:8])
     if kind == "in place" and anew:  # they were made from its published columns
         kind = "new version"
-    return _Compared(view, old, new, _change(conn, view, old, new, kind, anew, online))
+    return _Compared(view, old, new, _change(conn, view, old, new, kind, anew, late, online), late)
 
 
 def stored_alike(old: Definition, new: Definition) -> bool:
@@ -309,6 +316,7 @@ def _change(
     new: Definition,
     kind: str,
     anew: Sequence[Installed],
+    late: frozenset[Table],
     online: bool,
 ) -> Change:
     read_by = [str(reader) for reader in readers(conn, view.table)]
@@ -330,8 +338,15 @@ def _change(
     steps = ["make and fill a new version beside the old one"]
     if kept:
         steps.append(f"keep what is in {', '.join(kept.values())}: it is copied, and no table is read for it")
-    steps += [f"make maintained view {reader.table}, which reads it, anew beside it" for reader in anew]
+    steps += [
+        f"make maintained view {reader.table}, which reads it, anew beside it"
+        for reader in anew
+        if reader.table not in late
+    ]
     steps += [f"put {'these' if anew else 'it'} in place of the old one{'s' if anew else ''}", *kept_readers]
+    steps += [
+        f"make maintained view {r.table}, which reads whole rows, anew" for r in anew if r.table in late
+    ]
     steps.append(f"drop the old version ({', '.join(view.stages)})")
     before, after = ({*map(str, _sources(d)), *_followed_by(conn, anew)} for d in (old, new))
     if online:
@@ -344,13 +359,14 @@ def _change(
             shown,
             f"ACCESS EXCLUSIVE on {', '.join(sorted(before))}, at the end, until commit",
         ]
-    striped = [reader for reader in anew if reader.stripes] if online else []
-    if striped:
-        named = ", ".join(str(reader.table) for reader in striped)
-        locks.append(
-            f"SHARE ROW EXCLUSIVE on {', '.join(_followed_by(conn, striped))}, while {named} is filled: it is"
-            " in stripes, so its writers wait"
-        )
+    for reader in anew if online else ():
+        if reader.stripes or reader.table in late:
+            why = "reads whole rows" if reader.table in late else "is in stripes"
+            read = ", ".join([*_followed_by(conn, [reader]), *(f"the state of {v}" for v in reader.reads)])
+            locks.append(
+                f"SHARE ROW EXCLUSIVE on {read}, while {reader.table} is filled: it {why}, so its writers"
+                " wait"
+            )
     return Change(str(view.table), kind, tuple(steps), reads, tuple(locks))
 
 

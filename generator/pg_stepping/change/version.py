@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -102,61 +102,76 @@ def make_version(conn: Connection, view: Installed, old: Definition, new: Defini
 
 
 def readers_beside(
-    conn: Connection, view: Installed, version: Table, mark: str
+    conn: Connection, view: Installed, version: Table, mark: str, late: Collection[Table]
 ) -> list[tuple[Installed, Table, Callable[[str], Definition]]]:
-    """For each maintained view that reads a view, in their order: the name of its new version, and what that
-    is in a mode, once the versions before it are there."""
+    """For each maintained view that reads a view, but for the `late` ones, in their order: the name of its
+    new version, and what that is in a mode, once the versions before it are there."""
     instead = {view.table: version}
     found_: list[tuple[Installed, Table, Callable[[str], Definition]]] = []
     for reader in maintained_readers(conn, view.table):
-        instead[reader.table] = to = name_beside(reader.table, mark)
-        found_.append((reader, to, partial(_version_of_reader, conn, view, reader, to, dict(instead))))
+        if reader.table not in late:
+            instead[reader.table] = to = name_beside(reader.table, mark)
+            found_.append((reader, to, partial(_version_of_reader, conn, reader, to, dict(instead))))
     return found_
 
 
 def _version_of_reader(
-    conn: Connection,
-    changed: Installed,
-    reader: Installed,
-    to: Table,
-    instead: Mapping[Table, Table],
-    mode: str,
+    conn: Connection, reader: Installed, to: Table, instead: Mapping[Table, Table], mode: str
 ) -> Definition:
-    try:
-        with guarded(conn, undo=True):
-            use_settings(conn, reader)
-            return compile_query(
-                conn,
-                to,
-                reading(conn, reader.query, instead),
-                language=reader.language,
-                indexes=reader.indexes,
-                mode=mode,
-                stripes=reader.stripes,
-            )
-    except SteppingError as error:
-        raise ViewInUse(
-            f"maintained view {reader.table} reads {changed.table}, and needs what it would not have:"
-            f" {error}",
-            hint="change or drop that view first",
-        ) from error
+    with guarded(conn, undo=True):
+        use_settings(conn, reader)
+        return compile_query(
+            conn,
+            to,
+            reading(conn, reader.query, instead),
+            language=reader.language,
+            indexes=reader.indexes,
+            mode=mode,
+            stripes=reader.stripes,
+        )
 
 
 def take_place(
-    conn: Connection, view: Installed, version: Table, readers: Sequence[tuple[Installed, Table]], mark: str
+    conn: Connection,
+    view: Installed,
+    version: Table,
+    readers: Sequence[tuple[Installed, Table]],
+    late: Collection[Table],
+    mark: str,
+    fill: Callable[[Connection, Definition], None] = make,
 ) -> list[Table]:
-    """Put versions in place of a view, and of those that read it; returns the old ones, to be dropped."""
-    places = [(view, version), *readers]
-    gone = [_registered(conn, old, to, mark) for old, to in places]
-    for old, to in places:
+    """Put versions in place of a view, and of those that read it; returns the old ones, to be dropped.
+
+    Versions of the `late` ones are made and filled only then.
+    """
+    late_ones = [r for r in maintained_readers(conn, view.table) if r.table in late]
+    gone = _placed(conn, [(view, version), *readers], mark)
+    for reader, _ in readers:
+        _read_by_name(conn, reader)
+    for reader in late_ones:
+        to = name_beside(reader.table, mark)
+        try:
+            new = _version_of_reader(conn, reader, to, {}, reader.mode)
+        except SteppingError as error:
+            raise ViewInUse(
+                f"maintained view {reader.table} reads {view.table}, and needs what it would not have:"
+                f" {error}",
+                hint="change or drop that view first",
+            ) from error
+        fill(conn, new)
+        gone += _placed(conn, [(reader, to)], mark)
+    for old_version in gone:
+        mark_version(conn, old_version, view.table)
+    return gone
+
+
+def _placed(conn: Connection, versions: Sequence[tuple[Installed, Table]], mark: str) -> list[Table]:
+    gone = [_registered(conn, old, to, mark) for old, to in versions]
+    for old, to in versions:
         put_in_place(conn, old.table, to)
         applied = applied_name(to)
         if execute(conn, "SELECT to_regclass(%s) IS NOT NULL", [regclass(applied)]).fetchone() == (True,):
             put_in_place(conn, applied_name(old.table), applied)
-    for reader, _ in readers:
-        _read_by_name(conn, reader)
-    for old_version in gone:
-        mark_version(conn, old_version, view.table)
     return gone
 
 
@@ -189,12 +204,7 @@ def _read_by_name(conn: Connection, reader: Installed) -> None:
         use_settings(conn, reader)
         definition = compile_installed(conn, replace(now, query=reader.query))
     if fingerprint_of(definition) != now.fingerprint:
-        raise SteppingError(
-            f"the new version of {reader.table} is not what its query is now",
-            hint="drop that view, change the other, and make it again;"
-            " and please report this with both queries",
-            sqlstate="55000",
-        )
+        raise _NotBeside(reader.table)
     run_script(conn, register_again(definition))
 
 
@@ -205,16 +215,48 @@ def drop(conn: Connection, gone: Sequence[Table]) -> None:
         execute(conn, "SELECT stepping.drop_view(%s, %s)", [old.schema, old.name])
 
 
-def check_readers(conn: Connection, view: Installed, new: Definition, mark: str) -> list[Installed]:
-    """The maintained views that are to be made anew with a view; nothing in the database changes.
+def check_readers(
+    conn: Connection, view: Installed, new: Definition, mark: str
+) -> tuple[list[Installed], frozenset[Table]]:
+    """The maintained views that are to be made anew with a view, and those of them that cannot be made beside
+    it, as they read whole rows of it; nothing in the database changes.
 
     Raises ViewInUse if one of them, or an ordinary view, needs what the new query does not have.
     """
+    late = set[Table]()
+    while True:
+        try:
+            with guarded(conn, undo=True):
+                _try_places(conn, view, new, mark, late)
+        except _NotBeside as found_:
+            late.add(found_.view)
+        else:
+            return maintained_readers(conn, view.table), frozenset(late)
+
+
+class _NotBeside(Exception):
+    """A version of a view made beside it would not be what its query is, once that is in place."""
+
+    def __init__(self, view: Table) -> None:
+        super().__init__(f"the new version of {view} is not what its query is")
+        self.view = view
+
+
+def _try_places(
+    conn: Connection, view: Installed, new: Definition, mark: str, late: Collection[Table]
+) -> None:
     version = name_beside(view.table, mark)
-    readers = readers_beside(conn, view, version, mark)
-    with guarded(conn, undo=True):
-        run_script(conn, write_skeleton(renamed(conn, new, version)))
-        for reader, _, compiled in readers:
-            run_script(conn, write_skeleton(compiled(reader.mode)))
-        take_place(conn, view, version, [(reader, to) for reader, to, _ in readers], mark)
-    return [reader for reader, _, _ in readers]
+    _make_skeleton(conn, renamed(conn, new, version))
+    readers = readers_beside(conn, view, version, mark, late)
+    for reader, _, compiled in readers:
+        try:
+            definition = compiled(reader.mode)
+        except SteppingError as error:
+            raise _NotBeside(reader.table) from error
+        _make_skeleton(conn, definition)
+    pairs = [(reader, to) for reader, to, _ in readers]
+    take_place(conn, view, version, pairs, late, mark, fill=_make_skeleton)
+
+
+def _make_skeleton(conn: Connection, definition: Definition) -> None:
+    run_script(conn, write_skeleton(definition))

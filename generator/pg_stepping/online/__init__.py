@@ -15,6 +15,7 @@ from pg_stepping.backend.script import (
     Definition,
     fingerprint_of,
     follow,
+    hold,
     maintaining,
     published,
     register,
@@ -37,6 +38,7 @@ from pg_stepping.session import guarded
 Progress = Callable[[str, float], None]
 FEW = 100
 _NOTE = "UPDATE stepping.maintained_view SET mode = mode WHERE schema_name = %s AND view_name = %s"
+_NOTE_COLUMNS = "SELECT stepping.note_columns(%s, %s)"
 _MARK_VERSION = "INSERT INTO stepping.version_of (schema_name, view_name, changed) VALUES (%s, %s, %s)"
 
 
@@ -119,6 +121,8 @@ def make_online(
         drop_triggers(conn, [_capture_name(captured)])
         with guarded(conn):
             execute(conn, f"DROP FUNCTION stepping.{quote_name(_capture_name(captured))}()")
+            execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
+            execute(conn, _NOTE_COLUMNS, [view.schema, view.name])
     progress("publish", 1)
 
 
@@ -126,7 +130,7 @@ def _capture(conn: Connection, captured: Definition, version_of: Table | None) -
     assert captured.deferred is not None
     views = [before_view(log, divided_by(conn, log)) for log in captured.deferred.logs]
     run_script(conn, "\n".join([prelude(conn, captured.language), *stored(captured), *views]))
-    run_script(conn, register(captured))
+    run_script(conn, f"{register(captured)}\n{hold(captured)}")
     row = [captured.view.schema, captured.view.name]
     sql = "INSERT INTO stepping.suspect (schema_name, view_name, reason) VALUES (%s, %s, %s)"
     execute(conn, sql, [*row, MARK])
@@ -172,11 +176,10 @@ def _publish(conn: Connection, captured: Definition, final: Definition, holds: I
     capture = _capture_name(captured)
     gone += [f"ALTER FUNCTION {maintain_function(deferred)}() RENAME TO {quote_name(capture)};"]
     gone += [silenced([capture])]
-    run_script(conn, "\n".join([*gone, *maintaining(final), *published(final)]))
+    run_script(conn, "\n".join([*gone, *maintaining(final), *published(final), hold(final)]))
+    execute(conn, _NOTE_COLUMNS, [captured.view.schema, captured.view.name])
     apply = f"SELECT {_apply_function(captured)}()"
     execute(conn, apply)  # what came meanwhile, so that next to nothing is left under the lock
     lock(conn, [log.source for log in deferred.logs], "SHARE ROW EXCLUSIVE")
     within(conn, next(holds), apply)
-    execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
     run_script(conn, follow(final))
-    execute(conn, "SELECT stepping.note_columns(%s, %s)", [captured.view.schema, captured.view.name])
