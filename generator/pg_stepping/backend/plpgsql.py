@@ -12,6 +12,7 @@ from textwrap import indent
 from pg_stepping.backend.settings import (
     dollar_tag,
     is_only_change,
+    nothing_waits,
     pinned,
 )
 from pg_stepping.backend.triggers import READING, function_name
@@ -33,7 +34,7 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
         *_truncated(program, clear),
         "ELSIF TG_ARGV[0] = '' THEN  -- the statement is at its end: carry what it set aside",
         *_statements(_carry(program, clear)),
-        f"ELSIF {is_only_change()} THEN",
+        f"ELSIF {is_only_change()}{_but_usual(program)} THEN",
         *_indented(
             _by_source(
                 program,
@@ -70,16 +71,24 @@ def _is_usual(program: StageProgram, source: SourceProgram, event: str) -> bool:
 
 
 def _usual_case(program: StageProgram) -> list[str]:
-    """Inserted facts, before all else: each expression of PL/pgSQL costs a microsecond a transaction."""
+    """Inserted facts, before all else: each expression of PL/pgSQL costs a microsecond a transaction.
+
+    RETURN NEW, which is NULL for a statement, has none.
+    """
     for source in program.sources:
         if _is_usual(program, source, "INSERT"):
-            condition = f"TG_OP = 'INSERT' AND TG_ARGV[0] = {quote_text(source.key)} AND {is_only_change()}"
             return [
-                f"IF {condition} THEN",
-                *_statements([*_fast_path(program, source, "INSERT"), "RETURN NULL"]),
+                f"IF TG_OP = 'INSERT' AND TG_ARGV[0] = {quote_text(source.key)} AND {nothing_waits()} THEN",
+                *_statements([*_fast_path(program, source, "INSERT"), "RETURN NEW"]),
                 "END IF;",
             ]
     return []
+
+
+def _but_usual(program: StageProgram) -> str:
+    """Inserted facts that come after the usual case are set aside, whatever waits."""
+    usual = [s for s in program.sources if _is_usual(program, s, "INSERT")]
+    return "".join(f" AND (TG_OP <> 'INSERT' OR TG_ARGV[0] <> {quote_text(s.key)})" for s in usual)
 
 
 def _truncated(program: StageProgram, clear: list[str]) -> list[str]:

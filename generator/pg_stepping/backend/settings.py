@@ -25,6 +25,13 @@ _FIXED_TEXT = {
 }
 
 
+def nothing_waits() -> str:
+    """True if no other statement is under way, and no change waits for any stage: `is_only_change` in fewer
+    steps, for the usual case."""
+    waits = "current_setting('stepping.waiting', true) <> ''"
+    return f"current_setting('stepping.open') = '+' AND ({waits}) IS NOT TRUE"
+
+
 def is_only_change() -> str:
     """True if no other statement is under way, within whose end there may be more changes, and no change
     waits for this stage or one before it."""

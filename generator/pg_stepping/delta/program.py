@@ -339,14 +339,17 @@ class Shape:
     def alone(self) -> tuple[str, str]:
         """What is around one joined row: it is added to the state."""
         stage = self.stage
-        return self._select({c.name: c.of_one() for c in stage.state}), f"\n{_on_conflict(stage)}"
+        results = {r.name: r.of_one for r in stage.results if r.of_one}
+        head = self._select({c.name: c.of_one() for c in stage.state}, results)
+        return head, f"\n{_on_conflict(stage)}"
 
-    def _select(self, totals: Mapping[str, str]) -> str:
+    def _select(self, totals: Mapping[str, str], results: Mapping[str, str] = {}) -> str:
+        """`results` are those that need not be computed from the totals."""
         stage = self.stage
         listed = [", ".join(named(k.expression, k.name) for k in stage.keys)]
         listed += [f"{total} AS {quote_name(name)}" for name, total in totals.items()]
         of_totals: dict[str, Expression] = {name: exp.Var(this=total) for name, total in totals.items()}
-        listed += [f"{r.over(of_totals)} AS {r.sql_name}" for r in stage.results]
+        listed += [f"{results.get(r.name) or r.over(of_totals)} AS {r.sql_name}" for r in stage.results]
         return f"{_into(stage)}\nSELECT\n{INDENT}" + f",\n{INDENT}".join(listed) + "\n"
 
 

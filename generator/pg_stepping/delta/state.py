@@ -323,9 +323,12 @@ def _fixed_scale(expression: Expression, columns: Iterable[Column]) -> int | Non
 @dataclass(frozen=True, slots=True)
 class ResultColumn(Stored):
     """A result that is stored whenever the state is, so that readers find it ready; `expression` reads the
-    state columns by their bare names. NULL for a state of zeros."""
+    state columns by their bare names. NULL for a state of zeros. `of_one` is the result of a single row,
+    where that is no more than the row's own value.
+    """
 
     expression: Expression
+    of_one: str = ""
 
     def over(self, columns: Mapping[str, Expression]) -> str:
         """The result as SQL, with other expressions in place of some state columns."""
@@ -413,8 +416,11 @@ def state_of(aggregate: Aggregate, relation: str) -> State:
             results[call.name] = reference(relation, call.name)
             continue
         total = add(_sum_of(call, aggregate.input.columns, fresh(f"total_{label}", set(taken))))
-        result = _sum_result(call, total, count) if call.function == "sum" else _average(call, total, count)
-        stored.append(ResultColumn(call.name, call.type, result))
+        if call.function == "sum":
+            result, of_one = _sum_result(call, total, count), _sum_of_one(call)
+        else:
+            result, of_one = _average(call, total, count), ""
+        stored.append(ResultColumn(call.name, call.type, result, of_one))
         results[call.name] = reference(relation, call.name)
     return State(tuple(columns), tuple(stored), results)
 
@@ -446,6 +452,13 @@ def _sum_result(call: Call, total: exp.Column, count: exp.Column) -> Expression:
     """The sum, NULL where no row has a value."""
     result = _if_some(total, count)
     return cast_to(result, call.type.base) if call.type.base in _FLOATS else result
+
+
+def _sum_of_one(call: Call) -> str:
+    """The sum of a single row; that of the negative zero is zero."""
+    assert call.argument is not None
+    value = operand(call.argument) + (" + 0" if call.type.base in _FLOATS else "")
+    return value if call.condition is None else f"CASE WHEN {to_sql(call.condition)} THEN {value} END"
 
 
 def _average(call: Call, total: exp.Column, count: exp.Column) -> Expression:
