@@ -17,7 +17,7 @@ all: $(EXTENSION) $(UPGRADES)
 $(EXTENSION): $(filter-out sql/30_%,$(sort $(wildcard sql/[0-9]*.sql))) plpython/maintain.py sql/pg_stepping.control
 	printf '%s\n' '\echo Use "CREATE EXTENSION pg_stepping" to load this file. \quit' > $@
 	cat $(filter %.sql,$^) | sed -e '/^-- plpython\/maintain.py$$/{r plpython/maintain.py' -e 'd}' \
-	    -e 's/@version@/$(VERSION)/g' -e 's/@suffix@/$(subst .,_,$(VERSION))/' >> $@
+	    -e 's/@version@/$(VERSION)/g' >> $@
 
 $(UPGRADES): $(EXTENSION)
 	sed '1s/.*/\\echo Use "ALTER EXTENSION pg_stepping UPDATE" to load this file. \\quit/' $< > $@

@@ -6,6 +6,9 @@ A generated function gives its view as a dict of SQL texts; the statements are p
 
 from typing import Any
 
+IN_ORDER = "ORDER BY key, exclusive DESC"
+OF_ONE = "WHERE NOT EXISTS (SELECT FROM inserted OFFSET 1)"
+
 
 def maintainer(plpy: Any, view: Any) -> Any:
     """The trigger's work, given one TD: carry the change of a table to the state table."""
@@ -38,26 +41,31 @@ def maintainer(plpy: Any, view: Any) -> Any:
             return inserted if event == "INSERT" else deleted
         return netted(source, f"({inserted} UNION ALL {deleted})")
 
-    def gather(terms: Any) -> str:
+    def delta(terms: str) -> str:
         return f"delta AS ({view['gather'][0]} {terms} {view['gather'][1]})"
 
     def applied(*parts: str) -> str:
         """Apply the relation delta, and tell what it left."""
-        before = (f"{name} ({query})" for name, query in view.get("before", {}).items())
-        outcome = f"changed AS ({view['apply']} {view['returning']}), outcome AS ({view['outcome']})"
-        return f"WITH {', '.join([*parts, *before])}, {outcome} SELECT * FROM outcome"
+        before = [f"{name} ({query})" for name, query in view.get("before", {}).items()]
+        changed = f"changed AS ({view['into']} {view['select']} {view['merge']} {view['returning']})"
+        return f"WITH {', '.join([*parts, *before, changed])} {view['outcome']}"
+
+    def term(source: Any) -> str:
+        """What the relation change is joined to; in two parts, the select list and the rest, where new rows
+        of the source only add rows."""
+        return source["term"] if isinstance(source["term"], str) else " ".join(source["term"])
 
     def fast_path(source: Any, event: Any) -> str:
         """Add the effect of the change to the state."""
         changed = f"change AS ({change(source, event)})"
-        if event == "INSERT" and "grown" in source:
-            return f"WITH {changed} {view['insert'][0]} {source['grown']} {view['insert'][1]}"
-        return applied(changed, gather(source["term"]))
+        if event != "INSERT" or isinstance(source["term"], str):
+            return applied(changed, delta(term(source)))
+        return f"WITH {changed}, {delta(term(source))} {view['into']} {view['select']} {view['merge']}"
 
     def one_row(source: Any) -> str:
         """Add one row that joins with at most one of each other table: there is nothing to gather."""
-        head, tail, _ = source["alone"]
-        return f"WITH change AS ({change(source, 'INSERT')}) {head} {source['grown']} {tail}"
+        changed, joined = change(source, "INSERT"), source["term"][1]
+        return f"WITH change AS ({changed}) {view['into']} {source['alone']} {joined} {view['merge']}"
 
     def look_after(done: Any) -> None:
         """See to the groups from which rows were taken."""
@@ -69,24 +77,42 @@ def maintainer(plpy: Any, view: Any) -> Any:
             if step in view and done[rows]:
                 prepared(step, view[step], ["tid[]"]).execute([done[rows]])
 
-    def locking(parts: Any, with_: str = "") -> str:
-        """The statement that takes locks, each a mode and a query of keys, in the order of the keys; or that
-        writes the rows by which keys are held."""
-        modes = {mode for mode, _ in parts}
-        if "rows" in modes:
-            return f"{with_}, {parts[0][1]}" if with_ else f"WITH {parts[0][1]}"
-        if len(modes) == 1:
-            exclusive = str("exclusive" in modes).lower()
-            keys = " UNION ALL ".join(query for _, query in parts)
-        else:
-            exclusive = "exclusive"
-            each = " UNION ALL ".join(
-                f"SELECT key, {str(mode == 'exclusive').lower()} AS exclusive FROM ({query}) AS part"
-                for mode, query in parts
-            )
-            keys = f"SELECT key, bool_or(exclusive) AS exclusive FROM ({each}) AS parts GROUP BY key"
-        lock = f"stepping.lock('{stage}', key, exclusive => {exclusive})"
-        return f"SELECT {lock} FROM ({with_} {keys}) AS bucket ORDER BY key"
+    def locking(parts: Any, with_: str = "", order: str = IN_ORDER) -> str:
+        """The statement that takes locks, of which each part has an edge's, in their order; or that writes
+        the rows by which keys are held."""
+        if isinstance(parts, str):
+            return f"{with_}, {parts}" if with_ else f"WITH {parts}"
+        keys = " UNION ALL ".join(query for _, query in parts)
+        if order == IN_ORDER:
+            keys = f"SELECT DISTINCT key, exclusive FROM ({keys}) AS part"
+        return f"SELECT stepping.lock('{stage}', key, exclusive) FROM ({with_} {keys}) AS bucket {order}"
+
+    def lock_one(source: Any, number: Any) -> str:
+        """The lock of a single inserted row, which needs no order."""
+        changed = change(source, "INSERT", f" WHERE {only(number)}")
+        return locking(source["locks"][0], f"WITH change AS ({changed})", OF_ONE)
+
+    def waiting_locks() -> Any:
+        """The statements for all that was set aside, an edge each: who looks up keys of one has locked those
+        before it."""
+        if "waiting_locks" in view:
+            return [locking(parts) for parts in view["waiting_locks"]]
+        if len(sources) == 1:
+            (source,) = sources.values()
+            return [locking(parts, with_aside(source)) for parts in source.get("locks", ())]
+        edges: dict[Any, Any] = {}
+        for source in sources.values():
+            for edge, query in (part for parts in source.get("locks", ()) for part in parts):
+                edges.setdefault(edge, []).append((edge, f"({with_aside(source)} {query})"))
+        return [locking(edges[edge]) for edge in sorted(edges)]
+
+    def with_aside(source: Any) -> str:
+        return f"WITH change AS (SELECT * FROM {source['aside']})"
+
+    def waiting() -> str:
+        """The terms of all that was set aside: those of each source, unless changes meet in others."""
+        apart = (f"({with_aside(source)} {term(source)})" for source in sources.values())
+        return view["waiting"] if "waiting" in view else " UNION ALL ".join(apart)
 
     def only(number: Any) -> str:
         """True if no other statement is under way, and no change waits for this stage or one before it."""
@@ -101,23 +127,22 @@ def maintainer(plpy: Any, view: Any) -> Any:
 
         Each statement costs a subtransaction, so the first one that locks finds that out too.
         """
-        locks = source.get("locks", ())
+        locks, of = source.get("locks", ()), (source["aside"], event)
         if not locks and not is_only(number):
             return False
-        for i, lock in enumerate(locks):
-            plan = plans.get((source["aside"], event, i, number))
+        of_one = event == "INSERT" and "alone" in source and locks
+        if of_one and prepared((*of, "lock", number), lambda: lock_one(source, number)).execute().nrows():
+            prepared((*of, "one"), lambda: one_row(source)).execute()
+            return True
+        for i, parts in enumerate(locks):
+            plan = plans.get((*of, i, number))
             if plan is None:
                 changed = change(source, event, "" if i else f" WHERE {only(number)}")
-                plan = prepared(
-                    (source["aside"], event, i, number), locking(lock, f"WITH change AS ({changed})")
-                )
+                plan = prepared((*of, i, number), locking(parts, f"WITH change AS ({changed})"))
             locked = plan.execute().nrows()
             if not i and not locked:
                 return False
-            if event == "INSERT" and "alone" in source and locked == source["alone"][2]:
-                prepared((source["aside"], "alone"), lambda: one_row(source)).execute()
-                return True
-        done = prepared((source["aside"], event), lambda: fast_path(source, event)).execute()
+        done = prepared(of, lambda: fast_path(source, event)).execute()
         if len(done):
             look_after(done[0])
         return True
@@ -144,9 +169,11 @@ def maintainer(plpy: Any, view: Any) -> Any:
             several = f"EXISTS (SELECT FROM {aside} WHERE NOT cmin = (SELECT cmin FROM {aside} LIMIT 1))"
             gone = f"WITH gone AS (DELETE FROM {aside} WHERE {several} RETURNING *)"
             prepared(("net", aside), f"{gone} INSERT INTO {aside} {netted(source, 'gone')}").execute()
-        for i, lock in enumerate(view.get("waiting_locks", ())):
-            prepared(("waiting", i), lambda lock=lock: locking(lock)).execute()
-        look_after(prepared("waiting", lambda: applied(gather(view["waiting"]))).execute()[0])
+        if "waiting_locks" not in plans:
+            plans["waiting_locks"] = [plpy.prepare(sql, ()) for sql in waiting_locks()]
+        for plan in plans["waiting_locks"]:
+            plan.execute()
+        look_after(prepared("waiting", lambda: applied(delta(waiting()))).execute()[0])
         clear()
 
     def empty() -> None:

@@ -1,6 +1,6 @@
 -- What the PL/Python trigger functions of all views share, where the database has the language and this role may
--- make functions in it: a session's first call loads it. Each version has its own: the functions of views that an
--- older one made go on with what they were made for.
+-- make functions in it: a session's first call loads it. Its number goes up when it understands other dicts than before:
+-- the functions of views that were made for an older one go on with that.
 DO $body$
 BEGIN
     IF EXISTS (
@@ -8,13 +8,13 @@ BEGIN
         WHERE l.lanname = 'plpython3u'
           AND (r.rolsuper OR l.lanpltrusted AND pg_catalog.has_language_privilege(l.oid, 'USAGE'))
     ) THEN
-        CREATE OR REPLACE FUNCTION stepping.load_maintainer_@suffix@() RETURNS void
+        CREATE OR REPLACE FUNCTION stepping.load_maintainer_2() RETURNS void
         LANGUAGE plpython3u
         AS $python$
 -- plpython/maintain.py
-GD["stepping @version@"] = maintainer
+GD["maintainer_2"] = maintainer
 $python$;
-        REVOKE ALL ON FUNCTION stepping.load_maintainer_@suffix@() FROM PUBLIC;
+        REVOKE ALL ON FUNCTION stepping.load_maintainer_2() FROM PUBLIC;
     END IF;
 END
 $body$;

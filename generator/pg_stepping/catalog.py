@@ -10,7 +10,7 @@ from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.session import guarded
-from pg_stepping.shipped import catalog_sql, plpython_sql, python_sql, suffix, superuser_sql, version
+from pg_stepping.shipped import MAINTAINER, catalog_sql, plpython_sql, python_sql, superuser_sql, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def prelude(conn: Connection, language: str) -> str:
     if not has_catalog(conn):
         return "-- The catalog of pg_stepping, which this database does not have yet.\n" + _init_script(conn)
     sql = "SELECT to_regprocedure(%s) IS NULL, to_regprocedure('stepping.texts_of(jsonb)') IS NULL"
-    row = execute(conn, sql, [f"stepping.load_maintainer_{suffix()}()"]).fetchone()
+    row = execute(conn, sql, [f"stepping.load_{MAINTAINER}()"]).fetchone()
     assert row is not None
     return "\n".join(
         [

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent
+MAINTAINER = "maintainer_2"  # what PL/Python trigger functions call, of those in sql/20_plpython.sql
 
 
 @cache
@@ -25,12 +26,7 @@ def version() -> str:
 
 
 def _versioned(script: str) -> str:
-    return script.replace("@version@", version()).replace("@suffix@", suffix())
-
-
-def suffix() -> str:
-    """The version as a part of a name."""
-    return version().replace(".", "_")
+    return script.replace("@version@", version())
 
 
 @cache

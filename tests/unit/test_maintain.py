@@ -16,28 +16,31 @@ VIEW = {
         "t": {
             "aside": "s_aside",
             "columns": "x",
-            "locks": [[("exclusive", "SELECT x AS key FROM change")]],
-            "term": "SELECT x, weight FROM change",
-            "grown": "FROM change",
-            "alone": ("INSERT INTO s SELECT x, 1 AS n", "", 1),
+            "locks": [[(1, "SELECT x AS key, true AS exclusive FROM change")]],
+            "term": ("SELECT x, weight", "FROM change"),
+            "alone": "SELECT x, 1 AS n",
         },
         "u": {
             "aside": "u_aside",
             "columns": "x",
-            "term": "SELECT x, weight FROM change",
-            "grown": "FROM change",
+            "locks": [
+                [(0, "SELECT y AS key, true AS exclusive FROM change")],
+                [(1, "SELECT 7 AS key, false AS exclusive FROM change")],
+            ],
+            "term": ("SELECT x, weight", "FROM change"),
         },
+        "w": {"aside": "w_aside", "columns": "x", "term": "SELECT x, weight FROM change"},
     },
     "gather": ("SELECT x, sum(weight) AS n FROM (", ") AS term GROUP BY x"),
-    "insert": ("INSERT INTO s SELECT x, count(*) AS n", "GROUP BY x"),
-    "apply": "INSERT INTO s SELECT x, n FROM delta WHERE (n <> 0)",
+    "into": "INSERT INTO s",
+    "select": "SELECT x, n FROM delta WHERE n <> 0",
+    "merge": "ON CONFLICT DO NOTHING",
     "returning": "RETURNING ctid, n",
     "outcome": "SELECT min(n) AS least, array_agg(ctid) AS emptied FROM changed",
     "remove": "DELETE FROM s WHERE ctid = ANY ($1)",
     "empty": ["DELETE FROM s"],
     "unseen": "TRUNCATE s",
     "waiting": "SELECT x, weight FROM s_aside",
-    "waiting_locks": [[("exclusive", "SELECT x AS key FROM s_aside"), ("shared", "SELECT 7 AS key")]],
 }
 
 
@@ -95,45 +98,49 @@ def fire(maintain: ModuleType, plpy: Plpy, *events: str, source: str = "t") -> l
     return [sql for sql, _ in plpy.executed]
 
 
-LOCK = "select stepping.lock("
-ONE: dict[str, Any] = {LOCK: [{}]}
-TWO: dict[str, Any] = {LOCK: [{}, {}]}
+ONE: dict[str, Any] = {"offset 1": [{}]}
+MANY: dict[str, Any] = {"select distinct key": [{}]}
 
 
 def test_an_insert_is_one_statement_after_its_locks_and_prepared_once(maintain: ModuleType) -> None:
-    plpy = Plpy(**TWO)
+    plpy = Plpy(**MANY)
     ran = fire(maintain, plpy, "INSERT", "INSERT")
-    assert len(ran) == 4
-    assert len(plpy.prepared) == 2
-    assert ran[0].startswith(
-        "SELECT stepping.lock('v', key, exclusive => true) FROM (WITH change AS (SELECT x, 1"
+    assert len(ran) == 6
+    assert len(plpy.prepared) == 3
+    assert "OFFSET 1" in ran[0]
+    assert ran[1].startswith("SELECT stepping.lock('v', key, exclusive) FROM (WITH change AS (SELECT x, 1")
+    assert "current_setting('stepping.open') = '+'" in ran[1]
+    assert ran[1].endswith("ORDER BY key, exclusive DESC")
+    assert ran[2] == (
+        "WITH change AS (SELECT x, 1 AS weight FROM inserted), "
+        "delta AS (SELECT x, sum(weight) AS n FROM ( SELECT x, weight FROM change ) AS term GROUP BY x) "
+        "INSERT INTO s SELECT x, n FROM delta WHERE n <> 0 ON CONFLICT DO NOTHING"
     )
-    assert "current_setting('stepping.open') = '+'" in ran[0]
-    assert "GROUP BY x" in ran[1]
-    assert "current_setting" not in ran[1]
 
 
 def test_one_row_is_not_gathered(maintain: ModuleType) -> None:
     ran = fire(maintain, Plpy(**ONE), "INSERT")
-    assert ran[1].split() == (
-        "WITH change AS (SELECT x, 1 AS weight FROM inserted) INSERT INTO s SELECT x, 1 AS n FROM change".split()
+    assert len(ran) == 2
+    assert ran[1] == (
+        "WITH change AS (SELECT x, 1 AS weight FROM inserted)"
+        " INSERT INTO s SELECT x, 1 AS n FROM change ON CONFLICT DO NOTHING"
     )
 
 
 def test_without_locks_it_is_asked_whether_the_change_is_the_only_one(maintain: ModuleType) -> None:
-    ran = fire(maintain, Plpy(**{"select where": [{}]}), "INSERT", source="u")
+    ran = fire(maintain, Plpy(**{"select where": [{}]}), "INSERT", source="w")
     assert [sql.split("(")[0] for sql in ran] == ["SELECT WHERE current_setting", "WITH change AS "]
 
 
 def test_emptied_groups_are_removed(maintain: ModuleType) -> None:
-    plpy = Plpy(**ONE, outcome=[{"least": 0, "emptied": ["(0,1)"]}])
+    plpy = Plpy(**MANY, **{"as least": [{"least": 0, "emptied": ["(0,1)"]}]})
     ran = fire(maintain, plpy, "DELETE")
     assert "FROM deleted" in ran[1]
     assert plpy.executed[2] == (VIEW["remove"], [["(0,1)"]])
 
 
 def test_a_count_below_zero_is_an_error(maintain: ModuleType) -> None:
-    plpy = Plpy(**ONE, outcome=[{"least": -1, "emptied": None}])
+    plpy = Plpy(**MANY, **{"as least": [{"least": -1, "emptied": None}]})
     with pytest.raises(Corrupt, match=r"stepping\.v is corrupt") as raised:
         fire(maintain, plpy, "UPDATE")
     assert raised.value.args[1]["sqlstate"] == "XX001"
@@ -141,8 +148,8 @@ def test_a_count_below_zero_is_an_error(maintain: ModuleType) -> None:
 
 def test_a_change_waits_while_another_statement_is_open(maintain: ModuleType) -> None:
     ran = fire(maintain, Plpy(**{"insert into s_aside": [{}]}), "INSERT")
-    assert ran[1].startswith("SELECT WHERE current_setting('stepping.open') = '+'")
-    assert ran[2:] == [
+    assert ran[2].startswith("SELECT WHERE current_setting('stepping.open') = '+'")
+    assert ran[3:] == [
         "INSERT INTO s_aside SELECT x, 1 AS weight FROM inserted",
         "SELECT stepping.wait('v', 7)",
     ]
@@ -155,10 +162,15 @@ def test_no_change_does_not_wait(maintain: ModuleType) -> None:
 
 def test_at_the_end_all_that_waits_is_carried(maintain: ModuleType) -> None:
     ran = fire(maintain, Plpy(**{"with delta": [{"least": 1, "emptied": None}]}), "UPDATE", source="")
-    assert "stepping.lock('v', key, exclusive => exclusive)" in ran[0]
-    assert "bool_or(exclusive)" in ran[0]
-    assert "FROM s_aside" in ran[1]
-    assert ran[2:] == ["DELETE FROM s_aside", "DELETE FROM u_aside"]
+    by_u, by_both, applied, *cleared = ran
+    assert by_u == (
+        "SELECT stepping.lock('v', key, exclusive) FROM ( SELECT DISTINCT key, exclusive FROM ("
+        "(WITH change AS (SELECT * FROM u_aside) SELECT y AS key, true AS exclusive FROM change)"
+        ") AS part) AS bucket ORDER BY key, exclusive DESC"
+    )
+    assert by_both.count("UNION ALL") == by_both.count("FROM s_aside") == by_both.count("FROM u_aside") == 1
+    assert "FROM s_aside" in applied
+    assert cleared == [f"DELETE FROM {aside}" for aside in ("s_aside", "u_aside", "w_aside")]
 
 
 def test_truncate_empties_the_state(maintain: ModuleType) -> None:
@@ -167,6 +179,7 @@ def test_truncate_empties_the_state(maintain: ModuleType) -> None:
     assert [sql for sql in ran if "SHOW" not in sql] == [
         "DELETE FROM s_aside",
         "DELETE FROM u_aside",
+        "DELETE FROM w_aside",
         "DELETE FROM s",
     ]
     assert "TRUNCATE s" in fire(maintain, Plpy(isolation=old), "TRUNCATE")

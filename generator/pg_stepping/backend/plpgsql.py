@@ -16,13 +16,15 @@ from pg_stepping.backend.settings import (
     pinned,
 )
 from pg_stepping.backend.triggers import READING, function_name
-from pg_stepping.delta import SourceProgram, StageProgram
+from pg_stepping.delta import Lock, SourceProgram, StageProgram
 from pg_stepping.delta.change import EVENTS
 from pg_stepping.delta.keys import Held
 from pg_stepping.delta.locks import OLD_SNAPSHOT
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_text
 from pg_stepping.ir import Table
+
+WIDTH = 130  # of a line, beside the little that is around a query of one line
 
 
 def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> str:
@@ -50,8 +52,8 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
         *_look_after(program),
         "RETURN NULL;",
     ]
-    counted = ["locked bigint;"] if program.keys or any(s.alone for s in program.sources) else []
-    variables = [*counted, "least bigint;", "emptied tid[];", "stale tid[];"]
+    held = ["held bigint;"] if program.keys else []
+    variables = [*held, "least bigint;", "emptied tid[];", "stale tid[];"]
     declared = [f"    {v}" for v in variables]
     reading = [f"-- {line}" for line in READING]
     head = ["#variable_conflict use_column", *reading, "<<maintain>>", "DECLARE", *declared, "BEGIN"]
@@ -150,14 +152,17 @@ def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> list
     change = _cte("change AS", source.change.query(event))
     lines = _take(program, {source.table: relation}, f"WITH {change}\n" if relation == "change" else "")
     if event == "INSERT" and source.grown is not None:
-        added = source.grown.join(program.insert)
-        if source.alone is None or not lines:
-            return [*lines, added]
-        one, many = indent(source.grown.join(source.alone), "    "), indent(added, "    ")
+        many = [*lines, program.insert(source.grown)]
+        taken = program.locks({source.table: relation})
+        if source.alone is None or not taken:
+            return many
+        lock = taken[0]  # those of facts are one statement
+        assert isinstance(lock, Lock)
         return [
-            *lines,
-            "GET DIAGNOSTICS locked = ROW_COUNT",
-            f"IF locked = {source.locked} THEN  -- one row: nothing to gather\n{one};\nELSE\n{many};\nEND IF",
+            f"-- One row needs no order, and nothing to gather.\n{_perform(lock.of_one('inserted'))}",
+            f"IF FOUND THEN\n    {indent(program.insert_one(source), '    ').lstrip()};\nELSE\n"
+            + "\n".join(_statements(many))
+            + "\nEND IF",
         ]
     return [*lines, _settle(program, [change, _cte("delta AS", program.delta(source.term))])]
 
@@ -165,7 +170,7 @@ def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> list
 def _take(program: StageProgram, changed: Mapping[Table, str], with_: str = "") -> list[str]:
     """Take the locks, in the order of their statements."""
     taken = [
-        f"{lock.query(with_)}\nINTO locked" if isinstance(lock, Held) else _perform(lock.query(with_))
+        f"{lock.query(with_)}\nINTO held" if isinstance(lock, Held) else _perform(lock.query(with_))
         for lock in program.locks(changed)
     ]
     if taken:
@@ -176,17 +181,13 @@ def _take(program: StageProgram, changed: Mapping[Table, str], with_: str = "") 
 def _settle(program: StageProgram, parts: list[str]) -> str:
     """Apply the relation `delta`, and tell what it left."""
     applied = _cte("changed AS", f"{program.apply}\n{program.returning}")
-    parts = [
-        *parts,
-        *(_cte(name, query) for name, query in program.before),
-        applied,
-        _cte("outcome AS", program.outcome),
-    ]
-    return f"WITH {', '.join(parts)}\nSELECT * FROM outcome\nINTO {_outcome_variables(program)}"
+    parts = [*parts, *(_cte(name, query) for name, query in program.before), applied]
+    return f"WITH {', '.join(parts)}\n{program.outcome}\nINTO {_outcome_variables(program)}"
 
 
 def _cte(name: str, query: str) -> str:
-    return f"{name} (\n{indent(query, '    ')}\n)"
+    short = "\n" not in query and len(query) < WIDTH
+    return f"{name} ({query})" if short else f"{name} (\n{indent(query, '    ')}\n)"
 
 
 def _outcome_variables(program: StageProgram) -> str:

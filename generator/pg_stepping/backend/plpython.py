@@ -11,9 +11,14 @@ from pg_stepping.delta import Lock, SourceProgram, StageProgram
 from pg_stepping.delta.keys import Held
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import is_placeholder
-from pg_stepping.shipped import suffix, version
+from pg_stepping.shipped import MAINTAINER
 
 INDENT = "    "
+WIDTH = 110  # of a line of SQL that could be several
+_READING = (
+    "Of each source: how its changes are read, what they lock (edges of the join tree, queries of keys) and",
+    "join; then how what they join is gathered, as the relation delta, and merged into the state.",
+)
 _NOTHING = ("()", "[]", "{\n}", '("", "")')
 
 
@@ -23,10 +28,11 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
         [
             *(f"# {line}" for line in READING),
             'if "maintain" not in SD:',
-            f'    if "stepping {version()}" not in GD:',
-            f'        plpy.execute("SELECT stepping.load_maintainer_{suffix()}()")',
-            indent(_view(program), "    "),
-            f'    SD["maintain"] = GD["stepping {version()}"](plpy, view)',
+            f'    if "{MAINTAINER}" not in GD:',
+            f'        plpy.execute("SELECT stepping.load_{MAINTAINER}()")',
+            *(f"    # {line}" for line in _READING),
+            indent(f"view = {_view(program)}", "    "),
+            f'    SD["maintain"] = GD["{MAINTAINER}"](plpy, view)',
             'SD["maintain"](TD)',
         ]
     )
@@ -39,87 +45,63 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
 
 
 def _view(program: StageProgram) -> str:
-    """What is particular to the view, as a Python dict; what several of its texts share comes before it."""
-    shared = _Shared(program)
-    text = shared.text
-    entries: list[tuple[str, str | None]] = [
-        ("stage", python_text(program.stage.name)),
-        ("weight", python_text(program.sources[0].change.weight)),
-        ("source", _dict({s.key: _source(program, s, shared) for s in program.sources})),
-        ("insert", _tuple(map(text, program.insert))),
-        ("gather", _tuple(map(text, program.gather))),
-        ("before", _dict({name: text(query) for name, query in program.before})),
-        ("apply", text(program.apply)),
-        ("returning", text(program.returning)),
-        ("outcome", text(program.outcome)),
-        ("remove", None if program.remove is None else text(program.remove)),
-        ("refresh", None if program.refresh is None else text(program.refresh)),
-        ("empty", _tuple(map(text, program.empty))),
-        ("unseen", None if program.unseen is None else python_text(program.unseen)),
-        ("net", "True" if program.net else None),
-        ("waiting", text(program.waiting)),
-        ("waiting_locks", _locks(program.locks({s.table: quote_table(s.aside) for s in program.sources}))),
-    ]  # fmt: skip
-    if program.to_fill is not None:
-        entries.append(("to_fill", _tuple(map(python_text, program.to_fill))))
-    given = [(name, value) for name, value in entries if value and value not in _NOTHING]
-    lines = [f'    "{name}": {indent(value, "    ").lstrip()},\n' for name, value in given]
-    return "".join(shared.lines) + "view = {\n" + "".join(lines) + "}"
+    """What is particular to the view, as a Python dict."""
+    text = python_text
+    anew = program.stage.kind == "partition"  # its touched keys follow from all that waits together
+    apart = program.apart and (not anew or len(program.sources) == 1)
+    waiting = {s.table: quote_table(s.aside) for s in program.sources}
+    entries: dict[str, str | None] = {
+        "stage": text(program.stage.name),
+        "weight": text(program.sources[0].change.weight),
+        "source": _dict({s.key: _source(program, s) for s in program.sources}),
+        "gather": _tuple(map(text, program.gather)),
+        "before": _dict({name: text(query) for name, query in program.before}),
+        "into": text(program.into),
+        "select": text(program.select),
+        "merge": text(program.merge),
+        "returning": text(program.returning),
+        "outcome": text(_line(program.outcome, 150)),
+        "remove": None if program.remove is None else text(program.remove),
+        "refresh": None if program.refresh is None else text(program.refresh),
+        "empty": _tuple(map(text, program.empty)),
+        "unseen": None if program.unseen is None else text(program.unseen),
+        "to_fill": None if program.to_fill is None else _tuple(map(text, program.to_fill)),
+        "net": "True" if program.net else None,
+        "waiting": None if apart else text(program.waiting),
+        "waiting_locks": _locks(program.locks(waiting)) if anew and not apart else None,
+    }
+    return _dict({name: value for name, value in entries.items() if value and value not in _NOTHING}).rstrip()
 
 
-def _source(program: StageProgram, source: SourceProgram, shared: _Shared) -> str:
-    change, text = source.change, shared.text
+def _source(program: StageProgram, source: SourceProgram) -> str:
+    change, text = source.change, python_text
+    term = text(source.term)
+    if source.joined is not None:
+        term = f"({text(source.selected)}, {text(source.joined)})"
     entries = {
-        "aside": python_text(quote_table(source.aside)),
-        "columns": python_text(change.columns),
+        "aside": text(quote_table(source.aside)),
+        "columns": text(change.columns),
         "unsorted": None if change.sorts else "True",
-        "by": python_text(change.by) if change.by != change.columns else None,
+        "by": text(change.by) if change.by != change.columns else None,
         "locks": _locks(program.locks({source.table: "change"})),
-        "term": text(source.term),
-        "grown": None if source.joined is None else text(source.joined),
-        "alone": None if source.alone is None else _tuple([*map(text, source.alone), str(source.locked)]),
+        "term": term,
+        "alone": None if source.alone is None else text(source.alone),
     }
     return _dict({k: v for k, v in entries.items() if v is not None and v != "[]"})
 
 
-class _Shared:
-    """Fragments that several texts have: each is a variable, and those texts are sums with it."""
-
-    def __init__(self, program: StageProgram) -> None:
-        of_sources = [t for s in program.sources for t in (s.term, s.joined or "", *(s.alone or ()))]
-        texts = [*program.insert, program.apply, *of_sources]
-        parts = {part: name for name, part in program.fragments if sum(part in t for t in texts) > 1}
-        self.names = parts
-        self.lines = [f"{name} = {_block(part)}\n" for part, name in parts.items()]
-
-    def text(self, sql: str) -> str:
-        """The SQL as a Python expression."""
-        for part, name in self.names.items():
-            before, found, after = sql.partition(part)
-            if found:
-                return " + ".join([*self._around(before), name, *self._around(after)])
-        return python_text(sql)
-
-    def _around(self, sql: str) -> list[str]:
-        return [self.text(sql)] if sql.strip() else []
-
-
 def _locks(locks: Iterable[Lock | Held]) -> str:
-    lines = []
-    for lock in locks:
-        if isinstance(lock, Held):
-            held = _tuple([python_text("rows"), python_text(lock.text)])
-            lines.append(f"[\n{indent(held, INDENT)},\n],\n")
-            continue
-        parts = [f"({python_text(mode)}, {python_text(_line(query))}),\n" for mode, query in lock.parts]
-        lines.append(f"[\n{indent(''.join(parts), INDENT)}],\n")
-    return f"[\n{indent(''.join(lines), INDENT)}]" if lines else "[]"
+    """Each statement: its parts, or its text."""
+    return _list(python_text(lock.text) if isinstance(lock, Held) else _parts(lock) for lock in locks)
 
 
-def _line(sql: str) -> str:
-    """Short SQL on one line."""
-    one = " ".join(line.strip() for line in sql.splitlines())
-    return one if len(one) < 140 and "'" not in one else sql
+def _parts(lock: Lock) -> str:
+    return _list(f"({edge}, {python_text(query)})" for edge, query in lock.parts)
+
+
+def _list(items: Iterable[str]) -> str:
+    """A line an item."""
+    return "[" + ",\n ".join(item.replace("\n", "\n ") for item in items) + "]"
 
 
 def _dict(values: Mapping[str, str]) -> str:
@@ -139,13 +121,20 @@ def python_name(name: str) -> str:
 
 def python_text(sql: str) -> str:
     """SQL as a Python string: as it is, wherever a triple-quoted string can hold it."""
-    sql = sql.strip("\n")
+    sql = _line(sql.strip("\n"))
     if "\n" in sql:
         return _block(sql)
     if not _fits(sql) or sql.startswith('"') or sql.endswith(('"', "\\")):
         return _escaped(sql)
     raw = "r" if "\\" in sql else ""
     return f'{raw}"{sql}"' if '"' not in sql else f"{raw}'{sql}'" if "'" not in sql else f'{raw}"""{sql}"""'
+
+
+def _line(sql: str, width: int = WIDTH) -> str:
+    """Short SQL on one line, if no value or name in it has several."""
+    lines = sql.split("\n")
+    one = " ".join(line.strip(" ") for line in lines) if len(lines) > 1 else sql
+    return one if len(one) < width and "'" not in one and not any(s.count('"') % 2 for s in lines) else sql
 
 
 def _block(sql: str) -> str:

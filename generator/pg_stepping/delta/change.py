@@ -60,7 +60,7 @@ class Change:
         """
         several = f"EXISTS (SELECT FROM {aside} WHERE NOT cmin = (SELECT cmin FROM {aside} LIMIT 1))"
         gone = f"DELETE FROM {aside} WHERE {several} RETURNING *"
-        return f"WITH gone AS (\n    {gone}\n)\nINSERT INTO {aside}\n{self._net('gone')}"
+        return f"WITH gone AS ({gone})\nINSERT INTO {aside}\n{self._net('gone')}"
 
     def _net(self, rows: str, by: str | None = None, sum_: str = "sum", differs: str = "<>") -> str:
         by = self.by if by is None else by

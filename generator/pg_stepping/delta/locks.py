@@ -69,39 +69,31 @@ def bounded(trees: Mapping[str, tuple[Edge, ...]]) -> dict[str, tuple[Edge, ...]
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A statement that takes locks, in the order of their numbers: for each part, "shared" or "exclusive", on
-    each `key` (bigint) of a query.
+    """A statement that takes locks, in the order of their numbers. Each part is the number of an edge and a
+    query of what to lock of it: `key` (bigint) and `exclusive`, or else shared.
 
     It refuses a transaction whose snapshot is older than the lock (REPEATABLE READ, SERIALIZABLE).
     """
 
     stage: str
-    parts: tuple[tuple[str, str], ...]
-
-    @property
-    def mode(self) -> str | None:
-        """That of all its parts, None if there are both."""
-        modes = {mode for mode, _ in self.parts}
-        return modes.pop() if len(modes) == 1 else None
+    parts: tuple[tuple[int, str], ...]
 
     def query(self, with_: str = "") -> str:
         """The statement; `with_` is the WITH clause that the parts may read from."""
-        if self.mode is not None:
-            exclusive = str(self.mode == "exclusive").lower()
-            keys = "\nUNION ALL\n".join(query for _, query in self.parts)
-        else:
-            exclusive = "exclusive"
-            parts = "\nUNION ALL\n".join(
-                f"SELECT key, {str(mode == 'exclusive').lower()} AS exclusive\n"
-                f"FROM (\n{indent(query, INDENT)}\n) AS part"
-                for mode, query in self.parts
-            )
-            keys = (
-                f"SELECT key, bool_or(exclusive) AS exclusive\nFROM (\n{indent(parts, INDENT)}\n) AS parts\n"
-                "GROUP BY key"
-            )
-        function = f"stepping.lock({quote_text(self.stage)}, key, exclusive => {exclusive})"
-        return f"SELECT {function}\nFROM (\n{indent(with_ + keys, INDENT)}\n) AS bucket\nORDER BY key"
+        queries = [query for _, query in self.parts]
+        if len(queries) == 1:
+            queries = [f"SELECT DISTINCT {queries[0].removeprefix('SELECT ')}"]
+        keys = with_ + "\nUNION\n".join(queries)
+        return f"{self._taken(keys)}\nORDER BY key, exclusive DESC"
+
+    def of_one(self, rows: str) -> str:
+        """The same where `rows` are a single one: the parts come in the order of their edges."""
+        keys = "\nUNION ALL\n".join(query for _, query in self.parts)
+        return f"{self._taken(keys)}\nWHERE NOT EXISTS (SELECT FROM {rows} OFFSET 1)"
+
+    def _taken(self, keys: str) -> str:
+        function = f"stepping.lock({quote_text(self.stage)}, key, exclusive)"
+        return f"SELECT {function}\nFROM (\n{indent(keys, INDENT)}\n) AS bucket"
 
 
 def first_lock(stage_name: str) -> int:
@@ -256,9 +248,8 @@ def partition_lock(stage: Stage, tree: tuple[Edge, ...], touched: str) -> Lock:
     keys = ", ".join(map(quote_name, stage.by))
     buckets = min((e.buckets for e in tree), default=BUCKETS)
     key = f"{number} + (hash_record(ROW({keys})) & {buckets - 1})" if stage.hashed else str(number)
-    rows = touched.replace("\n", "\n    ")
-    query = f"SELECT DISTINCT {key} AS key\nFROM (\n    {rows}\n) AS touched"
-    return Lock(stage.name, (("exclusive", query),))
+    query = _locked(key, True, f"FROM (\n{indent(touched, INDENT)}\n) AS touched")
+    return Lock(stage.name, ((len(tree), query),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,18 +291,21 @@ def _path(tree: tuple[Edge, ...], scan: Scan) -> Iterator[Edge]:
 
 def _lock(stage: Stage, parts: list[_Part]) -> Lock:
     first = first_lock(stage.name)
-    modes = ["exclusive" if p.exclusive else "shared" for p in parts]
-    return Lock(stage.name, tuple((mode, _keys(first, p)) for mode, p in zip(modes, parts, strict=True)))
+    return Lock(stage.name, tuple((p.edge.number, _keys(first, p)) for p in parts))
 
 
 def _keys(first: int, part: _Part) -> str:
     number = first + part.edge.number * BUCKETS
     if part.all and part.edge.keys:
-        return (
-            f"SELECT {number} + bucket AS key\n"
-            f"FROM generate_series(0, {part.edge.buckets - 1}) AS bucket\nWHERE EXISTS (SELECT {part.rows})"
-        )
+        every = f"FROM generate_series(0, {part.edge.buckets - 1}) AS bucket"
+        return _locked(f"{number} + bucket", part.exclusive, f"{every}\nWHERE EXISTS (SELECT {part.rows})")
     if not part.edge.keys:
-        return f"SELECT {number} AS key\n{part.rows}"
+        return _locked(str(number), part.exclusive, part.rows)
     values = ", ".join(map(to_sql, part.keys))
-    return f"SELECT {number} + (hash_record(ROW({values})) & {part.edge.buckets - 1}) AS key\n{part.rows}"
+    key = f"{number} + (hash_record(ROW({values})) & {part.edge.buckets - 1})"
+    return _locked(key, part.exclusive, part.rows)
+
+
+def _locked(key: str, exclusive: bool, rows: str) -> str:
+    between = "\n" if "\n" in rows else " "
+    return f"SELECT {key} AS key, {str(exclusive).lower()} AS exclusive{between}{rows}"

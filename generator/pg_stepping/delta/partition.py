@@ -107,8 +107,16 @@ class Anew:
         return ("fresh AS MATERIALIZED", self.fresh), ("gone AS", gone)
 
     @property
-    def apply(self) -> str:
-        return self._merged(f"excluded.{self.n}")
+    def into(self) -> str:
+        return f"{self._into} AS state ({self._stored})"
+
+    @property
+    def select(self) -> str:
+        return f"SELECT {self._stored}\nFROM fresh\nORDER BY {self.row_key}"
+
+    @property
+    def merge(self) -> str:
+        return self._merge(f"excluded.{self.n}")
 
     @property
     def outcome(self) -> str:
@@ -125,13 +133,9 @@ class Anew:
             return (emptied,)
         return *refilling(self.stage), emptied, self.fill
 
-    def _merged(self, n: str) -> str:
-        """Write the rows of `fresh`; `n` is the number of one that is there already."""
-        return (
-            f"{self._into} AS state ({self._stored})\nSELECT {self._stored}\nFROM fresh\n"
-            f"ORDER BY {self.row_key}\nON CONFLICT ({self.row_key}) DO UPDATE SET {self.n} = {n}\n"
-            f"WHERE state.{self.n} <> {n}"
-        )
+    def _merge(self, n: str) -> str:
+        """What becomes of a row that is there already: `n` is its number."""
+        return f"ON CONFLICT ({self.row_key}) DO UPDATE SET {self.n} = {n}\nWHERE state.{self.n} <> {n}"
 
     @property
     def _into(self) -> str:

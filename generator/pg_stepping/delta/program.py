@@ -42,9 +42,9 @@ class SourceProgram:
     `term` is the stage's join of the relation `change` with the other tables; `aside` is the table where
     changes wait.
     `grown` joins the rows of `inserted` with the other tables, if new rows can only add rows to the join;
-    `joined` does so with those of `change`.
-    `alone` adds one such row to the state, a head and a tail around `grown`, where a row joins with at most
-    one of each other table; `locked` is the number of keys that are locked for a row.
+    `joined` does so with those of `change`, and is the second part of `term`.
+    `alone` is what the state has of one such row, as a select list, where a row joins with at most one of
+    each other table.
     """
 
     key: str
@@ -54,23 +54,30 @@ class SourceProgram:
     aside: Table
     grown: str | None
     joined: str | None
-    alone: tuple[str, str] | None = None
-    locked: int = 0
+    alone: str | None = None
+
+    @property
+    def selected(self) -> str:
+        """The first part of `term`, where it has two."""
+        assert self.joined is not None
+        assert self.term.endswith(self.joined)
+        return self.term.removesuffix(self.joined).rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class StageProgram:
     """The statements of one stage.
 
-    `tree` is the join tree of its relations; `waiting` are the terms of all that was set aside.
+    `tree` is the join tree of its relations; `waiting` are the terms of all that was set aside, `apart` tells
+    that they are no others than those of each source by itself.
     `net` comes before them, where such rows are joined with each other: a row that changed n times, joined
     with another one, would make n * n rows.
-    `insert` (a head and a tail around what `grown` joins) adds rows of weight 1 to the state.
-    `gather` (the same around terms) makes the relation `delta` of rows with weights, one row for each key;
+    `gather` (a head and a tail around terms) makes the relation `delta` of rows with weights, one row for
+    each key; `added` (the same around what `grown` joins) makes it of rows of weight 1.
     For a partition `delta` is the touched keys, for a recursion the rows to begin with; `before` names what
     is computed between it and `apply`.
-    `apply` adds it to the state, and `outcome` sums up what that returns (`returning`): the least count, the
-    rows whose count is zero, the rows whose sums are stale.
+    `into`, `select` and `merge` add it to the state, and `outcome` sums up what that returns (`returning`):
+    the least count, the rows whose count is zero, the rows whose sums are stale.
     `remove` and `refresh` take such rows as $1, a tid array (see recursion.py for those of a recursion).
     `empty` brings the state to what it is when one of its tables is empty. `one_table`: all that the stage
     reads comes from one table, so that nothing is left then. `keys` are held by who computes them anew.
@@ -80,11 +87,14 @@ class StageProgram:
     tree: tuple[Edge, ...]
     sources: tuple[SourceProgram, ...]
     waiting: str
+    apart: bool
     net: tuple[str, ...]
-    insert: tuple[str, str]
+    added: tuple[str, str]
     gather: tuple[str, str]
     before: tuple[tuple[str, str], ...]
-    apply: str
+    into: str
+    select: str
+    merge: str
     returning: str
     outcome: str
     remove: str | None
@@ -106,12 +116,19 @@ class StageProgram:
         return "" if self.stage.kind == "total" else f"TRUNCATE {', '.join(map(quote_table, tables))}"
 
     @property
-    def fragments(self) -> tuple[tuple[str, str], ...]:
-        """What several of the statements have in common, by name."""
-        joins = [(f"joined_{i}", s.joined) for i, s in enumerate(self.sources, 1) if s.joined]
-        if self.stage.kind == "partition":
-            return (*joins,)
-        return ("into", _into(self.stage)), ("merged", _on_conflict(self.stage)), *joins
+    def apply(self) -> str:
+        """Add the relation `delta` to the state, but for rows that change nothing."""
+        return f"{self.into}\n{self.select}\n{self.merge}"
+
+    def insert(self, grown: str) -> str:
+        """Add what `grown` joins."""
+        head, tail = self.added
+        return f"{delta_of(head + grown + tail)}\n{self.apply}"
+
+    def insert_one(self, source: SourceProgram) -> str:
+        """The same where that is a single row at most."""
+        assert source.alone is not None
+        return f"{self.into}\n{source.alone}\n{source.grown}\n{self.merge}"
 
     @property
     def to_fill(self) -> tuple[str, str] | None:
@@ -159,6 +176,11 @@ def _terms(stage: Stage, changed: Mapping[Table, str]) -> list[str]:
     return [*map(Shape(stage).term, terms(stage.core, Changed(changed), stage.weight))]
 
 
+def delta_of(query: str) -> str:
+    """The WITH clause of `delta`."""
+    return f"WITH delta AS (\n{indent(query, INDENT)}\n)"
+
+
 def _united(queries: Sequence[str]) -> str:
     return indent("\nUNION ALL\n".join(queries), INDENT)
 
@@ -176,6 +198,7 @@ def _program(stage: Stage, tree: tuple[Edge, ...], *, one_table: bool) -> StageP
         return "\nUNION ALL\n".join(found)
 
     waiting = queries({t: quote_table(a) for t, a in asides.items()})
+    apart = waiting == "\nUNION ALL\n".join(queries({t: quote_table(a)}) for t, a in asides.items())
     sources = tuple(
         SourceProgram(
             key=source_key(t, tables),
@@ -186,7 +209,6 @@ def _program(stage: Stage, tree: tuple[Edge, ...], *, one_table: bool) -> StageP
             grown=grown(stage.core, t, "inserted") if anew is None else None,
             joined=grown(stage.core, t, "change") if anew is None else None,
             alone=Shape(stage).alone if _joins_one(stage, tree, t) else None,
-            locked=sum(e.parent.table == t for e in tree),
         )
         for t in tables
     )
@@ -197,11 +219,14 @@ def _program(stage: Stage, tree: tuple[Edge, ...], *, one_table: bool) -> StageP
             tree=tree,
             sources=sources,
             waiting=waiting,
+            apart=apart,
             net=net,
-            insert=("", ""),
+            added=("", ""),
             gather=anew.gather,
             before=(*anew.before, *(keys.released if keys is not None else ())),
-            apply=anew.apply,
+            into=anew.into,
+            select=anew.select,
+            merge=anew.merge,
             returning=f"RETURNING {STATE}.ctid, {STATE}.{stage.count.sql_name} AS n",
             outcome=anew.outcome,
             remove=anew.remove if isinstance(anew, Recursion) else None,
@@ -219,11 +244,14 @@ def _program(stage: Stage, tree: tuple[Edge, ...], *, one_table: bool) -> StageP
         tree=tree,
         sources=sources,
         waiting=waiting,
+        apart=apart,
         net=net,
-        insert=shape.insert,
+        added=shape.added,
         gather=shape.gather,
         before=(),
-        apply=_apply(stage),
+        into=_into(stage),
+        select=_select(stage),
+        merge=_on_conflict(stage),
         returning=f"RETURNING {STATE}.ctid, {STATE}.{stage.count.sql_name} AS n"
         + (f", {' OR '.join(stale)} AS stale" if stale else ""),
         outcome=_outcome(stage, bool(stale)),
@@ -310,47 +338,41 @@ class Shape:
 
     def fill(self) -> str:
         """The state of the tables as they are."""
-        head, tail = self._added({c.name: c.filled() for c in self.stage.state})
-        return head + "\n".join(whole(self.stage.core)) + tail
-
-    @property
-    def insert(self) -> tuple[str, str]:
-        """What is around the joined rows of `inserted`: they are added to the state."""
-        head, tail = self._added({c.name: c.total() for c in self.stage.state})
-        if not self.stage.is_sorted:  # by their texts, which only a query around this one can read
-            into = _into(self.stage)
-            head, tail = f"{into}\nSELECT *\nFROM (\n{head.removeprefix(into)}", f"{tail}\n) AS added"
-        some = "\nHAVING count(*) > 0" if self.stage.kind == "total" else ""
-        return head, f"{tail}{some}\n{_in_order(self.stage)}\n{_on_conflict(self.stage)}"
-
-    def _added(self, totals: Mapping[str, str]) -> tuple[str, str]:
-        """What is around joined rows of weight 1 to make rows of the state of them."""
-        stage = self.stage
+        stage, rows = self.stage, "\n".join(whole(self.stage.core))
         if stage.kind == "rows":
-            head, tail = self.gather
-            rows = indent(head + self.term(Term((), "1")), INDENT)
-            columns = ", ".join(stored_names(stage))
-            return f"{_into(stage)}\nSELECT {columns}\nFROM (\n{rows}\n", f"{tail}\n) AS added"
-        by = ", ".join(str(i + 1) for i in range(len(stage.keys)))
-        group = "" if stage.kind == "total" else f"\nGROUP BY {by}"
-        return self._select(totals), group
+            columns, (head, tail) = ", ".join(stored_names(stage)), self.added
+            added = indent(head + rows + tail, INDENT)
+            return f"{_into(stage)}\nSELECT {columns}\nFROM (\n{added}\n) AS added"
+        totals = {c.name: c.filled() for c in stage.state}
+        of_totals: dict[str, Expression] = {name: exp.Var(this=total) for name, total in totals.items()}
+        results = {r.name: r.over(of_totals) for r in stage.results}
+        return f"{_into(stage)}\n{self._listed(totals, results)}\n{rows}{self._group_by_numbers}"
 
     @property
-    def alone(self) -> tuple[str, str]:
-        """What is around one joined row: it is added to the state."""
-        stage = self.stage
-        results = {r.name: r.of_one for r in stage.results if r.of_one}
-        head = self._select({c.name: c.of_one() for c in stage.state}, results)
-        return head, f"\n{_on_conflict(stage)}"
+    def added(self) -> tuple[str, str]:
+        """What is around joined rows of weight 1 to make `delta` of them."""
+        if self.stage.kind == "rows":
+            head, tail = self.gather
+            return head + indent(self.term(Term((), "1")), INDENT), tail
+        return self._listed({c.name: c.total() for c in self.stage.state}) + "\n", self._group_by_numbers
 
-    def _select(self, totals: Mapping[str, str], results: Mapping[str, str] = {}) -> str:
-        """`results` are those that need not be computed from the totals."""
-        stage = self.stage
-        listed = [", ".join(named(k.expression, k.name) for k in stage.keys)]
-        listed += [f"{total} AS {quote_name(name)}" for name, total in totals.items()]
+    @property
+    def _group_by_numbers(self) -> str:
+        by = ", ".join(str(i + 1) for i in range(len(self.stage.keys)))
+        return "" if self.stage.kind == "total" else f"\nGROUP BY {by}"
+
+    @property
+    def alone(self) -> str:
+        """What the state has of one joined row."""
+        totals = {c.name: c.of_one() for c in self.stage.state}
         of_totals: dict[str, Expression] = {name: exp.Var(this=total) for name, total in totals.items()}
-        listed += [f"{results.get(r.name) or r.over(of_totals)} AS {r.sql_name}" for r in stage.results]
-        return f"{_into(stage)}\nSELECT\n{INDENT}" + f",\n{INDENT}".join(listed) + "\n"
+        return self._listed(totals, {r.name: r.of_one or r.over(of_totals) for r in self.stage.results})
+
+    def _listed(self, totals: Mapping[str, str], results: Mapping[str, str] = {}) -> str:
+        """The select list of a row of the state, but for where it comes from."""
+        listed = [", ".join(named(k.expression, k.name) for k in self.stage.keys)]
+        listed += [f"{value} AS {quote_name(name)}" for name, value in {**totals, **results}.items()]
+        return f"SELECT\n{INDENT}" + f",\n{INDENT}".join(listed)
 
 
 def stored_names(stage: Stage) -> list[str]:
@@ -390,8 +412,8 @@ def _merged(stage: Stage) -> dict[str, Expression]:
     return merged | removed
 
 
-def _apply(stage: Stage) -> str:
-    """Add the relation `delta` to the state, but for rows that change nothing."""
+def _select(stage: Stage) -> str:
+    """The rows of `delta` that change something, as they are added to the state."""
     changes = " OR ".join(c.change_test() for c in stage.state)
     reaching = {
         c.sql_name: to_sql(c.reaching(reference("delta", c.name), reference("delta", c.beside)))
@@ -400,8 +422,7 @@ def _apply(stage: Stage) -> str:
     }
     stored = [reaching.get(name, name) for name in stored_names(stage)]
     read = ", ".join([*stored, *(r.over({}) for r in stage.results)])
-    merged = f"{_in_order(stage)}\n{_on_conflict(stage)}"
-    return f"{_into(stage)}\nSELECT {read}\nFROM delta\nWHERE {changes}\n{merged}"
+    return f"SELECT {read}\nFROM delta\nWHERE {changes}\n{_in_order(stage)}"
 
 
 def _remove(stage: Stage) -> str:
@@ -433,5 +454,6 @@ def _empty(stage: Stage, shape: Shape) -> tuple[str, ...]:
         emptied = f"DELETE FROM {quote_table(stage.table)}"
     if stage.empties:
         return (emptied,)
-    head, tail = shape.insert
-    return *refilling(stage), emptied, head + "\n".join(whole(stage.core)) + tail
+    head, tail = shape.added
+    filled = delta_of(head + "\n".join(whole(stage.core)) + tail)
+    return *refilling(stage), emptied, f"{filled}\n{_into(stage)}\n{_select(stage)}\n{_on_conflict(stage)}"

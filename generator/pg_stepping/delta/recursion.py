@@ -139,8 +139,8 @@ class Recursion(Rerun):
         )
 
     @property
-    def apply(self) -> str:
-        return self._merged(f"excluded.{self.n}" + ("" if self.recursive.distinct else f" + state.{self.n}"))
+    def merge(self) -> str:
+        return self._merge(f"excluded.{self.n}" + ("" if self.recursive.distinct else f" + state.{self.n}"))
 
     @property
     def outcome(self) -> str:
@@ -182,7 +182,7 @@ class Recursion(Rerun):
         )
         relations = (*before, ("fresh AS MATERIALIZED", self._counted(query)), ("gone AS", gone))
         with_ = ", ".join(f"{name} (\n{indent(query, INDENT)}\n)" for name, query in relations)
-        return f"WITH {with_}\n{self._merged(f'excluded.{self.n}')}"
+        return f"WITH {with_}\n{self.into}\n{self.select}\n{self._merge(f'excluded.{self.n}')}"
 
     def _recursion(self, first: str, *, stored: bool) -> str:
         """The recursion from some rows on, among those that are stored or those that are not."""

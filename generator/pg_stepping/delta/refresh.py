@@ -37,7 +37,7 @@ def refresh(stage: Stage) -> str:
     keys = ", ".join(quote_name(k.name) for k in stage.keys)
     place = place_of(stage)
     relations = {
-        "touched": f"SELECT ctid AS {place}, {keys}\nFROM {table}\nWHERE ctid = ANY ($1)",
+        "touched": f"SELECT ctid AS {place}, {keys} FROM {table} WHERE ctid = ANY ($1)",
         "afresh": all_afresh(stage, "touched"),
     }
     with_ = ", ".join(f"{name} AS (\n{indent(query, INDENT)}\n)" for name, query in relations.items())

@@ -44,6 +44,7 @@ from pg_stepping.ir.types import fresh
 
 _INDENT = "    "
 NOWHERE = "'(4294967295,65535)'::tid"  # in place of a ctid, for a row that is in no table
+_WIDTH = 130  # of a line, beside the little that is around such a relation
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +362,8 @@ def _source(plan: Plan, role: str, changed: Changed, weight: str) -> tuple[str, 
 
 
 def _united(selects: Sequence[str]) -> str:
-    return f"({f' UNION ALL{chr(10)}{_INDENT}'.join(selects)})"
+    line = " UNION ALL ".join(selects)
+    return f"({line if len(line) < _WIDTH else f' UNION ALL{chr(10)}{_INDENT}'.join(selects)})"
 
 
 def source_of(plan: Plan) -> str:

@@ -173,4 +173,5 @@ def _piece(program: StageProgram, divided: Divided, by: str, bounds: list[str], 
     else:
         where = f"{k} > {limits[piece - 1]}" + (f" AND {k} <= {limits[piece]}" if piece < len(limits) else "")
     rows = f"SELECT {divided.log.change.columns} FROM {quote_table(divided.source.table)} WHERE {where}"
-    return f"WITH inserted AS NOT MATERIALIZED (\n{rows}\n)\n" + divided.source.grown.join(program.insert)
+    added = program.insert(divided.source.grown).removeprefix("WITH ")
+    return f"WITH inserted AS NOT MATERIALIZED (\n{rows}\n), {added}"
