@@ -119,6 +119,7 @@ def test_each_action_is_one_statement(conn: psycopg.Connection[Any], tmp_path: P
 def test_a_feed_has_a_function_that_goes_with_the_view(conn: psycopg.Connection[Any]) -> None:
     """Another feed, made by an earlier version, is written by the catalog's function, and is told as ours is."""
     kept = st.Cache[str](name="kept")
+    assert repr(kept) == "Cache(name='kept')"
 
     def keeping(rows: st.ZSet[Row]) -> None:
         _ = kept[st.map(rows, f=lambda r: r.told)](lambda z: st.integrate(z))
@@ -126,7 +127,9 @@ def test_a_feed_has_a_function_that_goes_with_the_view(conn: psycopg.Connection[
     graph = st.compile(keeping)
     store = st.StorePostgres.from_graph(conn, graph, create_tables=True)
     (rows,) = st.actions(store, graph)
+    assert (repr(rows), bool(kept.zset(store))) == ("<Action on rows>", False)
     rows.insert(row(1))
+    assert kept.zset(store)
     st.changes(store, kept)
     rows.replace(row(1), row(2))
     told = [(c.row, c.count) for c in st.changes(store, kept)]

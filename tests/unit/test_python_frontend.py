@@ -255,6 +255,10 @@ def test_what_has_no_sql_and_no_type_is_refused_with_its_line(f, construct):
 def test_a_mistake_of_the_users_is_his_own_error():
     with pytest.raises(AttributeError, match="'Item' object has no attribute 'prize'"):
         sql_of(lambda i: i.prize)
+    with pytest.raises(TypeError, match=rf"unexpected keyword argument 'prize', in <lambda> at {__file__}:"):
+        sql_of(lambda i: Priced(id=i.id, prize=1.0))
+    with pytest.raises(TypeError, match=rf"<lambda>\(\) at {__file__}:\d+: missing a required argument: 'j'"):
+        sql_of(lambda i, j: i)
 
 
 def test_refused_operators():

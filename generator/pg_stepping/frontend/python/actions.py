@@ -78,6 +78,9 @@ class Action(Generic[T, V_co]):
     def __init__(self, store: Writable, source: Source) -> None:
         self._store, self._source = store, source
 
+    def __repr__(self) -> str:
+        return f"<Action on {self._source.table}>"
+
     def insert(self, *rows: T) -> V_co:
         """Insert the rows by one statement; raises TypeError or ValueError for a value that does not fit."""
         return cast(V_co, self._store.insert(self._source, rows))

@@ -46,6 +46,9 @@ class Cache(Generic[T]):
     def __init__(self, name: str | None = None) -> None:
         self.name = name
 
+    def __repr__(self) -> str:
+        return f"Cache({'' if self.name is None else f'name={self.name!r}'})"
+
     def __getitem__(self, zset: ZSet[T]) -> Callable[[Callable[[ZSet[T]], ZSet[T]]], ZSet[T]]:
         """Inside of a query: keep `zset` here, as the function that is passed next says.
 
@@ -153,6 +156,10 @@ class ZSetPostgres(ZSet[T]):
         cursor = psycopg.ServerCursor(self._conn, name, row_factory=tuple_row, withhold=held)
         cursor.execute(sql.encode(), params)
         return _rows(cursor, reader(self._kept.operator.row))
+
+    def __bool__(self) -> bool:
+        """Whether a row is there now."""
+        return next(iter(self.iter()), None) is not None
 
     def __repr__(self) -> str:
         return f"<ZSetPostgres {self._view}>"

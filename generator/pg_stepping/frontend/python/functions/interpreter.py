@@ -94,7 +94,10 @@ def _call(
     source = source_of(inner)
     if isinstance(source.tree, ast.FunctionDef) and _yields(source.tree):
         raise NotTraceable(f"the generator {source.name}()")
-    given = inspect.signature(inner, follow_wrapped=False).bind(*before, *args, **{**also, **named})
+    try:
+        given = inspect.signature(inner, follow_wrapped=False).bind(*before, *args, **{**also, **named})
+    except TypeError as error:
+        raise TypeError(f"{source.name}() at {source.place()}: {error}") from None
     given.apply_defaults()
     steps.depth += 1
     if steps.depth > DEPTH:
@@ -541,7 +544,10 @@ class _Frame:
     def constructed(self, node: ast.Call, row_type: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         if hasattr(row_type, "__post_init__"):
             raise self.refusal(node, f"{row_type.__name__}.__post_init__")
-        return row_type(*args, **named)
+        try:
+            return row_type(*args, **named)
+        except TypeError as error:  # of arguments that it does not take
+            raise TypeError(f"{error}, in {self.source.name} at {self.source.place(node)}") from None
 
     # --- what tests tell --------------------------------------------------------------------------
 
