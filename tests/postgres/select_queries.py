@@ -222,6 +222,9 @@ QUERIES = {
         SELECT a.id, g FROM a LEFT JOIN generate_series(1, (SELECT count(*) FROM b WHERE b.a_id = a.x)) AS g ON g > 1
         SELECT a.id, v.k, v.n FROM a, LATERAL (VALUES (1, (SELECT count(*) FROM b WHERE b.a_id = a.x)), (2, a.y)) v(k, n)
         SELECT v.k, v.n FROM (VALUES (1, (SELECT count(*) FROM a)), (2, (SELECT max(x) FROM b))) v(k, n)
+        WITH v(k, w) AS (VALUES (1, 'p'), (2, 'q')) SELECT v.w, count(a.id) FROM v LEFT JOIN a ON a.x = v.k GROUP BY v.w
+        VALUES (1), (2) UNION ALL SELECT x FROM a
+        SELECT a.id, r.n, r.t FROM a, ROWS FROM (generate_series(1, a.x), unnest(ARRAY['p', 'q'])) AS r(n, t)
         SELECT unnest(ARRAY[(SELECT max(x) FROM a), x]) AS u FROM c
     """,
     "several stages": """
@@ -258,6 +261,7 @@ QUERIES = {
         WITH RECURSIVE r AS (SELECT id, x FROM a WHERE x = 1 UNION SELECT b.id, b.x FROM r JOIN b ON b.a_id = r.x) SELECT id, x FROM r
         WITH RECURSIVE r(n, d) AS (SELECT x, 0 FROM a WHERE id < 4 UNION ALL SELECT b.x, r.d + 1 FROM r, b WHERE b.a_id = r.n AND r.d < 3) SELECT n, d, count(*) AS k FROM r GROUP BY n, d
         WITH RECURSIVE reach AS (SELECT a_id AS f, x AS t FROM b UNION SELECT reach.f, b.x FROM reach JOIN b ON b.a_id = reach.t) SELECT a.id, reach.t FROM a JOIN reach ON reach.f = a.x
+        WITH RECURSIVE s(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM s WHERE n < (SELECT max(x) FROM a)) SELECT s.n, a.id FROM s JOIN a ON a.x = s.n
         WITH RECURSIVE s AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM s WHERE n < 5) SELECT s.n, a.id FROM s JOIN a ON a.x = s.n
         WITH RECURSIVE delta(n, d) AS (SELECT x, 0 FROM a UNION ALL SELECT b.x, delta.d + 1 FROM delta JOIN b ON b.a_id = delta.n LEFT JOIN c ON c.x = b.x WHERE delta.d < 3) SELECT n, d FROM delta
         WITH RECURSIVE reach AS (SELECT a_id AS f, x AS t FROM b UNION SELECT reach.f, b.x FROM reach JOIN b ON b.a_id = reach.t WHERE NOT EXISTS (SELECT 1 FROM c WHERE c.x = b.x)) SELECT f, t FROM reach

@@ -234,6 +234,17 @@ class Canonical(Postgres):
                 cte.set("cycle", self.expression(cycle))
             return cte
 
+        def _parse_lateral(self) -> Any:
+            """LATERAL; before ROWS FROM it says nothing, and sqlglot does not know it there."""
+            if self._match_text_seq("LATERAL", "ROWS", "FROM", advance=False):
+                self._advance()
+            return super()._parse_lateral()
+
+        def _values_to_select(self, values: Any) -> Any:
+            """VALUES in a CTE, or in UNION, INTERSECT, EXCEPT, stay what they are (without ORDER BY)."""
+            cut = any(values.args.get(key) for key in exp.QUERY_MODIFIERS)
+            return super()._values_to_select(values) if cut else values
+
         def _parse_worded(self) -> Any:
             name = self._tokens[self._index - 2].text
             parts: list[Any] = []

@@ -134,4 +134,10 @@ def replace_by(table: exp.Table, query: exp.Expression, columns: list[exp.Expres
     """Put a query in the place of a table in FROM, under its name; `columns` are names for its outputs."""
     columns = (table.args.get("alias") or exp.TableAlias()).args.get("columns") or columns
     alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True), columns=columns)
-    table.replace(exp.Subquery(this=query, alias=alias, joins=table.args.get("joins")))
+    joins = table.args.get("joins")
+    if isinstance(query, exp.Values) and not joins:
+        query.set("alias", alias)
+        table.replace(query)
+        return
+    kind = exp.Table if isinstance(query, exp.Values) else exp.Subquery  # as they are parsed
+    table.replace(kind(this=query, alias=alias, joins=joins))
