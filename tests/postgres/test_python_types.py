@@ -426,6 +426,30 @@ def test_differential_equal_values_in_several_forms(conn: psycopg.Connection[Any
             memory.insert(Amount(id=1, value=wrong, values=[], floats=(), at=frozenset(), named={}))
 
 
+def test_a_row_of_a_subclass_is_another_row(conn: psycopg.Connection[Any]) -> None:
+    class Longer(Street):
+        town: str
+
+    class House(st.Data):
+        street: Street
+
+    def houses_and_streets(houses: st.ZSet[House], streets: st.ZSet[Street]) -> Any:
+        return houses, streets
+
+    graph = st.compile(houses_and_streets)
+    longer = Longer(name="a", number=1, town="t")
+    stores: Any = (
+        st.StorePostgres.from_graph(conn, graph, create_tables=True),
+        st.StorePython.from_graph(graph),
+    )
+    for store in stores:
+        houses, streets = st.actions(store, graph)
+        with pytest.raises(TypeError, match=r"House\.street is a Street, not .*Longer\("):
+            houses.insert(House(street=longer))
+        with pytest.raises(TypeError, match=r"(row of|a) Street(,| is wanted,) not .*Longer\("):
+            streets.insert(Street(name="b", number=None), longer)
+
+
 def test_rows_that_no_key_can_be_are_refused_where_they_are_made() -> None:
 
     def lists(pieces: st.ZSet[Piece]) -> Any:

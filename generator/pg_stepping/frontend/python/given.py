@@ -51,7 +51,7 @@ def sender(like: Any, columns: Columns) -> Callable[[Sequence[Any]], list[str]]:
     ]
 
     def send(rows: Sequence[Any]) -> list[str]:
-        if simple and all(isinstance(row, row_type) for row in rows):
+        if simple and all(type(row) is row_type for row in rows):
             return [write(check([get(row) for row in rows])) for get, check, write in read]
         return values(columns, [list(flattened(like, row, name)) for row in rows])
 

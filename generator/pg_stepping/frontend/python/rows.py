@@ -211,7 +211,9 @@ def flattened(row: Any, value: Any, name: str = "a row") -> Iterator[object]:
         yield there
         yield from flattened(row.row, value, name) if there else (None for _ in leaves(row.row))
         return
-    if not isinstance(value, type(row)) or (isinstance(row, tuple) and len(row) != len(value)):
+    # One of a subclass has more than comes back: it is another row.
+    fits = type(value) is type(row) if isinstance(row, Data) else isinstance(value, type(row))
+    if not fits or (isinstance(row, tuple) and len(row) != len(value)):
         wanted = type(row).__name__
         raise TypeError(
             f"a row of {wanted} is wanted, not {value!r}"
