@@ -361,7 +361,8 @@ def test_oracle_trap_13_ddl_on_a_source(conn: Connection, language: str) -> None
         "ALTER TABLE reads ALTER value TYPE bigint",
         "ALTER TABLE reads ALTER value TYPE integer USING value * 2",
     ]:
-        with pytest.raises(errors.DependentObjectsStillExist, match=r"reads"), conn.transaction():
+        by_us_or_postgres = (errors.DependentObjectsStillExist, errors.FeatureNotSupported)
+        with pytest.raises(by_us_or_postgres, match=r"reads"), conn.transaction():
             conn.execute(ddl)  # type: ignore[arg-type]
         conn.execute("DELETE FROM reads WHERE value = 5")
         right(conn, GROUPED, ddl)
