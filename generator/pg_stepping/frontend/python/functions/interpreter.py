@@ -31,7 +31,6 @@ from pg_stepping.frontend.python.functions.operations import (
     PYTHON,
     arithmetic,
     both,
-    choice,
     compare,
     contains,
     either,
@@ -48,9 +47,20 @@ from pg_stepping.frontend.python.functions.order import has_address, has_set
 from pg_stepping.frontend.python.functions.origin import is_users
 from pg_stepping.frontend.python.functions.purity import check_global, forbidden
 from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, sets_once, source_of
+from pg_stepping.frontend.python.functions.values import (
+    Unknown,
+    are_of_one_enum,
+    facts_of_presence,
+    is_bool,
+    is_rows,
+    is_symbolic,
+    key_of,
+    merged,
+    merged_or_unknown,
+    presence,
+)
 from pg_stepping.frontend.python.rows import Maybe
-from pg_stepping.frontend.python.scalar import NotTraceable, Scalar
-from pg_stepping.frontend.python.types import is_enum
+from pg_stepping.frontend.python.scalar import NotTraceable
 
 DEPTH, STEPS = 30, 20_000
 _OPERATORS: dict[type[ast.AST], str] = {
@@ -58,13 +68,6 @@ _OPERATORS: dict[type[ast.AST], str] = {
     ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>",
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A value that has no SQL, and why."""
-
-    reason: NotTraceable
 
 
 @dataclass(slots=True)
@@ -156,7 +159,7 @@ class _Frame:
                         self.block(way, there, known)
                     for name in {**after[0], **after[1]}:
                         if all(name in there for there in after):
-                            names[name] = _merged_or_unknown(test, after[0][name], after[1][name])
+                            names[name] = merged_or_unknown(test, after[0][name], after[1][name])
                         else:
                             names[name] = Unknown(
                                 NotTraceable(f"the variable {name}, which only some ways set")
@@ -251,7 +254,7 @@ class _Frame:
                 values = [v for e in elements for v in self.element(e, names, facts)]
                 if isinstance(node, ast.Tuple):
                     return tuple(values)
-                if isinstance(node, ast.Set) and not any(map(_symbolic, values)):
+                if isinstance(node, ast.Set) and not any(map(is_symbolic, values)):
                     return frozenset(values)
                 return values
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
@@ -315,7 +318,7 @@ class _Frame:
     def operation(self, node: ast.expr, symbol: str, a: Any, b: Any) -> Any:
         if is_scalar(a) or is_scalar(b):
             return arithmetic(symbol, a, b)
-        if _symbolic(a) or _symbolic(b):
+        if is_symbolic(a) or is_symbolic(b):
             if symbol == "+" and type(a) is type(b) and isinstance(a, tuple | list):
                 return a + b
             raise self.refusal(node, f"the operator {symbol} on {type(a).__name__}")
@@ -350,7 +353,7 @@ class _Frame:
         if type(value) is Maybe:
             self.truth_of_row(node, value.row)
             return value.present if value.absent is None else True
-        if _is_row(value):
+        if is_rows(value):
             return self.truth_of_row(node, value)
         return truth(value)
 
@@ -372,7 +375,7 @@ class _Frame:
         rest = self.boolean(node, values[1:], names, known)
         if not is_scalar(test):
             return rest
-        if is_scalar(first) and first.type.python is bool and not first.type.nullable and _is_bool(rest):
+        if is_scalar(first) and first.type.python is bool and not first.type.nullable and is_bool(rest):
             return both(first, rest) if conjunction else either(first, rest)
         if is_scalar(first) and not conjunction and first.type.nullable:
             first = not_null(first)  # it is chosen where it is true
@@ -389,22 +392,22 @@ class _Frame:
         match op:
             case ast.Is() | ast.IsNot():
                 if a is not None and b is not None:
-                    if not _symbolic(a) and not _symbolic(b):
+                    if not is_symbolic(a) and not is_symbolic(b):
                         return (a is b) is isinstance(op, ast.Is)
-                    if _are_of_one_enum(a, b):
+                    if are_of_one_enum(a, b):
                         return compare("==" if isinstance(op, ast.Is) else "!=", a, b)
                     raise self.refusal(node, "the test `is` of what is not None")
                 tested = a if b is None else b
                 if type(tested) is Maybe:
-                    return _presence(tested, type(tested.absent) is not type(None), isinstance(op, ast.IsNot))
+                    return presence(tested, type(tested.absent) is not type(None), isinstance(op, ast.IsNot))
                 return is_none(tested, isinstance(op, ast.Is))
             case ast.In() | ast.NotIn():
-                if _symbolic(a) or _symbolic(b):
+                if is_symbolic(a) or is_symbolic(b):
                     found = contains(b, a)
                     return found if isinstance(op, ast.In) else invert(found)
                 return self.python(node, lambda x, y: (x in y) is isinstance(op, ast.In), a, b)
         symbol = _OPERATORS[type(op)]
-        if isinstance(a, tuple) and isinstance(b, tuple) and (_symbolic(a) or _symbolic(b)):
+        if isinstance(a, tuple) and isinstance(b, tuple) and (is_symbolic(a) or is_symbolic(b)):
             if symbol not in ("==", "!=") or len(a) != len(b):
                 raise self.refusal(node, "an order of tuples")
             equal: Any = True
@@ -413,10 +416,10 @@ class _Frame:
                 equal = both(equal, same_)
             return equal if symbol == "==" else invert(equal)
         if is_scalar(a) or is_scalar(b):
-            if _is_row(a) or _is_row(b):
+            if is_rows(a) or is_rows(b):
                 raise self.refusal(node, "a comparison of a row and a value")
             return compare(symbol, a, b)
-        if _symbolic(a) or _symbolic(b):
+        if is_symbolic(a) or is_symbolic(b):
             raise self.refusal(node, "a comparison of rows")
         return self.python(node, PYTHON[symbol], a, b)
 
@@ -429,7 +432,7 @@ class _Frame:
         if (
             part.conversion not in (-1, 115)
             or type(spec) is not str
-            or (_symbolic(value) and not is_scalar(value))
+            or (is_symbolic(value) and not is_scalar(value))
             or (not is_scalar(value) and (has_set(value) or has_address(value)))
         ):
             raise self.refusal(part, "text made of a value")
@@ -459,7 +462,7 @@ class _Frame:
             return attribute(of, name)
         if type(of) is Maybe:
             raise self.refusal(node, f"the attribute .{name} of a row that may be {of.absent}")
-        if _is_row(of) and not isinstance(of, tuple):
+        if is_rows(of) and not isinstance(of, tuple):
             there = inspect.getattr_static(type(of), name, None)
             if isinstance(there, property) and there.fget is not None:
                 return _call(there.fget, (of,), {}, self.steps, facts)
@@ -515,7 +518,7 @@ class _Frame:
             raise self.refusal(node, f"a {getattr(function, '__name__', 'row')} that is no Data")
         if function is isinstance and len(args) == 2 and type(args[0]) is Maybe:
             return self.is_instance(node, args[0], args[1])
-        symbolic = any(map(_symbolic, (*args, *named.values())))
+        symbolic = any(map(is_symbolic, (*args, *named.values())))
         hashable = isinstance(function, type | types.BuiltinFunctionType | types.FunctionType)
         if symbolic and hashable and function in HANDLERS:
             try:
@@ -568,30 +571,30 @@ class _Frame:
                     if sides[1] is None:
                         if type(sides[0]) is Maybe:
                             return (
-                                _present(sides[0], holds is negated)
+                                facts_of_presence(sides[0], holds is negated)
                                 if sides[0].absent is None
                                 else frozenset()
                             )
-                        return _key(sides[0]) if holds is negated else frozenset()
+                        return key_of(sides[0]) if holds is negated else frozenset()
                     certain = not is_scalar(sides[1]) or not sides[1].type.nullable
-                    return _key(sides[0]) if holds is not negated and certain else frozenset()
+                    return key_of(sides[0]) if holds is not negated and certain else frozenset()
                 if isinstance(op, ast.In) and holds and isinstance(sides[1], tuple | list | frozenset | set):
                     certain = all(not v.type.nullable if is_scalar(v) else v is not None for v in sides[1])
-                    return _key(sides[0]) if certain else frozenset()
+                    return key_of(sides[0]) if certain else frozenset()
                 return frozenset()
             case ast.Call(func=ast.Name(id="isinstance"), args=[of, kinds]):
                 value = self.value(of, names, facts)
                 if type(value) is not Maybe:
-                    return _key(value) if holds else frozenset()
+                    return key_of(value) if holds else frozenset()
                 test = self.is_instance(node, value, self.value(kinds, names, facts))
                 if not is_scalar(test):
                     return frozenset()
-                return _present(value, (test is value.present) is holds)
+                return facts_of_presence(value, (test is value.present) is holds)
             case ast.Name() | ast.Attribute() if type(maybe := self.value(node, names, facts)) is Maybe:
-                return _present(maybe, holds) if maybe.absent is None else frozenset()
+                return facts_of_presence(maybe, holds) if maybe.absent is None else frozenset()
             case ast.Name() | ast.Attribute() | ast.NamedExpr() if holds:
                 named = names.get(node.target.id) if isinstance(node, ast.NamedExpr) else None
-                return _key(named if named is not None else self.value(node, names, facts))
+                return key_of(named if named is not None else self.value(node, names, facts))
         return frozenset()
 
     def refusal(self, node: ast.AST, construct: str) -> NotTraceable:
@@ -606,50 +609,6 @@ def _is_of_this_process(function: Any, own: Any, args: tuple[Any, ...]) -> bool:
         return True  # of the local time zone
     texts = function in (str, repr) or isinstance(own, str)
     return any(has_set(a) or isinstance(a, set | frozenset) or (texts and has_address(a)) for a in args)
-
-
-def _are_of_one_enum(*values: Any) -> bool:
-    """Whether all are members of an Enum, each of which is one object."""
-    kinds = {v.type.python if is_scalar(v) else type(v) for v in values}
-    return len(kinds) == 1 and is_enum(kinds.pop())
-
-
-def _present(value: Maybe, there: bool) -> frozenset[str]:
-    present = value.present.expression.sql()
-    return frozenset((present if there else f"not {present}",))
-
-
-def _presence(value: Maybe, never_none: bool, wanted: bool) -> Any:
-    """`value is not None`, or the contrary."""
-    if never_none:
-        return wanted
-    return value.present if wanted else invert(value.present)
-
-
-def _key(value: Any) -> frozenset[str]:
-    return frozenset((value.expression.sql(),)) if is_scalar(value) else frozenset()
-
-
-def _is_row(value: Any) -> bool:
-    return type(value) is Maybe or (
-        not is_scalar(value)
-        and (isinstance(value, Data | Pair) or (isinstance(value, tuple) and _symbolic(value)))
-    )
-
-
-def _is_bool(value: Any) -> bool:
-    return type(value) is bool or (is_scalar(value) and value.type.python is bool and not value.type.nullable)
-
-
-def _symbolic(value: Any) -> bool:
-    """Whether anything in a value depends on the row."""
-    if isinstance(value, Unknown | Method | Pieces | Maybe) or is_scalar(value):
-        return True
-    if isinstance(value, tuple | list | set | frozenset):
-        return any(map(_symbolic, value))
-    if isinstance(value, Data | Pair):
-        return any(map(_symbolic, vars(value).values()))
-    return False
 
 
 def _name(function: Any) -> str:
@@ -668,36 +627,6 @@ def _returns(body: list[ast.stmt]) -> bool:
 
 def _leaves_loop(loop: ast.For) -> bool:
     return any(isinstance(n, ast.Break | ast.Continue) for n in ast.walk(loop))
-
-
-def _merged_or_unknown(test: Scalar, yes: Any, no: Any) -> Any:
-    try:
-        return merged(test, yes, no)
-    except NotTraceable as reason:
-        return Unknown(reason)
-
-
-def merged(test: Scalar, yes: Any, no: Any) -> Any:
-    """One value or the other, leaf by leaf."""
-    for value in (yes, no):
-        if isinstance(value, Unknown):
-            return value
-    if yes is no:
-        return yes
-    if type(yes) is type(no) and isinstance(yes, Data | Pair):
-        parts = {
-            name: _merged_or_unknown(test, value, getattr(no, name)) for name, value in vars(yes).items()
-        }
-        row = object.__new__(type(yes))
-        for name, value in parts.items():
-            object.__setattr__(row, name, value)
-        return row
-    if type(yes) is type(no) and isinstance(yes, tuple) and len(yes) == len(no):
-        return tuple(_merged_or_unknown(test, a, b) for a, b in zip(yes, no, strict=True))
-    for value in (yes, no):
-        if value is not None and not is_scalar(value) and isinstance(value, Data | Pair | tuple | list):
-            raise NotTraceable("a value that is a row or something else")
-    return choice(test, yes, no)
 
 
 __all__ = ["Unknown", "interpret", "lift", "merged"]
