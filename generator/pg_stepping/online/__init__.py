@@ -37,6 +37,7 @@ from pg_stepping.session import guarded
 
 Progress = Callable[[str, float], None]
 FEW = 100
+_FOLLOWING = 20  # ms that making triggers may take; on an idle machine it takes 5
 _NOTE = "UPDATE stepping.maintained_view SET mode = mode WHERE schema_name = %s AND view_name = %s"
 _NOTE_COLUMNS = "SELECT stepping.note_columns(%s, %s)"
 _MARK_VERSION = "INSERT INTO stepping.version_of (schema_name, view_name, changed) VALUES (%s, %s, %s)"
@@ -102,7 +103,8 @@ def make_online(
         raise NameTaken(f"the name {view} is taken", hint="choose another, or drop what has it")
     if there is None:
         progress("capture", 0)
-        patiently(conn, lambda: _capture(conn, captured, version_of))
+        holds = count(20, 5)  # ms; more each time, where this takes long
+        patiently(conn, lambda: _capture(conn, captured, version_of, holds))
         with guarded(conn):  # what it is made from is noted when writers do not wait any more
             execute(conn, _NOTE, [view.schema, view.name])
     estimated(rows_to_read(conn, captured))
@@ -126,7 +128,7 @@ def make_online(
     progress("publish", 1)
 
 
-def _capture(conn: Connection, captured: Definition, version_of: Table | None) -> None:
+def _capture(conn: Connection, captured: Definition, version_of: Table | None, holds: Iterator[int]) -> None:
     assert captured.deferred is not None
     views = [before_view(log, divided_by(conn, log)) for log in captured.deferred.logs]
     run_script(conn, "\n".join([prelude(conn, captured.language), *stored(captured), *views]))
@@ -138,7 +140,7 @@ def _capture(conn: Connection, captured: Definition, version_of: Table | None) -
     if version_of is not None:
         execute(conn, _MARK_VERSION, [*row, str(version_of)])
     lock(conn, [log.source for log in captured.deferred.logs], "SHARE ROW EXCLUSIVE")
-    run_script(conn, follow(captured))
+    within(conn, next(holds) + _FOLLOWING, follow(captured))
 
 
 def _catch_up(conn: Connection, captured: Definition) -> None:
@@ -164,7 +166,8 @@ def _capture_name(captured: Definition) -> str:
 def _publish(conn: Connection, captured: Definition, final: Definition, holds: Iterator[int]) -> None:
     """Make the captured view what it is to be; what needs no lock on its tables comes first.
 
-    The changes that are left are applied under the lock, in the next of `holds` ms or not at all.
+    The changes that are left are applied under the lock, in the next of `holds` ms or not at all; so are the
+    triggers made.
     """
     deferred = captured.deferred
     assert deferred is not None
@@ -181,5 +184,6 @@ def _publish(conn: Connection, captured: Definition, final: Definition, holds: I
     apply = f"SELECT {_apply_function(captured)}()"
     execute(conn, apply)  # what came meanwhile, so that next to nothing is left under the lock
     lock(conn, [log.source for log in deferred.logs], "SHARE ROW EXCLUSIVE")
-    within(conn, next(holds), apply)
-    run_script(conn, follow(final))
+    hold_ = next(holds)
+    within(conn, hold_, apply)
+    within(conn, hold_ + _FOLLOWING, follow(final))
