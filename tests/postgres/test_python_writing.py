@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 import pg_stepping as st
+from pg_stepping.errors import ViewDiffers
 
 
 class Row(st.Data):
@@ -146,3 +147,13 @@ def test_a_feed_has_a_function_that_goes_with_the_view(conn: psycopg.Connection[
     assert st.ZSetPython(later) == st.ZSetPython({"\n2%": 1})
     st.drop_view(conn, "kept")
     assert conn.execute(functions).fetchall() == []
+
+
+def test_a_collation_by_which_unlike_texts_are_equal_is_refused(conn: psycopg.Connection[Any]) -> None:
+    conn.execute(
+        """CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+           CREATE TABLE rows (given bigint NOT NULL, told text COLLATE any_case NOT NULL, missing bigint,
+                              d double precision NOT NULL, t text COLLATE "C" NOT NULL)"""
+    )
+    with pytest.raises(ViewDiffers, match="the column told has a collation by which unlike texts are equal"):
+        rows_action(conn, "SELECT")

@@ -56,6 +56,8 @@ class SourceTable:
             elif (column.type, column.nullable) != (kind.sql, kind.nullable):
                 there = f"{column.type}{'' if column.nullable else ' NOT NULL'}"
                 differences.append(f"the column {name} is {there}, not {wanted}")
+            elif not column.exact:
+                differences.append(f"the column {name} has a collation by which unlike texts are equal")
         differences += [
             f"the column {name}, which {type_name(self.source.row_type)} has not,"
             " is NOT NULL without a default"
@@ -67,22 +69,26 @@ class SourceTable:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column as it is there; `filled` by Postgres if an INSERT leaves it out."""
+    """A column as it is there; `filled` by Postgres if an INSERT leaves it out, `exact` if only like texts
+    are equal."""
 
     type: str
     nullable: bool
     filled: bool
+    exact: bool
 
 
 def _columns_of(conn: Connection, schema: str, name: str) -> dict[str, _Column]:
     cursor = conn.cursor(row_factory=tuple_row)
     sql = """SELECT a.attname, format_type(coalesce(nullif(t.typbasetype, 0), t.oid),
                                            CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END),
-                    NOT a.attnotnull, a.atthasdef OR a.attidentity <> ''
+                    NOT a.attnotnull, a.atthasdef OR a.attidentity <> '',
+                    o.collisdeterministic IS NOT FALSE
              FROM pg_attribute AS a
              JOIN pg_type AS t ON t.oid = a.atttypid
              JOIN pg_class AS c ON c.oid = a.attrelid
              JOIN pg_namespace AS n ON n.oid = c.relnamespace
+             LEFT JOIN pg_collation AS o ON o.oid = a.attcollation
              WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
              ORDER BY a.attnum"""
     return {name: _Column(*rest) for name, *rest in cursor.execute(sql, [schema, name])}
