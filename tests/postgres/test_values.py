@@ -349,6 +349,25 @@ def test_oracle_a_recursion_has_rows_once_that_are_equal_and_look_different(
     maintained(conn, language, views, steps)
 
 
+def test_oracle_functions_that_fail_of_null_are_called_with_values_alone(
+    conn: Connection, language: str
+) -> None:
+    conn.execute(
+        """CREATE FUNCTION sure(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+        $$ BEGIN IF t IS NULL THEN RAISE 'none'; END IF; RETURN upper(t); END $$;
+        CREATE TABLE t (id integer PRIMARY KEY, w text NOT NULL); INSERT INTO t VALUES (1, 'a'), (2, 'A')"""
+    )
+    views = [
+        "SELECT sure(w) AS w, count(*) AS n FROM t GROUP BY sure(w)",
+        "SELECT a.id, b.id AS other FROM t AS a JOIN t AS b ON sure(a.w) = sure(b.w)",
+        "SELECT id, rank() OVER (PARTITION BY sure(w) ORDER BY id) AS place FROM t",
+        "SELECT max(sure(w)) AS most, (SELECT count(*) FROM t AS u WHERE sure(u.w) = 'A') AS n FROM t",
+    ]
+    maintained(
+        conn, language, views, ["INSERT INTO t VALUES (3, 'b'), (4, 'a')", "DELETE FROM t WHERE id = 1"]
+    )
+
+
 def test_a_view_amid_checks_that_are_put_off_is_refused(conn: Connection) -> None:
     conn.execute(
         "CREATE TABLE a (id integer PRIMARY KEY); CREATE TABLE t (id integer REFERENCES a INITIALLY DEFERRED)"

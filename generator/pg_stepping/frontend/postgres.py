@@ -438,12 +438,14 @@ def _functions(conn: Connection, tree: str) -> frozenset[Function]:
 
 
 def _typed_nulls(columns: Sequence[Column]) -> str:
-    """Relations with these columns, as a FROM list."""
+    """Relations with these columns, as a FROM list; the planner, which calls functions of constants, must
+    not see that they are NULL (OFFSET 0): a function may fail of that.
+    """
     listed: dict[str, list[str]] = {}
     for c in columns:
         collate = f" COLLATE {c.type.collation}" if c.type.collation else ""
         listed.setdefault(c.relation, []).append(f"NULL::{c.type.name}{collate} AS {quote_name(c.name)}")
-    return ", ".join(f"(SELECT {', '.join(t)}) AS {quote_name(r)}" for r, t in listed.items())
+    return ", ".join(f"(SELECT {', '.join(t)} OFFSET 0) AS {quote_name(r)}" for r, t in listed.items())
 
 
 def typed(conn: Connection, columns: Sequence[Column], expressions: Sequence[Expression]) -> list[Type]:
