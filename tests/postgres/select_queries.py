@@ -205,6 +205,7 @@ QUERIES = {
         SELECT a.id, g FROM a LEFT JOIN LATERAL generate_series(1, a.x) g ON true
         SELECT a.id, l.m FROM a, LATERAL (SELECT max(b.x) AS m FROM b WHERE b.a_id = a.x) l
         SELECT a.id, v.w FROM a JOIN (VALUES (1, 'one'), (2, 'two')) v(k, w) ON v.k = a.x
+        SELECT a.id, l.n, m.z FROM a, LATERAL (SELECT count(*) AS n FROM b WHERE b.a_id = a.id) l, LATERAL (SELECT max(c.y) AS z FROM c WHERE c.x = l.n) m
         SELECT id, unnest(arr) AS e FROM a
         SELECT id, unnest(arr) AS e, generate_series(1, 2) AS g FROM a
         SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3)) AS r (p, q), a

@@ -64,6 +64,7 @@ class Expressions(Known, ABC):
                 if pending.this not in values:
                     plan, subquery = self._ready(plan, pending)
                     plan, values[pending.this] = self._unnest.value(plan, subquery)
+                    self._know(plan.columns)
 
         def put(node: exp.Expression) -> exp.Expression:
             return values[node.this].copy() if isinstance(node, Pending) and node.this in values else node
@@ -74,7 +75,6 @@ class Expressions(Known, ABC):
         """A subquery, and the plan with those joined to it that stand in what it is compared with."""
         subquery = self._pending[pending.this]
         plan, left = self._joined_subqueries(plan, list(subquery.left))
-        self._know(plan.columns)
         return plan, replace(subquery, left=tuple(left))
 
     def _pending_in(self, expressions: Iterable[exp.Expression]) -> list[Subquery]:

@@ -183,7 +183,6 @@ class Reader(Outputs):
             return plan, read
         if any(c.find(Pending) for c in calls):
             plan, read = self._joined_subqueries(plan, read)
-            self._know(plan.columns)
             calls = list(dict.fromkeys(n for e in read for n in self._sets_in(e)))
         depths = {self._depth(c) for c in calls}
         if len(depths) > 1 or any(c.find_ancestor(exp.Window) for c in calls):

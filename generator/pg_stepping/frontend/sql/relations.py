@@ -93,6 +93,7 @@ class Relations(Expressions):
         items = tuple(Item(fresh(c.name, taken), c.ref, c.type) for c in columns)
         right = Project(optional, fresh("optional", self._names), items)
         joined, read = self._unnest.lateral(outer, right, ())
+        self._know(joined.columns)
         return joined, {(c.relation, c.name): r for c, r in zip(columns, read, strict=True)}
 
     def _full_join(
@@ -178,6 +179,7 @@ class Relations(Expressions):
             return plan, {a: {n: substitute(e, values) for n, e in f.items()} for a, f in both.items()}
         assert right is not None
         plan, read = self._unnest.lateral(plan, right, conditions if join.side else None)
+        self._know(plan.columns)
         values = {(right.relation, i.name): e for i, e in zip(right.items, read, strict=True)}
         more = {a: {n: substitute(e, values) for n, e in f.items()} for a, f in more.items()}
         for condition in () if join.side else conditions:
@@ -196,7 +198,6 @@ class Relations(Expressions):
         self._check_level([source], ())
         if source.find(Pending):
             before, (source,) = self._joined_subqueries(before or self._one_row(), [source])
-            self._know(before.columns)
         source = exp.Paren(this=source) if isinstance(source, exp.Values) else source
         given = _columns_of_rows(item)
         header = f"({', '.join(map(to_sql, given))})" if given else ""
