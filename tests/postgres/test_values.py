@@ -415,3 +415,28 @@ def test_oracle_columns_named_like_ours_in_deferred_mode(conn: Connection, langu
             assert pg_stepping.verify(conn, f"v{i}") == []
             assert pg_stepping.apply(conn, f"v{i}") > 0
             assert pg_stepping.verify(conn, f"v{i}") == []
+
+
+def test_oracle_a_group_keeps_the_image_of_its_key_for_the_stages_above_it(
+    conn: Connection, language: str
+) -> None:
+    conn.execute("CREATE TABLE t (id integer PRIMARY KEY, n numeric, i interval)")
+    conn.execute(
+        "INSERT INTO t VALUES (1, 1.0, '1 mon'), (2, 1.00, '30 d'), (4, 2, '1 d'), (5, 2.0, '24:00')"
+    )
+    views = [f"SELECT {c} FROM t WHERE id > 3 EXCEPT ALL SELECT {c} FROM t WHERE id < 3" for c in ("n", "i")]
+    for i, query in enumerate(views):
+        pg_stepping.create_view(conn, f"v{i}", query, language=language, mode="deferred")
+    for step in (
+        "UPDATE t SET n = 1.000, i = '30 d' WHERE id = 4",
+        "INSERT INTO t VALUES (7, 1, '1 mon'), (8, 2.00, '1440 min')",
+        "UPDATE t SET n = 2.00, i = '24:00' WHERE id < 3",
+        "DELETE FROM t WHERE id IN (4, 7)",
+        "UPDATE t SET n = NULL, i = NULL WHERE id = 8",
+        "DELETE FROM t WHERE id < 3",
+    ):
+        conn.execute(step)  # type: ignore[call-overload]
+        for i in range(len(views)):
+            assert pg_stepping.verify(conn, f"v{i}") == []
+            pg_stepping.apply(conn, f"v{i}", limit=1)
+            assert pg_stepping.verify(conn, f"v{i}") == []

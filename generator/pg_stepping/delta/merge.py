@@ -108,7 +108,11 @@ def summed(stage: Stage, changed: Sequence[Changed], laid: Stage | None) -> tupl
             sums[c.name] = c.reaching(reference("delta", c.name), sums[c.beside])
     first = [quote_name(stage.row_key)] if stage.is_bag else []
     keys = [*first, *(quote_name(k.name) for k in stage.keys)]
-    listed = [f"{STATE}.ctid AS {replaces(stage)}", *(f"delta.{k}" for k in keys)]
+    listed = [f"{STATE}.ctid AS {replaces(stage)}", *(f"delta.{k}" for k in first)]
+    for k in stage.keys:  # a group keeps the image of its key that was there first
+        name = quote_name(k.name)
+        kept = stage.kind == "groups" and not k.type.exact
+        listed.append(f"coalesce({STATE}.{name}, delta.{name}) AS {name}" if kept else f"delta.{name}")
     listed += [f"({to_sql(sums[c.name])})::{c.type.name} AS {c.sql_name}" for c in stage.state]
     listed += [f"delta.{shrinks}"] if tests else []
     merged = "\nUNION ALL\n".join(
