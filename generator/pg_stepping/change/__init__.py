@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 from pg_stepping.backend import plpgsql, publish
@@ -229,8 +230,12 @@ def _drop_others(conn: Connection, view: Table, versions: Sequence[Table]) -> No
             with guarded(conn):
                 run_script(conn, silenced(functions))
             drop_triggers(conn, functions)
-            with guarded(conn):
-                drop(conn, [other])
+            patiently(conn, partial(_drop_soon, conn, other))
+
+
+def _drop_soon(conn: Connection, version: Table) -> None:
+    execute(conn, "SET LOCAL lock_timeout = '25ms'")
+    drop(conn, [version])
 
 
 def _is_function(conn: Connection, name: str) -> bool:
