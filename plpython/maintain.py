@@ -107,7 +107,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
         return [locking(edges[edge]) for edge in sorted(edges)]
 
     def with_aside(source: Any) -> str:
-        return f"WITH change AS (SELECT * FROM {source['aside']})"
+        return f"WITH change AS NOT MATERIALIZED (SELECT * FROM {source['aside']})"
 
     def waiting() -> str:
         """The terms of all that was set aside: those of each source, unless changes meet in others."""

@@ -165,7 +165,7 @@ def test_at_the_end_all_that_waits_is_carried(maintain: ModuleType) -> None:
     by_u, by_both, applied, *cleared = ran
     assert by_u == (
         "SELECT stepping.lock('v', key, exclusive) FROM ( SELECT DISTINCT key, exclusive FROM ("
-        "(WITH change AS (SELECT * FROM u_aside) SELECT y AS key, true AS exclusive FROM change)"
+        "(WITH change AS NOT MATERIALIZED (SELECT * FROM u_aside) SELECT y AS key, true AS exclusive FROM change)"
         ") AS part) AS bucket ORDER BY key, exclusive DESC"
     )
     assert by_both.count("UNION ALL") == by_both.count("FROM s_aside") == by_both.count("FROM u_aside") == 1
