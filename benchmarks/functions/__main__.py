@@ -91,8 +91,9 @@ def some(program: Any, start: int, count: int) -> list[Any]:
     ]
 
 
-def writing(server: devserver.Server, calls: int) -> tuple[float, float, float]:
-    """Reads a second: 1,000 a call, and one a call, and one a statement of psycopg's alone; all committed."""
+def writing(server: devserver.Server, calls: int) -> tuple[float, float, float, float]:
+    """Reads a second, all committed: 1,000 a call; one a call in a transaction, and on a connection with
+    autocommit; and one a statement of psycopg's alone, in a transaction."""
     with database(server) as conn:
         program, reads = prepared(conn)
         place = 0
@@ -113,13 +114,19 @@ def writing(server: devserver.Server, calls: int) -> tuple[float, float, float]:
                 conn.commit()
             place += count
 
+        def at_once(count: int) -> None:
+            conn.autocommit = True
+            write(count, 1)
+            conn.autocommit = False
+
         write(2, 1000)
         write(20, 1)
         plainly(20)
         batch = statistics.median(seconds(lambda: write(1, 1000)) for _ in range(calls))
-        pairs = [(seconds(lambda: write(20, 1)), seconds(lambda: plainly(20))) for _ in range(calls)]
-        single, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
-        return 1000 / batch, 20 / single, 20 / plain
+        ways = (lambda: write(20, 1), lambda: at_once(20), lambda: plainly(20))
+        runs = [[seconds(way) for way in ways] for _ in range(calls)]
+        single, alone, plain = (statistics.median(times) for times in zip(*runs, strict=True))
+        return 1000 / batch, 20 / single, 20 / alone, 20 / plain
 
 
 def twins(server: devserver.Server, rounds: int, size: int) -> float:
@@ -200,13 +207,13 @@ def main(quick: bool) -> None:
     with devserver.start(settings=SETTINGS) as server:
         if not server.plpython:
             raise click.ClickException("the server has no plpython3u")
-        batch, single, plain = writing(server, calls)
+        batch, single, alone, plain = writing(server, calls)
         ratio = twins(server, rounds, 2000 if quick else 20_000)
         rates = shipped(server, rows, rounds)
         version = server.version
     times = [
         f"({found / theirs:.1f} times stepping's {theirs:,})"
-        for found, theirs in ((batch, STEPPING_BATCH), (single, STEPPING_SINGLE))
+        for found, theirs in ((batch, STEPPING_BATCH), (single, STEPPING_SINGLE), (alone, STEPPING_SINGLE))
     ]
     text = f"""# Python queries and functions
 
@@ -218,7 +225,8 @@ Medians.
 | the seed query in Python, time of a large insert against its SQL twin | {ratio:.2f} | at most 1.05 |
 | `insert` of 1,000 reads a call, committed: reads a second | {batch:,.0f} {times[0]} | 20 times |
 | `insert` of one read a call, committed: reads a second | {single:,.0f} {times[1]} | 8 times |
-| the same by a statement of psycopg's, which tells no change | {plain:,.0f} | |
+| the same on a connection with autocommit: reads a second | {alone:,.0f} {times[2]} | 8 times |
+| one read a statement of psycopg's, committed, which tells no change | {plain:,.0f} | |
 
 A function that runs as Python (normalize, a regular expression, join), rows a second:
 
