@@ -6,7 +6,6 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     follower record;
-    aside text;
 BEGIN
     FOR follower IN
         SELECT t.tgname, t.tgrelid::regclass AS source FROM unnest(stages) AS stage
@@ -19,13 +18,7 @@ BEGIN
         EXECUTE concat('DROP TRIGGER ', quote_ident(follower.tgname), ' ON ', follower.source);
     END LOOP;
     PERFORM stepping.drop_functions(stages, '^__(maintain|vanish|capture)$');
-    FOR aside IN
-        SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, '__(aside_[0-9]+|keys)$')
-        WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
-    LOOP
-        EXECUTE concat('DROP TABLE stepping.', quote_ident(aside));
-    END LOOP;
-    PERFORM stepping.release_columns(stages, '__reads_');
+    PERFORM stepping.drop_relations(stages, '^__(aside_[0-9]+|keys|reads_[0-9]+)$');
 END
 $body$;
 
@@ -33,17 +26,26 @@ $body$;
 CREATE OR REPLACE FUNCTION stepping.drop_logs(stages text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
-DECLARE
-    log text;
 BEGIN
     PERFORM stepping.drop_functions(stages, '^__(pending|kept|apply|step)$');
-    FOR log IN
-        SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, '__log_[0-9]+$')
-        WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r'
+    PERFORM stepping.drop_relations(stages, '^__(log|logged)_[0-9]+$');
+END
+$body$;
+
+-- Drops the tables and views of some stages, by what their names end in.
+CREATE OR REPLACE FUNCTION stepping.drop_relations(stages text[], endings text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    relation record;
+BEGIN
+    FOR relation IN
+        SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind FROM unnest(stages) AS stage
+        JOIN pg_class AS c ON starts_with(c.relname, stage) AND substr(c.relname, length(stage) + 1) ~ endings
+        WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind IN ('r', 'v')
     LOOP
-        EXECUTE concat('DROP TABLE stepping.', quote_ident(log));
+        EXECUTE concat('DROP ', relation.kind, ' ', relation.name);
     END LOOP;
-    PERFORM stepping.release_columns(stages, '__logged_');
 END
 $body$;
 

@@ -27,22 +27,6 @@ BEGIN
 END
 $body$;
 
--- Lets them go again; `ending` tells those of logs from those of other tables where changes wait.
-CREATE OR REPLACE FUNCTION stepping.release_columns(stages text[], ending text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $body$
-DECLARE
-    held text;
-BEGIN
-    FOR held IN
-        SELECT c.relname FROM unnest(stages) AS stage JOIN pg_class AS c ON c.relname ~ concat('^', stage, ending, '[0-9]+$')
-        WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'v'
-    LOOP
-        EXECUTE concat('DROP VIEW stepping.', quote_ident(held));
-    END LOOP;
-END
-$body$;
-
 -- The views that hold what some stages read; none of a stage that an older version made.
 CREATE OR REPLACE FUNCTION stepping.holding(stages text[]) RETURNS SETOF regclass
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
