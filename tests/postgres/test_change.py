@@ -241,12 +241,13 @@ def test_oracle_what_reads_it_is_made_beside_it_while_the_tables_are_written(
     locks = "".join(plan.locks)
     assert "public.spread is filled: it is in stripes, so its writers wait" in locks
     assert "public.rows is filled: it reads whole rows, so its writers wait" in locks
-    done, failed = threading.Event(), list[Exception]()
+    done, failed, written = threading.Event(), list[Exception](), threading.Semaphore(0)
 
     def write() -> None:
         with psycopg.connect(dsn, autocommit=True) as session:
             try:
                 for n in count():
+                    written.release()
                     session.execute("INSERT INTO reads VALUES (%s, '2024-01-02', 5)", [1 + n % 9])
                     session.execute("UPDATE meters SET owner = 'owner ' || %s WHERE id = 3", [n % 4])
                     session.execute("DELETE FROM reads WHERE value = %s", [n % 200])
@@ -268,9 +269,12 @@ def test_oracle_what_reads_it_is_made_beside_it_while_the_tables_are_written(
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for at in (("capture", 2), ("exchange", 1)):
+        for at in (("capture", 2), ("exchange", 1), ("drop", 1)):
             with pytest.raises(KeyboardInterrupt):
                 pg_stepping.change_view(conn, "usage", query, online=True, progress=stopping(at))
+        while written.acquire(blocking=False):
+            pass
+        assert written.acquire(timeout=30) and written.acquire(timeout=30)  # beside the old ones, too
         pg_stepping.change_view(conn, "usage", query, online=True)
     finally:
         done.set()

@@ -201,8 +201,10 @@ def _replace_online(
     progress("exchange", 0)
     pairs = [(reader, to) for reader, to, _ in readers]
     patiently(conn, lambda: _exchange(conn, view, version, pairs, compared.late, mark))
-    _drop_others(conn, view.table, [])
     progress("exchange", 1)
+    progress("drop", 0)
+    _drop_others(conn, view.table, [])
+    progress("drop", 1)
 
 
 def _exchange(
@@ -214,7 +216,8 @@ def _exchange(
     mark: str,
 ) -> None:
     execute(conn, "SET LOCAL lock_timeout = '25ms'")
-    take_place(conn, view, version, readers, late, mark)
+    for old in take_place(conn, view, version, readers, late, mark):
+        _silence(conn, found(conn, old.name, old.schema))  # whole rows of the view are others from now on
 
 
 def _drop_others(conn: Connection, view: Table, versions: Sequence[Table]) -> None:
@@ -225,24 +228,25 @@ def _drop_others(conn: Connection, view: Table, versions: Sequence[Table]) -> No
     there = {v.table: v for v in list_views(conn)}
     for other in others:
         if other not in versions:
-            functions = [f"{stage}__maintain" for stage in there[other].stages]
-            functions = [f for f in functions if _is_function(conn, f)]
             with guarded(conn):
-                run_script(conn, silenced(functions))
+                functions = _silence(conn, there[other])
             drop_triggers(conn, functions)
             patiently(conn, partial(_drop_soon, conn, other))
+
+
+def _silence(conn: Connection, version: Installed) -> list[str]:
+    """Let a version follow its tables no more; returns the trigger functions that do nothing now. In deferred
+    mode only the last stage has one."""
+    sql = "SELECT to_regproc(concat('stepping.', quote_ident(%s))) IS NOT NULL"
+    named = [f"{stage}__maintain" for stage in version.stages]
+    functions = [name for name in named if execute(conn, sql, [name]).fetchone() == (True,)]
+    run_script(conn, silenced(functions))
+    return functions
 
 
 def _drop_soon(conn: Connection, version: Table) -> None:
     execute(conn, "SET LOCAL lock_timeout = '25ms'")
     drop(conn, [version])
-
-
-def _is_function(conn: Connection, name: str) -> bool:
-    """Whether there is such a function in schema stepping; in deferred mode only the last stage has one."""
-    sql = "SELECT to_regproc(concat('stepping.', quote_ident(%s))) IS NOT NULL"
-    with guarded(conn):
-        return execute(conn, sql, [name]).fetchone() == (True,)
 
 
 def _compared(
