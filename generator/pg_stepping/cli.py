@@ -77,6 +77,12 @@ def _is_complete(conn: Connection, name: str, schema: str | None) -> bool:
     return view is not None and conn.execute(sql, [regclass(view.table)]).fetchone() == (True,)
 
 
+def _check_stripes(conn: Connection, name: str, schema: str | None, stripes: int) -> None:
+    view = pg_stepping.installed(conn, name, schema=schema)
+    if view is not None and stripes not in (0, view.stripes):
+        raise click.UsageError(f"{name} is in {view.stripes} stripes: drop it to change that.")
+
+
 def _tell_rows(rows: int) -> None:
     click.echo(f"about {rows} rows to read", err=True)
 
@@ -143,11 +149,10 @@ def create(
     With --online writers go on meanwhile: run it again if it was interrupted, or drop NAME to undo it.
     """
     import_modules(imports)
-    if stripes and online:
-        raise click.UsageError("--stripes does not go with --online: writers wait while the view is filled.")
     if online:
         with connected(ctx, autocommit=True) as conn:
             if or_replace and _is_complete(conn, name, schema):
+                _check_stripes(conn, name, schema, stripes)
                 change = pg_stepping.change_view(
                     conn,
                     name,
@@ -169,6 +174,7 @@ def create(
                 language=language,
                 indexes=_indexes(indexes),
                 mode=mode,
+                stripes=stripes,
                 progress=Steps(),
                 estimated=_tell_rows,
             )
@@ -177,8 +183,7 @@ def create(
     with connected(ctx) as conn:
         there = pg_stepping.installed(conn, name, schema=schema) if or_replace else None
         if there is not None:
-            if stripes not in (0, there.stripes):
-                raise click.UsageError(f"{name} is in {there.stripes} stripes: drop it to change that.")
+            _check_stripes(conn, name, schema, stripes)
             conn.rollback()
             conn.autocommit = True
             change = pg_stepping.change_view(

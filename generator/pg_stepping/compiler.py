@@ -57,9 +57,6 @@ def compile_query(
     """
     if mode not in MODES:
         raise InvalidQuery(f"no such mode: {mode!r}", hint=f"one of {', '.join(MODES)}", sqlstate="22023")
-    if stripes and mode == "deferred":
-        hint = "in deferred mode writers do not wait for each other anyway: leave stripes out"
-        raise InvalidQuery("stripes in deferred mode", hint=hint, sqlstate="22023")
     if mode == "deferred" and len(f"{view.name}{AS_APPLIED}".encode()) > 63:
         raise InvalidQuery(
             f"the name {view.name!r} leaves no room for {AS_APPLIED}",
@@ -128,6 +125,14 @@ def _deep() -> Iterator[None]:
         raise UnsupportedQuery("a query that is nested so deep", hint=hint) from error
     finally:
         sys.setrecursionlimit(before)
+
+
+def check_stripes(mode: str, stripes: int) -> None:
+    """Raises InvalidQuery for a view in stripes and in deferred mode: only while it is made online is it both
+    (delta/stripes.py)."""
+    if stripes and mode == "deferred":
+        hint = "in deferred mode writers do not wait for each other anyway: leave stripes out"
+        raise InvalidQuery("stripes in deferred mode", hint=hint, sqlstate="22023")
 
 
 def compile_installed(conn: Connection[object], view: Installed) -> Definition:

@@ -41,7 +41,7 @@ def repair(conn: Connection, name: str, *, schema: str | None = None, batch: int
     is a transaction of its own, of as many keys as take 20 ms or of one, and waits for its lock for no more
     than 25 ms, so that writers never queue behind it for longer; one that takes more than 50 ms is taken back
     and tried with fewer keys, or, of one key, up to five times. In a transaction of the caller's the locks
-    are held until that ends. A stage without a key, or in stripes, is computed anew as a whole. In deferred
+    are held until that ends. A stage without a key is computed anew as a whole. In deferred
     mode no writer waits, but for a view of which a log has rows that its table never had: then all wait until
     it is done, and the logs are emptied.
     Raises ViewNotFound, and ConnectionUnusable at REPEATABLE READ or SERIALIZABLE.
@@ -94,9 +94,6 @@ def _repair(conn: Connection, definition: Definition, programs: Sequence[StagePr
     for program in programs:  # each after those that it reads
         with guarded(conn), _computing(conn, definition):
             rows = [str(row[0]) for row in execute(conn, differing_rows(program))]
-        if program.stage.stripes and rows:
-            changed += _fill_again(conn, definition, program, len(rows))
-            continue
         start, size, tries = 0, min(batch, _FIRST) if alone else batch, 0
         while start < len(rows):
             limit = _AT_MOST if alone and (size > 1 or tries < _TRIES) else 0
@@ -162,16 +159,6 @@ def _correct(
             if limit:
                 execute(conn, "SET LOCAL statement_timeout = 0")
     return int(found[0]) if found else 0, time.monotonic() - began
-
-
-def _fill_again(conn: Connection, definition: Definition, program: StageProgram, wrong: int) -> int:
-    """Compute a stage in stripes anew as a whole: nobody knows which of a group's rows is wrong."""
-    with guarded(conn):
-        _lock(conn, [program])
-        with _alone(conn, definition, program), _computing(conn, definition):
-            execute(conn, f"DELETE FROM {quote_table(program.stage.table)}")
-            execute(conn, program.fill)
-    return wrong
 
 
 def _lock(conn: Connection, programs: Sequence[StageProgram]) -> None:

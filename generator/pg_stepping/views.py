@@ -14,7 +14,7 @@ from psycopg import errors as pg
 
 from pg_stepping.backend.script import Definition, Script, applied_name, fingerprint_of, write_script
 from pg_stepping.catalog import Installed, check_language, found, init, installed, list_views, prelude, target
-from pg_stepping.compiler import compile_query
+from pg_stepping.compiler import check_stripes, compile_query
 from pg_stepping.delta.terms import regclass
 from pg_stepping.errors import NameTaken, SteppingError, UnsupportedQuery
 from pg_stepping.frontend.bodies import UNKNOWN, found_by_path
@@ -56,6 +56,7 @@ def generate(
     `indexes` lists the published columns of each further index. If the database has no catalog yet, the
     script makes it first. Raises UnsupportedQuery, InvalidQuery, UnsupportedServer or ConnectionUnusable.
     """
+    check_stripes(mode, stripes)
     with guarded(conn, undo=True):
         definition = compile_query(
             conn,
@@ -94,6 +95,7 @@ def create_view(
     what follows from these. Raises UnsupportedQuery, InvalidQuery,
     NameTaken, UnsupportedServer, InsufficientPrivilege or ConnectionUnusable, with nothing changed.
     """
+    check_stripes(mode, stripes)
     with guarded(conn):
         view = target(conn, name, schema)
         check_name_is_free(conn, view)

@@ -9,6 +9,7 @@ from test_cases import assert_right, columns, columns_of_query, rows
 import pg_stepping
 from pg_stepping import errors
 from pg_stepping.cli import main
+from pg_stepping.online import create_view_online, pieces
 
 STRIPES = 64
 SCHEMA = """
@@ -204,7 +205,12 @@ def test_the_command_line(conn, dsn, tmp_path):
     assert (
         "stripe smallint NOT NULL DEFAULT pg_catalog.mod(pg_catalog.pg_backend_pid(), 8)" in generated.output
     )
-    assert run(main, ["--dsn", dsn, "create", "w", str(query), "--stripes", "8", "--online"]).exit_code == 2
+    conn.commit()
+    online = run(main, ["--dsn", dsn, "create", "w", str(query), "--stripes", "8", "--online"])
+    assert online.exit_code == 0, online.output
+    assert pg_stepping.installed(conn, "w").stripes == 8
+    assert_right(conn, "w", query.read_text(), "create --online")
+    conn.commit()
     again = ["--dsn", dsn, "create", "v", str(query), "--or-replace", "--stripes"]
     assert (run(main, [*again, "4"]).exit_code, run(main, [*again, "8"]).exit_code) == (2, 0)
     query.write_text("SELECT kind, sum(free) AS free, count(*) AS n FROM t GROUP BY kind")
@@ -212,3 +218,63 @@ def test_the_command_line(conn, dsn, tmp_path):
     assert run(main, [*again, "8"]).exit_code == 0
     assert_right(conn, "v", query.read_text(), "another query")
     assert pg_stepping.installed(conn, "v").stripes == 8
+
+
+def test_oracle_it_is_made_and_changed_online(sessions, language, monkeypatch):
+    """Between the steps the sessions write, in groups that are filled and in groups that are not."""
+    monkeypatch.setattr(pieces, "ROWS", 300)
+    rng = random.Random(3)
+    conn, *others = sessions
+    conn.execute(
+        "INSERT INTO t (kind, free, real4, small) SELECT i % 50, i / 8.0, i / 8.0, i FROM generate_series(1, 2000) AS i"
+    )
+    conn.execute("ANALYZE t")
+    for session in sessions:
+        session.commit()
+        session.autocommit = True
+
+    def written(step, share):
+        for session in others:
+            session.execute(statement(rng))
+
+    create_view_online(conn, "later", SUMS, language=language, stripes=STRIPES, progress=written)
+    assert pg_stepping.verify(conn, "later") == []
+    for _ in range(6):
+        written("", 0)
+    assert conn.execute("SELECT count(DISTINCT stripe) > 1 FROM stepping.later").fetchone() == (True,)
+    assert pg_stepping.verify(conn, "later") == []
+    assert conn.execute("SELECT count(*) > 50 FROM later").fetchone() == (True,)
+    changed = SUMS.replace("sum(span) AS span", "sum(t.id) AS ids")
+    plan = pg_stepping.change_view(conn, "later", changed, online=True, progress=written)
+    assert plan.kind == "new version"
+    assert pg_stepping.verify(conn, "later") == []
+    written("", 0)
+    assert pg_stepping.verify(conn, "later") == []
+    assert pg_stepping.installed(conn, "later").stripes == STRIPES
+    assert pg_stepping.plan_change(conn, "later", changed).kind == "nothing"
+    names = "SELECT relname FROM pg_class WHERE relnamespace = 'stepping'::regnamespace AND relname LIKE 'later%__log%'"
+    assert conn.execute(names).fetchall() == []
+
+
+def test_repair_touches_the_wrong_groups_alone(sessions):
+    conn, *others = sessions
+    rng = random.Random(4)
+    for session in others:
+        for _ in range(5):
+            session.execute(statement(rng))
+            session.commit()
+    right = conn.execute("SELECT ctid, * FROM stepping.sums ORDER BY ctid").fetchall()
+    conn.execute(
+        "UPDATE stepping.sums SET free = free + 1 WHERE kind = 1 AND day IS NOT NULL AND free IS NOT NULL"
+    )
+    conn.execute("INSERT INTO stepping.sums SELECT 77, day, n FROM stepping.sums LIMIT 1")
+    conn.commit()
+    assert pg_stepping.verify(conn, "sums") != []
+    assert (
+        pg_stepping.repair(conn, "sums")
+        == len(conn.execute("SELECT FROM sums WHERE kind = 1 AND day IS NOT NULL").fetchall()) + 1
+    )
+    assert_right(conn, "sums", SUMS, "repaired")
+    left = conn.execute("SELECT ctid, * FROM stepping.sums ORDER BY ctid").fetchall()
+    assert len(set(right) & set(left)) > 3
+    assert pg_stepping.repair(conn, "sums") == 0

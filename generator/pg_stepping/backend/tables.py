@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pg_stepping.delta import Stage, StageProgram
 from pg_stepping.delta.keys import Keys
 from pg_stepping.delta.stage import SCHEMA
+from pg_stepping.delta.stripes import own_stripe
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_lines, quote_name
 from pg_stepping.ir import Table, Type
@@ -29,9 +30,9 @@ def state_table(stage: Stage, describe: str) -> str:
     ]
     values += [(result.type, f"{result.sql_name} {result.type.sql}") for result in stage.results]
     if stage.stripes:
-        own = f"pg_catalog.mod(pg_catalog.pg_backend_pid(), {stage.stripes})"
         small = Type.of("smallint")
-        values.append((small, f"{quote_name(stage.stripe)} {small.name} NOT NULL DEFAULT {own}"))
+        column = f"{quote_name(stage.stripe)} {small.name} NOT NULL DEFAULT {own_stripe(stage)}"
+        values.append((small, column))
     # numerics last: Postgres finds what stands before the first column of varying width fastest
     lines += [line for _, line in sorted(values, key=lambda value: value[0].base.startswith("numeric"))]
     if stage.is_bag:
@@ -65,8 +66,20 @@ def _columns(stage: Stage) -> list[tuple[str, str]]:
     rows = "How often the row is there." if stage.is_bag else "Of how many rows the group is made."
     own += [(c.sql_name, rows if c is stage.count else c.describe()) for c in stage.state]
     own += [(r.sql_name, "A result, ready for readers: computed from the state.") for r in stage.results]
-    stripe = f"Which of the {stage.stripes} rows of its group this is: each writer adds to one."
-    return own + ([(quote_name(stage.stripe), stripe)] if stage.stripes else [])
+    return own + ([(quote_name(stage.stripe), _says_of_stripe(stage))] if stage.stripes else [])
+
+
+def _says_of_stripe(stage: Stage) -> str:
+    return f"Which of the {stage.stripes} rows of its group this is: each writer adds to one."
+
+
+def spread(stage: Stage) -> str:
+    """From here on writers of a table that had one stripe take their own."""
+    column = quote_name(stage.stripe)
+    return (
+        f"ALTER TABLE {quote_table(stage.table)} ALTER COLUMN {column} SET DEFAULT {own_stripe(stage)};\n"
+        f"COMMENT ON COLUMN {quote_table(stage.table)}.{column} IS {quote_lines(_says_of_stripe(stage))};"
+    )
 
 
 def row_type_tables(name: str, tables: Sequence[Table]) -> str:

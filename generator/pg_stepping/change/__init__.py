@@ -23,14 +23,13 @@ from pg_stepping.backend.script import (
     register_again,
 )
 from pg_stepping.backend.tables import aside_tables, state_table
-from pg_stepping.catalog import Installed, found, installed, list_views, use_settings
+from pg_stepping.catalog import Installed, found, list_views, use_settings
 from pg_stepping.change.version import (
     check_readers,
     drop,
     kept_of,
     maintained_readers,
     make_version,
-    mark_version,
     name_beside,
     problem,
     readers_beside,
@@ -39,7 +38,7 @@ from pg_stepping.change.version import (
 )
 from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.dependents import put_in_place, readers
-from pg_stepping.errors import ConnectionUnusable, SteppingError
+from pg_stepping.errors import ConnectionUnusable
 from pg_stepping.frontend.postgres import Connection, estimated_rows, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.online import Progress, make_online
@@ -192,12 +191,7 @@ def _replace_online(
         view.table,
     )
     for reader, to, compiled in readers:
-        if not reader.stripes:
-            make_online(conn, to, compiled, reader.mode, progress, estimated, view.table)
-        elif installed(conn, to.name, schema=to.schema) is None:
-            with guarded(conn):
-                make(conn, compiled(reader.mode))
-                mark_version(conn, to, view.table)
+        make_online(conn, to, compiled, reader.mode, progress, estimated, view.table)
     progress("exchange", 0)
     pairs = [(reader, to) for reader, to, _ in readers]
     patiently(conn, lambda: _exchange(conn, view, version, pairs, compared.late, mark))
@@ -260,12 +254,6 @@ def _compared(
     online: bool,
 ) -> _Compared:
     view = found(conn, name, schema)
-    if view.stripes and online:
-        raise SteppingError(
-            f"a view in stripes cannot be changed online: {view.table}",
-            hint="change it without online: its writers wait while a new version is filled",
-            sqlstate="0A000",
-        )
     new = compile_query(
         conn,
         view.table,
@@ -369,12 +357,11 @@ def _change(
             f"ACCESS EXCLUSIVE on {', '.join(sorted(before))}, at the end, until commit",
         ]
     for reader in anew if online else ():
-        if reader.stripes or reader.table in late:
-            why = "reads whole rows" if reader.table in late else "is in stripes"
+        if reader.table in late:
             read = ", ".join([*_followed_by(conn, [reader]), *(f"the state of {v}" for v in reader.reads)])
             locks.append(
-                f"SHARE ROW EXCLUSIVE on {read}, while {reader.table} is filled: it {why}, so its writers"
-                " wait"
+                f"SHARE ROW EXCLUSIVE on {read}, while {reader.table} is filled: it reads whole rows, so its"
+                " writers wait"
             )
     return Change(str(view.table), kind, tuple(steps), reads, tuple(locks))
 

@@ -19,6 +19,7 @@ from pg_stepping.change.kept import kept_stages, with_kept
 from pg_stepping.change.reading import reading
 from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.delta import object_name
+from pg_stepping.delta.stripes import stripes_in
 from pg_stepping.delta.terms import regclass
 from pg_stepping.dependents import put_in_place
 from pg_stepping.errors import SteppingError, ViewInUse
@@ -90,7 +91,7 @@ def renamed(conn: Connection, definition: Definition, to: Table, *, mode: str | 
         indexes=definition.indexes,
         state=object_name(to),
         mode=mode or definition.mode,
-        stripes=definition.stripes,
+        stripes=stripes_in(mode or definition.mode, definition.stripes),
     )
 
 
@@ -127,7 +128,7 @@ def _version_of_reader(
             language=reader.language,
             indexes=reader.indexes,
             mode=mode,
-            stripes=reader.stripes,
+            stripes=stripes_in(mode, reader.stripes),
         )
 
 

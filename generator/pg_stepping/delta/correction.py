@@ -12,7 +12,7 @@ from textwrap import indent
 from pg_stepping.delta.program import StageProgram, stored_names
 from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.state import equal, same
-from pg_stepping.delta.stripes import whole_groups
+from pg_stepping.delta.stripes import own_stripe, whole_groups
 from pg_stepping.delta.terms import named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.ir import Type
@@ -25,10 +25,13 @@ def differing_rows(program: StageProgram) -> str:
     stage = program.stage
     keys = [quote_name(stage.row_key)] if stage.is_bag else [quote_name(k.name) for k in stage.keys]
     on = " = ".join(f"ROW({', '.join(f'{side}.{k}' for k in keys)})::text" for side in ("stored", "correct"))
-    stored = whole_groups(stage) if stage.stripes else quote_table(stage.table)
-    typed = ", ".join(f"{name}::{type_.name} AS {name}" for name, type_ in _of_table(stage))
+    typed = ", ".join(
+        f"{'0' if name == quote_name(stage.stripe) else name}::{type_.name} AS {name}"
+        for name, type_ in _of_table(stage)
+    )
+    groups = f"(\n{_INDENT}SELECT {typed} FROM {whole_groups(stage)} AS groups\n)" if stage.stripes else ""
     return (
-        f"SELECT coalesce(stored::text, correct::text)\nFROM {stored} AS stored\n"
+        f"SELECT coalesce(stored::text, correct::text)\nFROM {groups or quote_table(stage.table)} AS stored\n"
         f"FULL JOIN (\n{_INDENT}SELECT {typed}\n{_INDENT}FROM (\n{indent(_filled(program), _INDENT * 2)}\n"
         f"{_INDENT}) AS filled ({_names(stage)})\n) AS correct ON {on}\n"
         f"WHERE {_differ(stage, 'stored', 'correct')}"
@@ -38,7 +41,8 @@ def differing_rows(program: StageProgram) -> str:
 def correction(program: StageProgram) -> str:
     """The statement that puts some rows right: `$1`, an array of the texts that `differing_rows` gave.
 
-    It returns how many rows of the state it changed. Whoever runs it keeps writers out.
+    It returns how many rows of the state it changed. Whoever runs it keeps writers out. A group in stripes
+    has one row from then on, in the stripe of whoever runs it: nobody knows which of its rows was wrong.
     """
     stage, table = program.stage, quote_table(program.stage.table)
     by, columns, names = _matched(stage), _columns(stage), _names(stage)
@@ -49,21 +53,24 @@ def correction(program: StageProgram) -> str:
         relations.append((f"delta ({', '.join(by)}) AS MATERIALIZED", of))
     relations.append((f"correct ({names}) AS MATERIALIZED", _restricted(program, by)))
     own = [quote_name(stage.row_key)] if stage.is_bag else [quote_name(k.name) for k in stage.keys]
-    there = f"NOT EXISTS (SELECT FROM correct WHERE {_match(stage, own, 'correct', 'state')})"
+    there = f"EXISTS (SELECT FROM correct WHERE {_match(stage, own, 'correct', 'state')})"
+    if stage.stripes:
+        there = f"({there} AND state.{quote_name(stage.stripe)} = {own_stripe(stage)})"
     using = "\nUSING delta" if by else ""
+    listed_own = f"ROW({', '.join(f'state.{k}' for k in own)})::text"
     scope = f"{_match(stage, by, 'state', 'delta')}\n{_INDENT}AND " if by else ""
     relations.append(
-        ("gone AS", f"DELETE FROM {table} AS state{using}\nWHERE {scope}{there}\nRETURNING state.{own[0]}")
+        ("gone AS", f"DELETE FROM {table} AS state{using}\nWHERE {scope}NOT {there}\nRETURNING {listed_own}")
     )
     sets = f",\n{_INDENT}".join(f"{name} = excluded.{name}" for name, _ in columns)
     put = (
         f"INSERT INTO {table} AS state ({names})\nSELECT {names}\nFROM correct\n"
         f"ON CONFLICT ({', '.join(stage.unique_by)}) DO UPDATE SET\n{_INDENT}{sets}\n"
-        f"WHERE {_differ(stage, 'state', 'excluded')}\nRETURNING true"
+        f"WHERE {_differ(stage, 'state', 'excluded')}\nRETURNING {listed_own}"
     )
     relations.append(("put AS", put))
     with_ = ", ".join(f"{name} (\n{indent(query, _INDENT)}\n)" for name, query in relations)
-    return f"WITH {with_}\nSELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM put)"
+    return f"WITH {with_}\nSELECT count(*) FROM (SELECT * FROM gone UNION SELECT * FROM put) AS changed"
 
 
 def _filled(program: StageProgram) -> str:
@@ -134,6 +141,8 @@ def _names(stage: Stage) -> str:
 def _of_table(stage: Stage) -> list[tuple[str, Type]]:
     """The columns in the order of the table (see state_table)."""
     columns, keys = _columns(stage), len(stage.keys) + stage.is_bag
+    if stage.stripes:
+        columns.append((quote_name(stage.stripe), Type.of("smallint")))
     return columns[:keys] + sorted(columns[keys:], key=lambda c: c[1].base.startswith("numeric"))
 
 

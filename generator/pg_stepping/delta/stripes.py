@@ -6,6 +6,9 @@ transactional method, TODS 11(4), 1986; Gawlick, Kinkade, IEEE DB Engineering 8(
 stripe of its backend; who reads sums the stripes of a group. Rows of a group that sum to zero in every column
 are worth nothing, and can go without anybody knowing of the group's other rows.
 
+While a view is made online, in deferred mode, there is one stripe, so a group has one row as everywhere
+else; from when it is published writers spread over more.
+
 What else a sum shows of its rows is counted beside it, so that it can be taken back by adding, too. Values
 that are not finite are left out of the sum, and counted by kind (`stepping.not_finite`). A numeric sum shows
 as many digits after the point as the longest of its values: these are counted (`stepping.digits`).
@@ -33,6 +36,11 @@ from pg_stepping.ir.types import fresh
 MOST = 1000
 _INDENT = "    "
 _NOT_FINITE = {"NaN": "1", "Infinity": f"1{'0' * 18}", "-Infinity": f"1{'0' * 36}"}
+
+
+def stripes_in(mode: str, stripes: int) -> int:
+    """In how many stripes a view that is to be in `stripes` is; in one while it is made in deferred mode."""
+    return min(stripes, 1) if mode == "deferred" else stripes
 
 
 def striped(
@@ -123,6 +131,11 @@ def _finite(column: StateColumn) -> Expression:
     for name in _NOT_FINITE:
         value = exp.Anonymous(this="nullif", expressions=[value, exp.Literal.string(name)])
     return value
+
+
+def own_stripe(stage: Stage) -> str:
+    """The stripe that a session writes to."""
+    return f"pg_catalog.mod(pg_catalog.pg_backend_pid(), {stage.stripes})"
 
 
 def whole_groups(stage: Stage, results: Sequence[str] = ()) -> str:

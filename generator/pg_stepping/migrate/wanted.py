@@ -11,7 +11,7 @@ from sqlglot.errors import SqlglotError
 
 from pg_stepping.backend.script import Definition, fingerprint_of, write_script, write_skeleton
 from pg_stepping.catalog import Installed, has_catalog, init, list_views, target
-from pg_stepping.compiler import MODES, compile_query
+from pg_stepping.compiler import MODES, check_stripes, compile_query
 from pg_stepping.errors import InvalidDeclaration, SteppingError
 from pg_stepping.frontend.postgres import Connection, execute, run_script, savepoint
 from pg_stepping.ir import Table
@@ -92,6 +92,7 @@ class Trial:
     def _compiled(self, view: Table, declared: View, *, needed: bool) -> Definition:
         mode = declared.mode or MODES[0]
         try:
+            check_stripes(mode, declared.stripes)
             definition = compile_query(
                 self.conn,
                 view,

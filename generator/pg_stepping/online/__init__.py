@@ -22,8 +22,10 @@ from pg_stepping.backend.script import (
     register_again,
     stored,
 )
+from pg_stepping.backend.tables import spread
 from pg_stepping.catalog import installed, prelude, target
-from pg_stepping.compiler import choose_language, compile_query
+from pg_stepping.compiler import check_stripes, choose_language, compile_query
+from pg_stepping.delta.stripes import stripes_in
 from pg_stepping.delta.terms import quote_table, regclass
 from pg_stepping.errors import ConnectionUnusable, NameTaken
 from pg_stepping.frontend.dialect import quote_name
@@ -52,6 +54,7 @@ def create_view_online(
     language: str | None = None,
     indexes: Sequence[Sequence[str]] = (),
     mode: str = "immediate",
+    stripes: int = 0,
     progress: Progress = lambda step, share: None,
     estimated: Callable[[int], None] = lambda rows: None,
     version_of: Table | None = None,
@@ -66,6 +69,7 @@ def create_view_online(
     time.
     Raises what `create_view` raises, and ConnectionUnusable in a transaction.
     """
+    check_stripes(mode, stripes)
     if not conn.autocommit:
         raise ConnectionUnusable(
             "a view is made online in several transactions", hint="use a connection with autocommit=True"
@@ -75,7 +79,15 @@ def create_view_online(
 
     def compiled(in_mode: str) -> Definition:
         chosen = language if mode == "deferred" else choose_language(conn, language)
-        return compile_query(conn, view, query, language=chosen, indexes=indexes, mode=in_mode)
+        return compile_query(
+            conn,
+            view,
+            query,
+            language=chosen,
+            indexes=indexes,
+            mode=in_mode,
+            stripes=stripes_in(in_mode, stripes),
+        )
 
     make_online(conn, view, compiled, mode, progress, estimated, version_of)
 
@@ -96,7 +108,7 @@ def make_online(
         with guarded(conn, undo=True):
             captured = compiled("deferred")
             final = captured if mode == "deferred" else compiled(mode)
-    same = there is not None and there.fingerprint == fingerprint_of(captured)
+    same = there is not None and there.fingerprint in (fingerprint_of(captured), fingerprint_of(final))
     if same and taken and version_of is not None:
         return
     if taken or (there is not None and not same):
@@ -179,6 +191,7 @@ def _publish(conn: Connection, captured: Definition, final: Definition, holds: I
     capture = _capture_name(captured)
     gone += [f"ALTER FUNCTION {maintain_function(deferred)}() RENAME TO {quote_name(capture)};"]
     gone += [silenced([capture])]
+    gone += [spread(p.stage) for p in final.programs if p.stage.stripes]
     run_script(conn, "\n".join([*gone, *maintaining(final), *published(final), hold(final)]))
     execute(conn, _NOTE_COLUMNS, [captured.view.schema, captured.view.name])
     apply = f"SELECT {_apply_function(captured)}()"
