@@ -227,6 +227,15 @@ QUERIES = {
         VALUES (1), (2) UNION ALL SELECT x FROM a
         SELECT a.id, r.n, r.t FROM a, ROWS FROM (generate_series(1, a.x), unnest(ARRAY['p', 'q'])) AS r(n, t)
         SELECT unnest(ARRAY[(SELECT max(x) FROM a), x]) AS u FROM c
+        SELECT id, l.n FROM a JOIN LATERAL (SELECT b.a_id AS id, b.x + a.y AS n FROM b) l USING (id)
+        SELECT id, l.n FROM a LEFT JOIN LATERAL (SELECT b.a_id AS id, b.x + a.y AS n FROM b WHERE b.x = a.x) l USING (id)
+        SELECT x, a.y FROM a NATURAL JOIN LATERAL (SELECT c.x, c.y + a.id AS k FROM c WHERE c.id <> a.id) l
+        SELECT x, a.y, g.o FROM a LEFT JOIN unnest(a.arr) WITH ORDINALITY AS g(x, o) USING (x)
+        SELECT x, a.id, g.o FROM a FULL JOIN unnest('{1,2}'::integer[]) WITH ORDINALITY AS g(x, o) USING (x)
+        SELECT a.id, b.id AS bid, e FROM a LEFT JOIN (b JOIN unnest(a.arr) AS u(e) ON u.e = b.x) ON b.a_id = a.x
+        SELECT a.id, l.n, c.y FROM a JOIN (LATERAL (SELECT count(*) AS n FROM b WHERE b.a_id = a.x) l LEFT JOIN c ON c.x = l.n) ON true
+        SELECT a.id, u.e, b.x FROM a LEFT JOIN (unnest(a.arr) u(e) LEFT JOIN ((SELECT * FROM b) b JOIN LATERAL (SELECT c.y FROM c WHERE c.x = a.y) l ON l.y = b.x) ON b.x = e) ON u.e = a.x
+        SELECT a.id, row_to_json(l) AS j, row_to_json(b) AS k FROM a LEFT JOIN (b JOIN LATERAL (SELECT c.y + a.y AS z FROM c WHERE c.x = b.x) l ON true) ON b.a_id = a.x
     """,
     "several stages": """
         SELECT sum(n) FROM (SELECT x, max(y) AS n FROM a GROUP BY x) q

@@ -240,6 +240,12 @@ class Canonical(Postgres):
                 self._advance()
             return super()._parse_lateral()
 
+        def _parse_wrapped_select(self, table: bool = False) -> Any:
+            """What is in parentheses; sqlglot takes no joins there after LATERAL or a function."""
+            this = super()._parse_wrapped_select(table)
+            joins = list(self._parse_joins()) if isinstance(this, exp.Lateral | exp.Unnest) else []
+            return exp.Table(this=this, joins=joins) if joins else this
+
         def _values_to_select(self, values: Any) -> Any:
             """VALUES in a CTE, or in UNION, INTERSECT, EXCEPT, stay what they are (without ORDER BY)."""
             cut = any(values.args.get(key) for key in exp.QUERY_MODIFIERS)

@@ -8,6 +8,7 @@ from typing import cast
 
 from sqlglot import exp
 
+from pg_stepping.errors import InvalidQuery
 from pg_stepping.frontend.dialect import Record, WithOrdinality, cast_to, null_of, parse, quote_name, to_sql
 from pg_stepping.frontend.grouping import Scope
 from pg_stepping.frontend.postgres import describe, rows_of
@@ -53,8 +54,8 @@ class Relations(Expressions):
 
     def _join(self, join: exp.Join, before: exp.Select, plan: Plan, scope: Scope) -> tuple[Plan, Scope]:
         side = join.side or ""
-        if _is_lateral(join.this):
-            return self._lateral(join, plan, scope)
+        if side in ("", "LEFT") and _is_lateral(join.this, scope):
+            return self._lateral(join, before, plan, scope)
         right, more = self._item(join.this)
         if side in ("LEFT", "FULL"):
             right, more = self._optional(right, more)
@@ -139,36 +140,25 @@ class Relations(Expressions):
 
         return substitute(condition, columns).transform(copied)
 
-    def _lateral(self, join: exp.Join, plan: Plan, scope: Scope) -> tuple[Plan, Scope]:
-        """A subquery, or a set-returning function, that may read what stands before it."""
+    def _lateral(self, join: exp.Join, before: exp.Select, plan: Plan, scope: Scope) -> tuple[Plan, Scope]:
+        """A subquery, a join in parentheses or a function's rows, that may read what stands before it."""
         item = join.this
-        on = (
-            [c for c in conjuncts(join.args["on"]) if to_sql(c).lower() != "true"]
-            if join.args.get("on")
-            else []
-        )
-        if join.side not in ("", "LEFT"):
-            raise self.source.unsupported(
-                f"{join.side} JOIN LATERAL", "lateral", hint="use LEFT JOIN LATERAL"
-            )
         self._outer.append(scope)
         try:
-            inner = item.this if isinstance(item, exp.Lateral) else item
-            if isinstance(inner, exp.Subquery):
-                right = self.query(cast(exp.Expression, inner.this))
-                self._know(right.columns)
-                more = self._scope(item, right.relation, [c.name for c in right.columns])
-                more = self._with_whole_row(more, None)
-                if join.side:
-                    optional, more = self._optional(right, more)
-                    right = cast(Project, optional)
+            right: Plan | None = None
+            if _is_rows(item):
+                placed, rows, more = self._rows(item, plan)
+                plan = placed or plan
             else:
-                before, rows, more = self._rows(item, plan)
-                plan, right = before or plan, None
+                found, more = self._item(item)
+                right, more = self._in_one(found, more)
+                if join.side:
+                    right, more = self._optional(right, more)
         finally:
             self._outer.pop()
-        both = {**scope, **more}
-        conditions = tuple(self._resolve(c, both) for c in on)
+        both = _beside(scope, more)
+        sides = ((before, scope), (exp.Select(from_=exp.From(this=item.copy())), more))
+        conditions = tuple(self._resolve(c, both) for c in self._conditions(join, *sides))
         if right is None and not join.side:
             plan = Join((plan, rows), tuple(c for c in conditions if not c.find(Pending)))
             for condition in conditions:
@@ -177,14 +167,25 @@ class Relations(Expressions):
         if join.side and (right is None or any(c.find(Pending) for c in conditions)):
             plan, values = self._left_join(plan, rows if right is None else right, conditions)
             return plan, {a: {n: substitute(e, values) for n, e in f.items()} for a, f in both.items()}
-        assert right is not None
+        assert isinstance(right, Project)
         plan, read = self._unnest.lateral(plan, right, conditions if join.side else None)
         self._know(plan.columns)
         values = {(right.relation, i.name): e for i, e in zip(right.items, read, strict=True)}
         more = {a: {n: substitute(e, values) for n, e in f.items()} for a, f in more.items()}
         for condition in () if join.side else conditions:
             plan = self._filter(plan, self._moved(condition, values))
-        return plan, {**scope, **more}
+        return plan, _beside(scope, more)
+
+    def _in_one(self, plan: Plan, scope: Scope) -> tuple[Project, Scope]:
+        """A join in parentheses as one relation."""
+        if isinstance(plan, Project):
+            return plan, scope
+        taken: set[str] = set()
+        items = tuple(Item(fresh(c.name, taken), c.ref, c.type) for c in plan.columns)
+        project = Project(plan, fresh("joined", self._names), items)
+        self._know(project.columns)
+        read = {(c.relation, c.name): n.ref for c, n in zip(plan.columns, project.columns, strict=True)}
+        return project, {a: {n: substitute(e, read) for n, e in f.items()} for a, f in scope.items()}
 
     def _first_rows(self, item: exp.Expression) -> tuple[Plan, Scope]:
         """VALUES, or a set-returning function, where nothing stands before it."""
@@ -228,7 +229,12 @@ class Relations(Expressions):
         aliases = [alias for alias, fields in scope.items() if name in fields]
         if len(aliases) == 1:
             return reference(aliases[0], name)
-        read = describe(self.conn, to_sql(items.select(exp.column(name, quoted=True))), qualified=True)
+        try:
+            read = describe(self.conn, to_sql(items.select(exp.column(name, quoted=True))), qualified=True)
+        except InvalidQuery as error:  # the items read what stands before them
+            hint = "write the inner join with ON, and choose its column"
+            what = "USING a merged column of a join that reads what stands before it"
+            raise self.source.unsupported(what, f"using ( →{name}", "using", hint=hint) from error
         return unaliased(parse(read.text).expressions[0])
 
     def _item(self, item: exp.Expression) -> tuple[Plan, Scope]:
@@ -239,14 +245,17 @@ class Relations(Expressions):
                 return self._joined(item, inner)
             finally:
                 item.set("joins", inner)
+        if isinstance(item, exp.Table) and isinstance(item.this, exp.Lateral | exp.Unnest):
+            return self._item(item.this)  # the first one of a join in parentheses
         if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Table | exp.Subquery):
             plan, scope = self._item(item.this)
             return plan, self._renamed_join(item, scope) if item.alias else scope
-        if isinstance(item, exp.Subquery) and isinstance(item.this, exp.Query):
-            project = self.query(cast(exp.Expression, item.this))
+        inner = item.this if isinstance(item, exp.Lateral) else item
+        if isinstance(inner, exp.Subquery) and isinstance(inner.this, exp.Query | exp.Values):
+            project = self.query(cast(exp.Expression, inner.this))
             self._know(project.columns)
             scope = self._scope(item, project.relation, [c.name for c in project.columns])
-            return project, self._with_whole_row(scope, item.this.meta.get("row_type"))
+            return project, self._with_whole_row(scope, inner.this.meta.get("row_type"))
         if isinstance(item, exp.Table) and isinstance(item.this, exp.Identifier):
             return self._table(item)
         return self._first_rows(item)
@@ -356,10 +365,23 @@ def _with_copies(plan: Plan, count: exp.Expression) -> Plan:
     return replace(plan, copies=count.name)
 
 
-def _is_lateral(item: exp.Expression) -> bool:
-    """Whether a FROM item is computed from what stands before it, or is a function's rows."""
+def _is_rows(item: exp.Expression) -> bool:
+    """Whether a FROM item is the rows of a function."""
+    if isinstance(item, exp.Lateral):
+        return not isinstance(item.this, exp.Subquery)
     function = isinstance(item, exp.Table) and not isinstance(item.this, exp.Identifier)
-    return function or isinstance(item, exp.Lateral | exp.Unnest)
+    return function or isinstance(item, exp.Unnest)
+
+
+def _is_lateral(item: exp.Expression, scope: Scope) -> bool:
+    """Whether a FROM item may read what stands before it; of a join in parentheses, whether a part does."""
+    if isinstance(item, exp.Lateral) or _is_rows(item):
+        return True
+    if not isinstance(item, exp.Subquery) or not isinstance(item.this, exp.Table | exp.Subquery):
+        return False
+    parts = item.find_all(exp.Lateral, exp.Table, exp.Unnest)
+    reading = (c for p in parts if isinstance(p, exp.Lateral) or _is_rows(p) for c in p.find_all(exp.Column))
+    return any(c.table in scope for c in reading)
 
 
 def _source_of_rows(item: exp.Expression) -> exp.Expression:
