@@ -337,20 +337,19 @@ BEGIN
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $function$
     DECLARE
-        dropped text;
-        reader text;
+        reader record;
     BEGIN
         IF to_regclass('stepping.used') IS NULL THEN
             RETURN;
         END IF;
-        FOR dropped, reader IN
-            SELECT d.object_identity, concat(u.schema_name, '.', u.view_name)
+        FOR reader IN
+            SELECT d.object_identity AS dropped, u.schema_name, u.view_name
             FROM pg_event_trigger_dropped_objects() AS d
             JOIN stepping.used AS u ON u.object = d.object_identity
                 AND d.object_type = ANY (CASE u.kind WHEN 'table' THEN ARRAY['table'] WHEN 'enum' THEN ARRAY['type'] WHEN 'row' THEN ARRAY['type']
                     ELSE ARRAY['function', 'aggregate'] END)
             UNION  -- a column that was dropped and added again in one command
-            SELECT d.object_identity, concat(v.schema_name, '.', v.view_name)
+            SELECT d.object_identity, v.schema_name, v.view_name
             FROM pg_event_trigger_dropped_objects() AS d
             JOIN pg_attribute AS c ON c.attrelid = d.objid AND c.attname = d.address_names[3] AND NOT c.attisdropped
             JOIN pg_trigger AS t ON t.tgrelid = c.attrelid AND t.tgname ~ '^stepping_[0-9]{6}_insert_'
@@ -358,16 +357,16 @@ BEGIN
             JOIN stepping.maintained_view AS v ON left(p.proname, -length('__maintain')) = ANY (v.stages)
             WHERE d.object_type = 'table column'
             UNION
-            SELECT d.object_identity, concat(u.schema_name, '.', u.view_name)
+            SELECT d.object_identity, u.schema_name, u.view_name
             FROM pg_event_trigger_dropped_objects() AS d
             JOIN stepping.used AS u ON u.kind = 'key' AND stepping.definition(u.kind, u.object) IS NULL
             WHERE d.object_type = 'index' AND d.original
-            ORDER BY 1, 2 LIMIT 1
+            ORDER BY 1, 2, 3 LIMIT 1
         LOOP
             RAISE EXCEPTION USING
                 ERRCODE = 'dependent_objects_still_exist',
-                MESSAGE = concat('cannot drop ', dropped, ': maintained view ', reader, ' reads it'),
-                HINT = 'Drop the view first.';
+                MESSAGE = concat('cannot drop ', reader.dropped, ': maintained view ', reader.schema_name, '.', reader.view_name, ' reads it'),
+                HINT = concat('Drop the view first: SELECT stepping.drop_view(', quote_literal(reader.schema_name), ', ', quote_literal(reader.view_name), ').');
         END LOOP;
     END
     $function$;
