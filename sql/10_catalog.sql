@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS stepping.maintained_view (
 );
 -- What came later, for a catalog that is there.
 ALTER TABLE stepping.maintained_view ADD COLUMN IF NOT EXISTS stripes integer NOT NULL DEFAULT 0;
+ALTER TABLE stepping.maintained_view ADD COLUMN IF NOT EXISTS text_version integer NOT NULL DEFAULT 0;
 
 -- The version of pg_stepping that made the rest of this schema.
 CREATE OR REPLACE FUNCTION stepping.version() RETURNS text
@@ -50,6 +51,8 @@ COMMENT ON COLUMN stepping.maintained_view.mode IS
 'immediate: writers bring the state up to date; deferred: they append to logs, and stepping.apply() does.';
 COMMENT ON COLUMN stepping.maintained_view.stripes IS
 'Over how many rows of the state each group is spread, so that its writers do not wait for each other; 0: over one.';
+COMMENT ON COLUMN stepping.maintained_view.text_version IS
+'Which version of the generated text the view was made with: stepping.fault() knows which faults were mended since.';
 
 -- A row is here only while a statement is running whose changes wait for its last trigger.
 CREATE TABLE IF NOT EXISTS stepping.waiting (stage text NOT NULL, number integer NOT NULL);

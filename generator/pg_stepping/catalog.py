@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pg_stepping.errors import InsufficientPrivilege, InvalidQuery, SteppingError, ViewNotFound
@@ -183,7 +184,11 @@ def list_views(conn: Connection) -> list[Installed]:
 
 def use_settings(conn: Connection, view: Installed) -> None:
     """Compute, until the savepoint ends, with the settings that the view's triggers run with."""
-    for name, value in (*view.settings, ("extra_float_digits", "1")):
+    set_settings(conn, view.settings)
+
+
+def set_settings(conn: Connection, settings: Iterable[tuple[str, str]]) -> None:
+    for name, value in (*settings, ("extra_float_digits", "1")):
         execute(conn, "SELECT set_config(%s, %s, true)", [name, value])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import IO, Any
 
 import click
@@ -87,13 +88,13 @@ def _tell_rows(rows: int) -> None:
     click.echo(f"about {rows} rows to read", err=True)
 
 
-def _view_options(command: Any) -> Any:
+def _view_options(command: Any, *, required: bool = True) -> Any:
     for option in (
         click.option("--index", "indexes", multiple=True, metavar="COLUMNS", help=_INDEX_HELP),
         click.option("--language", type=click.Choice(LANGUAGES), help="Default: plpython3u if it is there."),
         click.option("--schema", help="Schema of the view; default: the first of search_path."),
         IMPORT,
-        click.argument("query", type=click.File("r", encoding="utf-8-sig")),
+        click.argument("query", type=click.File("r", encoding="utf-8-sig"), required=required),
         click.argument("name"),
     ):  # fmt: skip
         command = option(command)
@@ -207,7 +208,7 @@ def create(
 
 
 @main.command()
-@_view_options
+@partial(_view_options, required=False)
 @click.option("--plan", is_flag=True, help="Show what it takes, and do nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--online", is_flag=True, help="Make a new version while the tables are written.")
@@ -215,7 +216,7 @@ def create(
 def change(
     ctx: click.Context,
     name: str,
-    query: IO[str],
+    query: IO[str] | None,
     schema: str | None,
     language: str | None,
     indexes: tuple[str, ...],
@@ -228,9 +229,11 @@ def change(
 
     What it takes is shown first: the steps, the rows to be read and the locks. Indexes stay as they are
     unless some are given. With --online writers go on meanwhile: run it again if it was interrupted.
+    Without QUERY the view keeps its own: it is made anew where `status` says that an older version made it
+    with a fault.
     """
     import_modules(imports)
-    text = query.read()
+    text = query.read() if query is not None else None
     chosen = _indexes(indexes) if indexes else None
     with connected(ctx, autocommit=True) as conn:
         change = pg_stepping.plan_change(
@@ -252,7 +255,7 @@ def change(
             progress=Steps(),
             estimated=_tell_rows,
         )
-    click.echo(f"view {name} has its new query", err=True)
+    click.echo(f"view {name} {'has its new query' if text else 'is made anew'}", err=True)
 
 
 @main.command()

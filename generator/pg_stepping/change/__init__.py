@@ -27,6 +27,7 @@ from pg_stepping.catalog import Installed, found, list_views, use_settings
 from pg_stepping.change.version import (
     check_readers,
     drop,
+    has_fault,
     kept_of,
     maintained_readers,
     make_version,
@@ -82,7 +83,7 @@ class _Compared:
 def plan_change(
     conn: Connection,
     name: str,
-    query: str,
+    query: str | None = None,
     *,
     schema: str | None = None,
     language: str | None = None,
@@ -98,7 +99,7 @@ def plan_change(
 def change_view(
     conn: Connection,
     name: str,
-    query: str,
+    query: str | None = None,
     *,
     schema: str | None = None,
     language: str | None = None,
@@ -110,13 +111,14 @@ def change_view(
 ) -> Change:
     """Give the maintained view `name` the SELECT in `query`; what reads it, grants and comments stay.
 
-    `language` and `indexes` stay as they are unless they are given. In the caller's transaction it happens as
-    a whole, or not at all; under autocommit a new version is made and filled in one transaction, and takes
-    the old one's place in another, short one. With `online`, which needs autocommit, the new version is made
-    as `create_view_online` does: writers go on meanwhile, and a change that was interrupted goes on when it
-    is called again with the same query; called with another one, it drops what was begun. Returns what was
-    done. Raises ViewNotFound, ViewInUse if something that reads the view cannot do without what it had, and
-    whatever `create_view` raises.
+    Without `query` it keeps its own: it is made anew if an older version made it, with a fault that is mended
+    since, as `status` says. `language` and `indexes` stay as they are unless they are given.
+    In the caller's transaction it happens as a whole, or not at all; under autocommit a new version is made
+    and filled in one transaction, and takes the old one's place in another, short one. With `online`, which
+    needs autocommit, the new version is made as `create_view_online` does: writers go on meanwhile, and a
+    change that was interrupted goes on when it is called again with the same query; called with another one,
+    it drops what was begun. Returns what was done. Raises ViewNotFound, ViewInUse if something that reads the
+    view cannot do without what it had, and whatever `create_view` raises.
     """
     if online and not conn.autocommit:
         raise ConnectionUnusable(
@@ -246,7 +248,7 @@ def _drop_soon(conn: Connection, version: Table) -> None:
 def _compared(
     conn: Connection,
     name: str,
-    query: str,
+    query: str | None,
     schema: str | None,
     language: str | None,
     indexes: Sequence[Sequence[str]] | None,
@@ -254,19 +256,23 @@ def _compared(
     online: bool,
 ) -> _Compared:
     view = found(conn, name, schema)
-    new = compile_query(
-        conn,
-        view.table,
-        query,
-        language=language or view.language,
-        indexes=view.indexes if indexes is None else indexes,
-        strict=strict,
-        state=view.stages[-1],
-        stripes=view.stripes,
-        mode=view.mode,
-    )
+    with guarded(conn, undo=True):
+        if query is None:
+            use_settings(conn, view)
+        new = compile_query(
+            conn,
+            view.table,
+            query or view.query,
+            language=language or view.language,
+            indexes=view.indexes if indexes is None else indexes,
+            strict=strict,
+            state=view.stages[-1],
+            stripes=view.stripes,
+            mode=view.mode,
+        )
     kind = "new version"
-    if fingerprint_of(new) == view.fingerprint and new.language == view.language:
+    same = fingerprint_of(new) == view.fingerprint and new.language == view.language
+    if same and not has_fault(conn, view):
         return _Compared(view, new, new, Change(str(view.table), "nothing", (), (), ()))
     with guarded(conn, undo=True):
         use_settings(conn, view)

@@ -14,7 +14,7 @@ from pg_stepping.backend.script import (
     register_again,
     write_skeleton,
 )
-from pg_stepping.catalog import Installed, found, list_views, use_settings
+from pg_stepping.catalog import Installed, found, list_views, set_settings, use_settings
 from pg_stepping.change.kept import kept_stages, with_kept
 from pg_stepping.change.reading import reading
 from pg_stepping.compiler import compile_installed, compile_query
@@ -36,7 +36,7 @@ _FORGET = "DELETE FROM stepping.maintained_view WHERE schema_name = %s AND view_
 _NOTED = """
 UPDATE stepping.{} SET view_name = %(to)s WHERE schema_name = %(schema)s AND view_name = %(name)s"""
 _PROBLEM = """
-SELECT stepping.problem(v) FROM stepping.maintained_view AS v WHERE schema_name = %s AND view_name = %s"""
+SELECT stepping.{}(v) FROM stepping.maintained_view AS v WHERE schema_name = %s AND view_name = %s"""
 
 
 def name_beside(view: Table, mark: str) -> Table:
@@ -77,22 +77,30 @@ def kept_of(conn: Connection, view: Installed, old: Definition, new: Definition)
 
 def problem(conn: Connection, view: Installed) -> str | None:
     """Why a view may be wrong, as `status` says it."""
-    row = execute(conn, _PROBLEM, [view.schema, view.name]).fetchone()
+    row = execute(conn, _PROBLEM.format("problem"), [view.schema, view.name]).fetchone()
     return row[0] if row is not None else None
+
+
+def has_fault(conn: Connection, view: Installed) -> bool:
+    """Whether an older version made a view with a fault that is mended since."""
+    row = execute(conn, _PROBLEM.format("fault"), [view.schema, view.name]).fetchone()
+    return row is not None and row[0] is not None
 
 
 def renamed(conn: Connection, definition: Definition, to: Table, *, mode: str | None = None) -> Definition:
     """The same definition under the name `to`, with a state of its own."""
-    return compile_query(
-        conn,
-        to,
-        definition.query.text,
-        language=definition.language,
-        indexes=definition.indexes,
-        state=object_name(to),
-        mode=mode or definition.mode,
-        stripes=stripes_in(mode or definition.mode, definition.stripes),
-    )
+    with guarded(conn, undo=True):
+        set_settings(conn, definition.query.settings)
+        return compile_query(
+            conn,
+            to,
+            definition.query.text,
+            language=definition.language,
+            indexes=definition.indexes,
+            state=object_name(to),
+            mode=mode or definition.mode,
+            stripes=stripes_in(mode or definition.mode, definition.stripes),
+        )
 
 
 def make_version(conn: Connection, view: Installed, old: Definition, new: Definition, to: Table) -> None:
