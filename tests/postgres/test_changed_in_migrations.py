@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -155,3 +156,41 @@ def test_a_stage_that_may_be_wrong_is_not_kept(conn: Connection) -> None:
     conn.execute(migration.up)  # type: ignore[call-overload]
     assert conn.execute("SELECT most, least FROM usage").fetchall() == [(3, 3)]
     assert conn.execute("SELECT count(*) FROM stepping.suspect").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+@pytest.mark.parametrize(
+    ("edit", "by", "says"),
+    [
+        ("CREATE INDEX ON stepping.usage (day);\n", "", "edited by hand"),
+        ('"version": "', '"version": "0.0.', "another version of pg_stepping wrote it"),
+    ],
+)
+def test_oracle_what_was_edited_or_comes_from_another_version_stands(
+    conn: Connection, language: str, edit: str, by: str, says: str
+) -> None:
+    conn.execute(SCHEMA)  # type: ignore[call-overload]
+    old = views(SUMS.format("", ""), language, index=["day"], reader=True)
+    first = between(conn, old).up
+    assert edit in first
+    edited = first.replace(edit, by)
+    if by:  # as that version would have ended its sections
+        edited = re.sub(
+            r"(-- pg_stepping: create .*\n)((?:.*\n)*?)-- pg_stepping: end \w+\n",
+            lambda m: f"{m[1]}{m[2]}-- pg_stepping: end {hashlib.sha256(m[2].encode()).hexdigest()[:16]}\n",
+            edited,
+        )
+    conn.execute(edited)  # type: ignore[call-overload]
+    conn.execute(AROUND)  # type: ignore[call-overload]
+    said = conn.execute(SAID).fetchall()
+    new = views(SUMS.format(", count(*) AS n", ""), language, reader=True)
+    there = in_migrations([edited])
+    migration = Migration(tuple(all_changes(conn, there, wanted(conn, new), new)))
+    assert [c.up.kind for c in migration.changes if c.up] == ["new version"] * 2
+    assert "drop_view" not in migration.up + migration.down
+    assert says in migration.up and "a downgrade does not bring that back" in migration.up
+    for script in (migration.up, migration.down, migration.up):
+        conn.execute(script)  # type: ignore[call-overload]
+        holds(conn)
+        assert conn.execute(SAID).fetchall() == said
+    assert all_changes(conn, in_migrations([edited, migration.up]), wanted(conn, new), new) == []

@@ -173,3 +173,24 @@ def test_a_view_that_cannot_be_is_one_clear_error(project: Path, manage: Manage)
     (project / "daily.sql").write_text("SELECT random() AS value, meter_id, day FROM usage_read")
     assert "view public.daily: cannot maintain a query with" in manage("makemigrations", status=1)
     assert not list((project / "usage/migrations").glob("0*"))
+
+
+def test_an_app_said_for_a_view_alone_is_known_when_it_is_dropped(
+    project: Path, manage: Manage, conn: psycopg.Connection[Any]
+) -> None:
+    alone = '[tool.pg_stepping.views.daily]\nquery = "daily.sql"\napp = "usage"\nlanguage = "plpgsql"\n'
+    (project / "pyproject.toml").write_text(alone)
+    manage("makemigrations")
+    manage("migrate")
+    (project / "pyproject.toml").write_text("[tool.pg_stepping]\n")
+    told = manage("migrate")
+    assert "not yet reflected in a migration" in told and "CommandError" not in told
+    assert names(conn) == ["daily"]
+    conn.rollback()
+    manage("makemigrations")
+    assert [p.name for p in (project / "usage/migrations").glob("0003*")] == ["0003_drop_daily.py"]
+    manage("migrate")
+    (project / "pyproject.toml").write_text(alone)
+    (project / "daily.sql").write_text("SELECT random() AS value FROM usage_read")
+    assert "cannot maintain a query with" in manage("migrate")  # which is told, and no error of its own
+    assert names(conn) == []

@@ -7,7 +7,7 @@ app labels mean the same for views, and both come out in the order in which they
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from django.db.migrations import Migration
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.graph import MigrationGraph
 
-from pg_stepping.django.operations import MaintainedViews, views_of
+from pg_stepping.django.operations import MaintainedViews, apps_of, views_of
 from pg_stepping.errors import SteppingError
 from pg_stepping.ir import Table
 from pg_stepping.migrate import Change, Declaration, Section, View, read_declaration, wanted
@@ -47,8 +47,9 @@ class Autodetector(MigrationAutodetector):
         there = {v: s for v, s in views_of(self.from_state).items() if not declaration.ignores(v)}
         found = self._changes(declaration, there, changes)
         by_app: dict[str, list[Change]] = {}
+        made_in = apps_of(self.from_state)
         for change in found:
-            by_app.setdefault(_app(declaration, change, there), []).append(change)
+            by_app.setdefault(_app(declaration, change, made_in), []).append(change)
         if len(by_app) > 1:
             listed = ", ".join(sorted(by_app))
             raise CommandError(f"pg_stepping: views of one makemigrations belong to several apps: {listed};"
@@ -142,12 +143,14 @@ def _declaration() -> Declaration:
     return read_declaration(Path(given) if given else find_file(Path(base) if base else None))
 
 
-def _app(declaration: Declaration, change: Change, there: dict[Table, Section]) -> str:
-    """The app of a view; that of one that is dropped is the others'."""
+def _app(declaration: Declaration, change: Change, made_in: Mapping[Table, str]) -> str:
+    """The app of a view; that of one that is dropped is the others', or that whose migration made it."""
     named = [v.app for v in declaration.views if v.name == change.view.name] if change.new else []
     apps = sorted(
         {a for a in named or [v.app for v in declaration.views] or [declaration.app] if a is not None}
     )
+    if len(apps) != 1 and not named and change.view in made_in:
+        return made_in[change.view]
     if len(apps) != 1:
         raise CommandError(
             f'pg_stepping: view {change.view} has no app: say app = "..." in [tool.pg_stepping]'

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.migrations.operations.special import RunSQL
 from django.db.migrations.state import ProjectState
 
+from pg_stepping.ir import Table
 from pg_stepping.migrate.formats.python_text import literal
 from pg_stepping.migrate.sections import Section, in_migrations
 
@@ -25,8 +26,8 @@ class MaintainedViews(RunSQL):
         return self.__class__.__qualname__, [], texts
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        told: list[str] = getattr(state, _TOLD, [])
-        setattr(state, _TOLD, [*told, self.sql])
+        told: list[tuple[str, str]] = getattr(state, _TOLD, [])
+        setattr(state, _TOLD, [*told, (app_label, self.sql)])
 
     def describe(self) -> str:
         return f"Maintained views: {self.title}"
@@ -40,9 +41,14 @@ class MaintainedViews(RunSQL):
 _TOLD = "pg_stepping_sql"
 
 
-def views_of(state: ProjectState) -> dict[Any, Section]:
+def views_of(state: ProjectState) -> dict[Table, Section]:
     """The maintained views that the migrations behind a state have made."""
-    return dict(in_migrations(getattr(state, _TOLD, [])))
+    return in_migrations(sql for _, sql in getattr(state, _TOLD, []))
+
+
+def apps_of(state: ProjectState) -> dict[Table, str]:
+    """The app whose migration made or changed each of them last."""
+    return {view: app for app, sql in getattr(state, _TOLD, []) for view in in_migrations([sql])}
 
 
 class _Lines(str):

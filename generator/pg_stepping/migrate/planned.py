@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pg_stepping.backend.script import Definition
+from pg_stepping.backend.script import Definition, fingerprint_of
 from pg_stepping.change import shown_alike, stored_alike
 from pg_stepping.change.version import renamed
 from pg_stepping.errors import SteppingError
@@ -52,7 +52,7 @@ def planned(
     database changes.
     """
     changed = {c.view: c.old for c in changes if c.kind == "changed" and c.old is not None}
-    why = {view: section.unknown for view, section in changed.items() if section.unknown}
+    why = {view: "its query is not known" for view, section in changed.items() if section.query is None}
     may = {c.view: c for c in changes if c.view in changed and c.view not in why}
     if not may:
         return [replace(c, why=why.get(c.view, "")) for c in changes]
@@ -66,9 +66,11 @@ def planned(
                 after = _old_versions(conn, may, there)
             stay = bool(after) and all(stored_alike(v.own, after[t].own) for t, v in old.items())
         new = {d.view: _version(conn, d) for _, d in trial.compiled(declared)} if stay and old else {}
-        stand = _standing(changes, {t for t in may if t in old and t in new})
+        other = {t for t in old if fingerprint_of(old[t].own) != changed[t].fingerprint}
+        stand = _standing(changes, {t for t in may if t in old and t in new} - other)
     if not stay:
         why |= dict.fromkeys(may, "this migration takes away, or changes, what it reads")
+    why |= dict.fromkeys(other, "its old query is another view to this version of pg_stepping")
     why |= {t: "its old query cannot be compiled any more" for t in may if t not in old and t not in why}
     why |= {t: "a view that it reads is made anew" for t in may if t not in stand and t not in why}
     planned_ = _with_plans(changes, stand, old, new)
@@ -132,7 +134,9 @@ def _with_plans(
             continue
         assert change.old is not None
         was, is_, here = old[change.view], new[change.view], _readers(changes, change.view)
-        canonical = change.old.stages == tuple(p.stage.name for p in was.own.programs)
+        canonical = not change.old.unlike and change.old.stages == tuple(
+            p.stage.name for p in was.own.programs
+        )
         alike = shown_alike(was.own, is_.own)
         if not follows and canonical and is_in_place(was.own, is_.own) and (alike or not here):
             name = name_beside(change.view)
@@ -142,6 +146,14 @@ def _with_plans(
             up, down = (
                 filled_beside(a.own, b.own, b.beside, keep=canonical and not follows, anew=here, rows=b.rows)
                 for a, b in ((was, is_), (is_, was))
+            )
+        if change.old.unlike:
+            up = replace(
+                up,
+                plan=(
+                    *up.plan,
+                    f"  no state is kept: {change.old.unlike}; a downgrade does not bring that back",
+                ),
             )
         found.append(replace(change, up=up, down=down))
     return found

@@ -80,13 +80,11 @@ class Section:
         return f"{_MARK}drop {_name(self.view)}\n{call}{_end(call)}"
 
     @property
-    def unknown(self) -> str:
-        """Why it cannot be compiled, or is not what this version makes of it; empty where it can and is."""
+    def unlike(self) -> str:
+        """Why what is there may not be what this version makes of the query; empty where it is."""
         if self.edited:
             return "its SQL in an earlier migration was edited by hand"
-        if self.query is None or self.version != version():
-            return "another version of pg_stepping wrote the SQL that made it"
-        return ""
+        return "another version of pg_stepping wrote it" if self.version != version() else ""
 
 
 def in_migrations(texts: Iterable[str]) -> dict[Table, Section]:
