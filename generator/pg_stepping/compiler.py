@@ -161,8 +161,9 @@ def _catalog(conn: Connection[object]) -> str:
 
 
 def _hashed(conn: Connection[object], stage: Stage) -> Stage:
-    """The stage with a note whether equal keys of its groups or partitions have equal hashes."""
-    keys = [k.expression for k in stage.keys if k.name in stage.by or stage.kind == "groups"]
+    """The stage with a note whether equal keys of its groups or partitions, or columns of its rows, have
+    equal hashes."""
+    keys = [k.expression for k in stage.keys if k.name in stage.by or stage.kind in ("groups", "rows")]
     columns = stage.core.columns
     return replace(stage, hashed=all(hashable(conn, columns, [(k, k) for k in keys]))) if keys else stage
 

@@ -20,7 +20,7 @@ from pg_stepping.delta.overlay import laid_over
 from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.step import taken
 from pg_stepping.delta.terms import Changed, Core, core_of, scans_in
-from pg_stepping.frontend.dialect import to_sql
+from pg_stepping.frontend.dialect import image_of, to_sql
 from pg_stepping.ir import Item, Plan, Project, Scan, Table, Union
 from pg_stepping.ir.nodes import Expression
 
@@ -59,7 +59,12 @@ def _step(stages: Sequence[Stage], number: int, log: Log, weight: str) -> KeyedS
     keys = _keys_told(stages, log.source)
     if not keys:
         return None
-    told = tuple(to_sql(_of_entry(key)) for key in keys)
+    entries = [_of_entry(key) for key in keys]
+    if all(s.kind == "rows" for s in stages) and not all(s.hashed for s in stages):
+        entries = [
+            image_of(entry) for entry in entries
+        ]  # by which rows are told apart; a value may have no hash
+    told = tuple(map(to_sql, entries))
     rows = {log.source: log.netted}
     changes: list[StageChange] = []
     moved: list[tuple[str, str]] = []
