@@ -32,9 +32,12 @@ def maintainer(plpy: Any, view: Any) -> Any:
         net = f"sum({weight})::integer AS {weight}"
         return f"SELECT {kept}{net} FROM {rows} AS changed{by} HAVING sum({weight}) <> 0"
 
-    def change(source: Any, event: Any, where: str = "") -> str:
-        """The changed rows with their weights; those of an UPDATE cancel where they are equal."""
+    def change(source: Any, event: Any, condition: str = "") -> str:
+        """The changed rows that can matter, with their weights; those of an UPDATE cancel where they are
+        equal."""
         columns = f"{source['columns']}, " if source["columns"] else ""
+        where = " AND ".join(f"({c})" for c in (condition, source.get("where")) if c)
+        where = f" WHERE {where}" if where else ""
         inserted = f"SELECT {columns}1 AS {weight} FROM inserted{where}"
         deleted = f"SELECT {columns}-1 AS {weight} FROM deleted{where}"
         if event != "UPDATE":
@@ -89,7 +92,7 @@ def maintainer(plpy: Any, view: Any) -> Any:
 
     def lock_one(source: Any, number: Any) -> str:
         """The lock of a single inserted row, which needs no order."""
-        changed = change(source, "INSERT", f" WHERE {only(number)}")
+        changed = change(source, "INSERT", only(number))
         return locking(source["locks"][0], f"WITH change AS ({changed})", OF_ONE)
 
     def waiting_locks() -> Any:
@@ -134,10 +137,12 @@ def maintainer(plpy: Any, view: Any) -> Any:
         if of_one and prepared((*of, "lock", number), lambda: lock_one(source, number)).execute().nrows():
             prepared((*of, "one"), lambda: one_row(source)).execute()
             return True
+        if of_one and "where" in source and not is_some(source):
+            return True
         for i, parts in enumerate(locks):
             plan = plans.get((*of, i, number))
             if plan is None:
-                changed = change(source, event, "" if i else f" WHERE {only(number)}")
+                changed = change(source, event, "" if i else only(number))
                 plan = prepared((*of, i, number), locking(parts, f"WITH change AS ({changed})"))
             locked = plan.execute().nrows()
             if not i and not locked:
@@ -146,6 +151,11 @@ def maintainer(plpy: Any, view: Any) -> Any:
         if len(done):
             look_after(done[0])
         return True
+
+    def is_some(source: Any) -> bool:
+        """Whether something that can matter was inserted."""
+        plan = prepared((source["aside"], "some"), lambda: f"{change(source, 'INSERT')} LIMIT 1")
+        return bool(plan.execute().nrows())
 
     def set_aside(source: Any, event: Any, number: Any) -> None:
         """Let the change wait for others that are still to come."""

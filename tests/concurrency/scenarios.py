@@ -57,6 +57,28 @@ SEED = Shape(
     },
 )
 
+# Rows that fail a condition on their table alone take no lock: they come to pass, and cease to, while others join.
+CONDITIONS = Shape(
+    METERS + METERS_ROWS,
+    {"daily": DAILY.replace("GROUP BY", "WHERE u.name <> 'eve' AND m.kind = 'gas' AND r.value > 2 GROUP BY")},
+    {
+        "read": (READ,),
+        "small read": ("INSERT INTO reads (meter_id, day, value) VALUES (1, '2024-01-01', 2)",),
+        "reads of 9": (READ_OF_IT, "INSERT INTO reads (meter_id, day, value) VALUES (9, '2024-01-01', 1)"),
+        "read grows": ("UPDATE reads SET value = value + 1 WHERE meter_id = 1",),
+        "read shrinks": ("UPDATE reads SET value = value - 2, meter_id = 1 WHERE id = 3",),
+        "delete reads": ("DELETE FROM reads WHERE meter_id IN (2, 3)",),
+        "meter 9": (METER,),
+        "power meter 9": ("INSERT INTO meters VALUES (9, 1, 'power')",),
+        "change kind": ("UPDATE meters SET kind = CASE kind WHEN 'gas' THEN 'power' ELSE 'gas' END",),
+        "to gas": ("UPDATE meters SET kind = 'gas', id = 9, user_id = 2 WHERE id = 3",),
+        "to power": ("UPDATE meters SET kind = 'power', user_id = 1 WHERE id = 2",),
+        "user": ("INSERT INTO users VALUES (2, 'eve')",),
+        "rename user": ("UPDATE users SET name = 'eve' WHERE id = 1",),
+        "rename back": ("UPDATE users SET name = 'eve'", "UPDATE users SET name = 'cyd', id = 3 - id"),
+    },
+)
+
 SEED_WITH_KEYS = Shape(
     METERS_WITH_KEYS + METERS_ROWS,
     {"daily": DAILY},

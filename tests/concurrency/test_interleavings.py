@@ -23,6 +23,7 @@ from scenarios import (
     ALL_SHAPES,
     ANEW,
     COMPUTED_ANEW,
+    CONDITIONS,
     JOINS,
     METERS_WITH_KEYS,
     ONE_SOURCE,
@@ -58,6 +59,19 @@ def test_oracle_some_schedules_in_plpython(database: Callable[..., str], name: s
         tally = on.run(sample(all_schedules(SHAPES[name]), 80))
     right(tally)
     assert tally.schedules == 80 and tally.waits > 0 and tally.conflicts == tally.refused == 0
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_oracle_rows_that_come_to_meet_conditions(
+    database: Callable[..., str], language: str, locks: bool
+) -> None:
+    with stage(database(language), CONDITIONS, language, locks=locks) as on:
+        tally = on.run(sample(all_schedules(CONDITIONS), 200), until_wrong=not locks)
+    if locks:
+        right(tally)
+        assert tally.waits > 0 and tally.conflicts == tally.refused == 0
+    else:
+        assert tally.wrong, f"none in {tally.schedules} schedules"
 
 
 @pytest.mark.parametrize("name", [*JOINS, *COMPUTED_ANEW, "recursion"])

@@ -70,8 +70,7 @@ def _appended(log: Log) -> dict[str, str]:
     columns, change = log.change.columns, log.change
     into = ", ".join([*filter(None, [columns]), change.weight])
     rows = {event: change.logged(event) for event in ("INSERT", "UPDATE", "DELETE")}
-    comma = ", " if columns else ""
-    rows["TRUNCATE"] = f"SELECT {columns}{comma}-1 AS {change.weight} FROM {quote_table(log.source)}"
+    rows["TRUNCATE"] = change.rows("-1", quote_table(log.source))
     return {event: f"INSERT INTO {quote_table(log.table)} ({into})\n{query}" for event, query in rows.items()}
 
 

@@ -147,10 +147,13 @@ def _by_event(code: Callable[[str], list[str]], events: Sequence[str] = EVENTS) 
 
 def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> list[str]:
     """Add the effect of the change to the state."""
-    plain = program.stage.kind != "partition"
+    plain = program.stage.kind != "partition" and source.change.where is None
     relation = {"INSERT": "inserted", "DELETE": "deleted"}.get(event, "change") if plain else "change"
     change = _cte("change AS", source.change.query(event))
-    lines = _take(program, {source.table: relation}, f"WITH {change}\n" if relation == "change" else "")
+    with_ = f"WITH {change}\n" if relation == "change" else ""
+    lines = _take(program, {source.table: relation}, with_)
+    if lines:
+        lines.insert(1, "IF NOT FOUND THEN RETURN NEW; END IF")  # nothing that can matter has changed
     if event == "INSERT" and source.grown is not None:
         many = [*lines, program.insert(source.grown)]
         taken = program.locks({source.table: relation})
@@ -159,7 +162,7 @@ def _fast_path(program: StageProgram, source: SourceProgram, event: str) -> list
         lock = taken[0]  # those of facts are one statement
         assert isinstance(lock, Lock)
         return [
-            f"-- One row needs no order, and nothing to gather.\n{_perform(lock.of_one('inserted'))}",
+            f"-- One row needs no order, and nothing to gather.\n{_perform(lock.of_one('inserted', with_))}",
             f"IF FOUND THEN\n    {indent(program.insert_one(source), '    ').lstrip()};\nELSE\n"
             + "\n".join(_statements(many))
             + "\nEND IF",

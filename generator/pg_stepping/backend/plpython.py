@@ -81,6 +81,7 @@ def _source(program: StageProgram, source: SourceProgram) -> str:
     entries = {
         "aside": text(quote_table(source.aside)),
         "columns": text(change.columns),
+        "where": None if change.where is None else text(change.where),
         "unsorted": None if change.sorts else "True",
         "by": text(change.by) if change.by != change.columns else None,
         "locks": _locks(program.locks({source.table: "change"})),

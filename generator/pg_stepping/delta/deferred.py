@@ -21,6 +21,7 @@ from pg_stepping.delta.keyed_step import KeyedStep, keyed_steps_of
 from pg_stepping.delta.merge import Log, StageChange, computed_anew, moved_rows, summed
 from pg_stepping.delta.overlay import laid_over, overlaid
 from pg_stepping.delta.program import source_key
+from pg_stepping.delta.selection import selection
 from pg_stepping.delta.stage import SCHEMA, Published, Stage
 from pg_stepping.delta.step import Step, steps_of
 from pg_stepping.delta.terms import Changed, quote_table
@@ -78,7 +79,10 @@ def deferred_of(stages: Sequence[Stage], published: Published) -> Deferred:
     for i, source in enumerate(tables, 1):
         fields = {f.name: f for s in stages for scan in s.scans if scan.table == source for f in scan.fields}
         table = Table(SCHEMA, f"{name}__log_{i}")
-        change = change_of(tuple(fields.values()), weight)
+        readers = [s for s in stages if any(scan.table == source for scan in s.scans)]
+        some = not any(s.is_recursive for s in readers)
+        where = selection([s.core for s in readers], source, logged=True) if some else None
+        change = change_of(tuple(fields.values()), weight, where)
         logs.append(Log(source_key(source, tables), source, table, change, f"log_{i}"))
     builder = _Builder(logs, weight)
     for stage in stages:

@@ -86,9 +86,9 @@ class Lock:
         keys = with_ + "\nUNION\n".join(queries)
         return f"{self._taken(keys)}\nORDER BY key, exclusive DESC"
 
-    def of_one(self, rows: str) -> str:
+    def of_one(self, rows: str, with_: str = "") -> str:
         """The same where `rows` are a single one: the parts come in the order of their edges."""
-        keys = "\nUNION ALL\n".join(query for _, query in self.parts)
+        keys = with_ + "\nUNION ALL\n".join(query for _, query in self.parts)
         return f"{self._taken(keys)}\nWHERE NOT EXISTS (SELECT FROM {rows} OFFSET 1)"
 
     def _taken(self, keys: str) -> str:

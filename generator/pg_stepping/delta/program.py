@@ -22,6 +22,7 @@ from pg_stepping.delta.locks import Edge, Lock, locks, partition_lock
 from pg_stepping.delta.partition import Anew, gather_bag, refilling
 from pg_stepping.delta.recursion import Recursion, anew_of
 from pg_stepping.delta.refresh import STATE, refresh
+from pg_stepping.delta.selection import selection
 from pg_stepping.delta.stage import SCHEMA, Stage
 from pg_stepping.delta.state import Stored
 from pg_stepping.delta.stripes import vanish_function
@@ -203,7 +204,7 @@ def _program(stage: Stage, tree: tuple[Edge, ...], *, one_table: bool) -> StageP
         SourceProgram(
             key=source_key(t, tables),
             table=t,
-            change=change_of(_columns(stage, t), stage.weight),
+            change=change_of(_columns(stage, t), stage.weight, _selection(stage, t)),
             term=queries({t: "change"}),
             aside=asides[t],
             grown=grown(stage.core, t, "inserted") if anew is None else None,
@@ -261,6 +262,11 @@ def _program(stage: Stage, tree: tuple[Edge, ...], *, one_table: bool) -> StageP
         empty=_empty(stage, shape),
         one_table=one_table,
     )
+
+
+def _selection(stage: Stage, table: Table) -> str | None:
+    """The condition on changed rows that can matter; a recursion reads them all."""
+    return None if stage.is_recursive else selection([stage.core], table)
 
 
 def _joins_one(stage: Stage, tree: tuple[Edge, ...], table: Table) -> bool:

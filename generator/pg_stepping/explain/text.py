@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from pg_stepping.backend.script import Definition
 from pg_stepping.delta import Deferred, SourceProgram, Stage, StageProgram
+from pg_stepping.delta.change import Change
 from pg_stepping.delta.locks import joined
 from pg_stepping.delta.terms import Step, join_order, quote_table
 from pg_stepping.frontend.dialect import quote_name
@@ -46,7 +47,7 @@ def explain_text(definition: Definition) -> str:
 def _logged(deferred: Deferred) -> list[str]:
     """What a view in deferred mode runs: for a change, and for whoever reads or applies."""
     parts = [
-        f"When {log.source} changes (columns {log.change.columns or 'none'})\n"
+        f"When {log.source} changes (columns {log.change.columns or 'none'})\n{_matter(log.change)}"
         f"  appends the changed rows, with their weights, to {log.table}\n"
         f"  {_in_parts(deferred, number)}"
         for number, log in enumerate(deferred.logs, 1)
@@ -58,6 +59,11 @@ def _logged(deferred: Deferred) -> list[str]:
             " they replace by what\n" + "\n".join(lines) + "\n" + indent(change.query, "  ")
         )
     return parts
+
+
+def _matter(change: Change) -> str:
+    """Which of the changed rows matter, as a line."""
+    return f"  only in rows with {change.where}\n" if change.where is not None else ""
 
 
 def _in_parts(deferred: Deferred, number: int) -> str:
@@ -132,6 +138,7 @@ def _state_key(stage: Stage) -> str:
 def _source(definition: Definition, program: StageProgram, source: SourceProgram, missing: list[str]) -> str:
     stage = program.stage
     lines = [f"When {source.table} changes (columns {source.change.columns or 'none'})"]
+    lines += _matter(source.change).splitlines()
     for scan in stage.scans:
         if scan.table != source.table:
             continue
