@@ -89,6 +89,12 @@ class NotDeferred(SteppingError):
     sqlstate = "42809"
 
 
+class PositionGone(SteppingError):
+    """The position is of a feed of changes that went when its view was made anew."""
+
+    sqlstate = "55000"
+
+
 class ViewDiffers(SteppingError):
     """What is in the database is not what the query needs; the message lists the differences."""
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 import pg_stepping as st
-from pg_stepping.errors import ConnectionUnusable, ViewDiffers
+from pg_stepping.errors import ConnectionUnusable, PositionGone, ViewDiffers
 
 
 class Pet(st.Data):
@@ -272,3 +272,32 @@ def test_whatever_cursors_the_caller_has(database: Any) -> None:
         conn.rollback()
         with pytest.raises(st.SteppingError, match=r"no maintained view public\.sums"):
             st.changes(store, sums)
+
+
+def test_a_position_of_a_feed_that_went_with_its_view_is_told(
+    conn: psycopg.Connection[Any], stores: tuple[st.StorePostgres, Any]
+) -> None:
+    store = stores[0]
+    _, pets = st.actions(store, store.graph)
+    pets.insert(*[Pet(owner=n, kind=None, weight=1.0) for n in range(5)])
+    read = st.changes(store, sums)
+    for anew in ("query", "drop"):
+        pets.insert(Pet(owner=1, kind=None, weight=4.0))
+        assert len(st.changes(store, sums, since=read[-1].position)) == 2
+        view = st.installed(conn, "sums")
+        assert view is not None
+        if anew == "query":
+            changed = view.query.replace("FROM public.pets", "FROM public.pets WHERE pets.owner <> 3")
+            assert st.change_view(conn, "sums", changed).kind == "new version"
+        else:
+            st.drop_view(conn, "sums")
+            st.create_view(conn, "sums", view.query)
+        with pytest.raises(PositionGone, match="when the view was made anew") as refused:
+            st.changes(store, sums, since=read[-1].position)
+        assert "begin again at 0" in str(refused.value)
+        read = st.changes(store, sums)
+        assert read[0].position > 10**15
+        rows = conn.execute("SELECT * FROM sums").fetchall()
+        assert sorted((c.row.left, c.row.right) for c in read) == sorted(rows)
+        assert rows
+        assert st.changes(store, sums, since=read[-1].position) == []

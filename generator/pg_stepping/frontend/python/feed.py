@@ -2,6 +2,9 @@
 
 A feed is a table, `stepping.<view>__changes`, that triggers on the view's state table write to. It is made
 when it is first asked for, and begins with the rows that are there. Why nothing is lost: sql/19_changes.sql.
+
+It goes with the state table, where a view is made anew or changed by a new version. Positions begin with the
+time, in microseconds: those of the next feed come after all of this one, so a reader of this one is told.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pg_stepping.errors import SteppingError, UnsupportedQuery
+from pg_stepping.errors import PositionGone, SteppingError, UnsupportedQuery
 from pg_stepping.frontend.dialect import quote_name, quote_text
 from pg_stepping.frontend.postgres import run_script, savepoint
 from pg_stepping.frontend.python.cache import Cache
@@ -38,12 +41,14 @@ def changes(store: StorePostgres | StorePython, cache: Cache[T], since: int = 0)
 
     All changes since 0 add up to the rows that are there. In Postgres the first call makes the feed, which
     waits for the writers of the view; from then on its writers wait for each other until they commit. Raises
-    UnsupportedQuery for a view that puts several state tables together when it is read.
+    UnsupportedQuery for a view that puts several state tables together when it is read, and PositionGone for
+    a position of a feed that went with an earlier version of the view: begin again at 0 then.
     """
     kept = store.kept(cache)
     if isinstance(store, StorePython):
         return [RowChange(*entry) for entry in store.log[kept] if entry[0] > since]
     feed = _feed(store, kept)
+    _check_position(store, kept, feed, since)
     names = [quote_name(name) for name, _ in named_leaves(kept.operator.row)]
     count = _quoted_count(kept)
     if kept.operator.signed:
@@ -57,6 +62,16 @@ def changes(store: StorePostgres | StorePython, cache: Cache[T], since: int = 0)
     )
     read = reader(kept.operator.row)
     return [RowChange(position, read(values), n) for position, *values, n in rows]
+
+
+def _check_position(store: StorePostgres, kept: Kept, feed: str, since: int) -> None:
+    sql = """SELECT seqstart FROM pg_sequence
+             WHERE seqrelid = pg_get_serial_sequence(%s, %s)::regclass AND %s BETWEEN 1 AND seqstart - 1"""
+    for (begins,) in run(store.conn, sql, [f"stepping.{feed}", _own(kept, "position"), since]):
+        raise PositionGone(
+            f"position {since} is of a feed of {kept.name} that went when the view was made anew",
+            hint=f"begin again at 0: all changes from there, which is position {begins}, add up to its rows",
+        )
 
 
 def _recording(target: str, old: str, new: str) -> str:
@@ -89,15 +104,15 @@ def _own(kept: Kept, name: str) -> str:
     taken = {n for n, _ in named_leaves(kept.operator.row)}
     while name in taken:
         name += "_"
-    return quote_name(name)
+    return name
 
 
 def _position(kept: Kept) -> str:
-    return _own(kept, "position")
+    return quote_name(_own(kept, "position"))
 
 
 def _quoted_count(kept: Kept) -> str:
-    return _own(kept, "count")
+    return quote_name(_own(kept, "count"))
 
 
 def _feed(store: StorePostgres, kept: Kept) -> str:
@@ -124,12 +139,14 @@ def _feed(store: StorePostgres, kept: Kept) -> str:
         dropped = "".join(f" DROP TRIGGER feed_{event} ON {table};" for event in events)
         raise SteppingError(
             f"the feed stepping.{feed} tells the changes of an earlier query of {kept.name}",
-            hint=f"have it begin anew, at position 1:{dropped} DROP TABLE stepping.{feed};",
+            hint=f"have it begin anew, and read it from 0:{dropped} DROP TABLE stepping.{feed};",
             sqlstate="55000",
         )
+    [(begins,)] = run(conn, "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
     statements = [
         f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE",
-        f"CREATE TABLE stepping.{feed} ({_position(kept)} bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        f"CREATE TABLE stepping.{feed} ({_position(kept)} bigint GENERATED ALWAYS AS IDENTITY"
+        f" (START WITH {begins}) PRIMARY KEY,"
         f" {_quoted_count(kept)} bigint NOT NULL, LIKE {view})",
         f"COMMENT ON TABLE stepping.{feed} IS {quote_text('What changed in a maintained view.')}",
         f"INSERT INTO {target.replace('%', '%%')} SELECT 1, {', '.join(columns)} FROM {view}",
