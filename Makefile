@@ -68,6 +68,8 @@ COUNT ?= 1000
 fuzz:
 	@$(PYTHON) .ci/setup.py test
 	$(VENV)/python -m tests.fuzz --seed $(SEED) --count $(COUNT)
+	$(VENV)/python -m tests.fuzz.functions --seed $(SEED) --count $(COUNT)
+	$(VENV)/python -m tests.fuzz.graphs --seed $(SEED) --count $(COUNT)
 
 clean:
 	rm -rf .venv build dist sql/pg_stepping--*.sql

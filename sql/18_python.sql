@@ -10,13 +10,13 @@ CREATE OR REPLACE FUNCTION stepping.modulo(a bigint, b bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN mod(a, b) + CASE WHEN mod(a, b) <> 0 AND (a < 0) <> (b < 0) THEN b ELSE 0 END;
 
--- a / b of two ints: the float nearest to the exact quotient. Ints up to 2^53 are floats; beyond, 60 decimals decide.
+-- a / b of two ints: the float nearest to the exact quotient. Ints up to 2^53 are floats; beyond, 64 decimals decide: a tie between two floats has up to 63.
 CREATE OR REPLACE FUNCTION stepping.true_division(a bigint, b bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN a = 0
     OR (a BETWEEN -9007199254740992 AND 9007199254740992 AND b BETWEEN -9007199254740992 AND 9007199254740992)
     THEN a::double precision / b::double precision
-    ELSE (a::numeric(80, 60) / b)::double precision END;
+    ELSE (a::numeric(84, 64) / b)::double precision END;
 
 -- a / b of two floats: NaN / 0 is an error, too.
 CREATE OR REPLACE FUNCTION stepping.true_division(a double precision, b double precision) RETURNS double precision

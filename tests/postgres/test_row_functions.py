@@ -126,7 +126,7 @@ def optional(r: Row) -> int:
 SAME = [
     # arithmetic
     lambda r: r.j + 1, lambda r: r.j - r.j * 3, lambda r: -r.j, lambda r: r.i // r.j, lambda r: r.i % r.j,
-    lambda r: r.j // -2, lambda r: r.j % -3, lambda r: -7 // 2 + r.j, lambda r: r.i / r.j, lambda r: r.j / 3, lambda r: (r.j - r.j) / r.i,
+    lambda r: r.j // -2, lambda r: r.j % -3, lambda r: -7 // 2 + r.j, lambda r: r.i / r.j, lambda r: r.j / 3, lambda r: r.i / -(2**61), lambda r: (r.j - r.j) / r.i,
     lambda r: r.j**2, lambda r: r.j**3, lambda r: r.x + 1, lambda r: r.x * r.y, lambda r: r.x - r.y,
     lambda r: r.x + r.j, lambda r: r.x / r.y, lambda r: r.x / r.j, lambda r: 1 / r.x, lambda r: -r.x, lambda r: abs(r.x),
     lambda r: abs(r.j), lambda r: round(r.x), lambda r: round(r.y), lambda r: int(r.x), lambda r: int(r.b),

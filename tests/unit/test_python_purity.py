@@ -26,6 +26,8 @@ class Row(st.Data):
     name: str
     tags: frozenset[str]
     more: frozenset[str] | None
+    ints: frozenset[int]
+    floats: frozenset[float]
     at: datetime
     instant: st.AwareDatetime
     day: date
@@ -33,6 +35,15 @@ class Row(st.Data):
 
 def by_annotation(tags: frozenset[str]) -> str:
     return ",".join(tags)
+
+
+def total(numbers: frozenset[int]) -> int:
+    return sum(numbers)
+
+
+def total_again(numbers: frozenset[int]) -> float:
+    numbers = {float(n) for n in numbers}
+    return sum(numbers)
 
 
 def by_call(tags):
@@ -66,7 +77,7 @@ SETS = [
     lambda r: next(iter(r.more or frozenset())), lambda r: json.dumps(list(r.tags)), lambda r: tuple(WORDS),
     lambda r: [*r.tags][0], lambda r: sum(float(t) for t in r.tags), lambda r: (lambda s: "".join(s))(r.tags),
     lambda r: "".join(r.tags if r.id else WORDS), lambda r: "".join(filter(None, r.tags)), lambda r: str((r.tags, 1)),
-    assigned,
+    assigned, lambda r: sum(r.floats), lambda r: sum(r.ints, 0.5), lambda r: sum(n / 3 for n in r.ints), lambda r: total_again(r.ints),
 ]  # fmt: skip
 ADDRESSES = [
     lambda r: repr(object()), lambda r: str(lambda: 1), lambda r: f"{(c for c in r.name)}", lambda r: "%s" % object(),
@@ -81,6 +92,8 @@ OTHERS = [
     (lambda r: zoneless_argument(r.at), "at.timestamp() (the server's time zone) in zoneless_argument"),
     (lambda r: datetime.fromtimestamp(r.id), "fromtimestamp (the server's time zone)"),
     (lambda r: datetime.fromtimestamp(r.id, None), "fromtimestamp (the server's time zone)"),
+    (lambda r: r.at.strftime("%Y%s"), "r.at.strftime('%Y%s'): the format %s (the server's time zone)"),
+    (lambda r: f"{r.instant:%s}", "the format %s (the server's time zone)"),
     (lambda r: decimal.getcontext().prec, "decimal.getcontext (the state of the process)"),
 ]  # fmt: skip
 PURE = [
@@ -90,6 +103,8 @@ PURE = [
     lambda r: math.fsum(map(float, sorted(r.tags))), lambda r: min((len(t) for t in r.tags), default=0), lambda r: by_call(sorted(r.tags)),
     lambda r: r.instant.timestamp(), lambda r: r.at.replace(tzinfo=UTC).timestamp(), lambda r: datetime.fromtimestamp(r.id, tz=UTC),
     lambda r: datetime.fromtimestamp(r.id, UTC), lambda r: "%s" % r.name.upper(), lambda r: r.tags.issubset(WORDS),
+    lambda r: sum(r.ints), lambda r: sum(n * 2 for n in r.ints if n > 1), lambda r: total(r.ints), lambda r: r.at.strftime("%%s %A %c"),
+    lambda r: date(2024, 1, 1).strftime("%A") + r.name.upper(),
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from sqlglot import exp
 from pg_stepping.frontend.python.data import EMPTY, Data, Empty, Pair
 from pg_stepping.frontend.python.encoding import is_collection
 from pg_stepping.frontend.python.scalar import NotTraceable, Scalar, as_scalar
-from pg_stepping.frontend.python.types import FieldType, field_type
+from pg_stepping.frontend.python.types import FieldType, field_type, type_name
 from pg_stepping.ir.types import fresh
 
 T = TypeVar("T")
@@ -183,14 +183,29 @@ def _conforming(value: Any, wanted: Any, name: str) -> Any:
         return rebuilt(value, [(n, _conforming(part, like, f"{name}.{n}")) for (n, part), (_, like) in pairs])
     kind = wanted.type
     if type(value) is not Scalar:
-        try:
-            return Scalar(kind.literal(kind.value(value, name)), kind)
-        except (TypeError, ValueError) as error:
-            raise NotTraceable(f"a value that its field does not take ({error})", "convert it") from None
+        return constant(value, kind, name)
     if not kind.takes(value.type):
         raise NotTraceable(f"a value of type {value.type} for the field {name} of type {kind}", "convert it")
     expression = value.expression if kind.python == value.type.python else kind.cast(value.expression)
     return Scalar(expression, kind)
+
+
+def constant(value: object, kind: FieldType, name: str) -> Scalar:
+    """A constant as a value of this type; raises NotTraceable if it is none."""
+    try:
+        return Scalar(kind.literal(kind.value(value, name)), kind)
+    except (TypeError, ValueError) as error:
+        raise NotTraceable(f"a value that its field does not take ({error})", "convert it") from None
+
+
+def array(value: Any, kind: FieldType, name: str) -> Scalar:
+    """A tuple or list of constants and stand-ins as the array that it is; raises NotTraceable for another."""
+    element, made_of = kind.element, typing.get_origin(kind.python)
+    if element is None or type(value) is not made_of or made_of not in (tuple, list):
+        raise NotTraceable(f"a value of type {type_name(kind.python)} that is put together here")
+    like = Scalar(exp.null(), element)
+    parts = [_conforming(part, like, name).expression for part in value]
+    return Scalar(kind.cast(exp.Array(expressions=parts)), kind)
 
 
 def nothing(row: T) -> T:

@@ -14,7 +14,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any
 
 from pg_stepping.frontend.python.data import Data, Pair
@@ -434,6 +434,7 @@ class _Frame:
             or type(spec) is not str
             or (is_symbolic(value) and not is_scalar(value))
             or (not is_scalar(value) and (has_set(value) or has_address(value)))
+            or (isinstance(value, date | time) and spec)  # a format of the locale
         ):
             raise self.refusal(part, "text made of a value")
         return text_of(value, spec)
@@ -607,6 +608,8 @@ def _is_of_this_process(function: Any, own: Any, args: tuple[Any, ...]) -> bool:
     """Whether a call with constants may give another value elsewhere."""
     if isinstance(own, datetime) and own.tzinfo is None and function.__name__ in ("timestamp", "astimezone"):
         return True  # of the local time zone
+    if isinstance(own, date | time) and function.__name__ == "strftime":
+        return True  # of the locale
     texts = function in (str, repr) or isinstance(own, str)
     return any(has_set(a) or isinstance(a, set | frozenset) or (texts and has_address(a)) for a in args)
 

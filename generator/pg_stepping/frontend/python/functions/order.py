@@ -41,15 +41,16 @@ def check_order(
     source: Source,
     fields: Collection[str],
     parameters: Collection[str],
+    ints: Collection[str],
     path: Callable[[Source, ast.expr], str | None],
     refused: Refused,
 ) -> None:
     """Raise what `refused` makes of a place that depends on the order of a set, or shows an address.
 
-    `fields` are attributes that are sets, `parameters` those of this function; `path` gives the dotted path
-    of what comes from a module.
+    `fields` are attributes that are sets, `parameters` those of this function, `ints` which of both are of
+    ints; `path` gives the dotted path of what comes from a module.
     """
-    _Order(source, fields, path, refused, set()).check(frozenset(parameters))
+    _Order(source, fields, ints, path, refused, set()).check(frozenset(parameters))
 
 
 class _Order:
@@ -57,11 +58,13 @@ class _Order:
         self,
         source: Source,
         fields: Collection[str],
+        ints: Collection[str],
         path: Callable[[Source, ast.expr], str | None],
         refused: Refused,
         seen: set[tuple[types.CodeType, frozenset[str]]],
     ) -> None:
-        self.source, self.fields, self.path, self.refused, self.seen = source, fields, path, refused, seen
+        self.source, self.fields, self.ints = source, fields, ints
+        self.path, self.refused, self.seen = path, refused, seen
         self.names: frozenset[str] = frozenset()
         self.shown: frozenset[str] = frozenset()
 
@@ -138,9 +141,32 @@ class _Order:
                     yield from loops
                 case ast.Call(func=ast.Name(id=name), args=args) if self.is_builtin(name):
                     inner = [a for a in args if isinstance(a, ast.GeneratorExp | ast.ListComp)]
-                    counts = name == "sum" and len(args) == 1 and all(_is_int(a.elt) for a in inner)
+                    counts = name == "sum" and len(args) == 1 and all(map(self.gives_ints, inner))
                     if (name in _ORDERLESS and not _has_ties(node)) or counts:
                         yield from (loop for a in inner for loop in a.generators)
+
+    def gives_ints(self, loops: ast.GeneratorExp | ast.ListComp) -> bool:
+        """Whether all elements are seen to be ints: then their sum is the same in any order."""
+        names = {
+            loop.target.id: self.has_ints(loop.iter)
+            for loop in loops.generators
+            if isinstance(loop.target, ast.Name)
+        }
+        return _is_int(loops.elt, {name for name, ints in names.items() if ints})
+
+    def has_ints(self, node: ast.expr) -> bool:
+        """Whether what is gone through is a set of ints."""
+        match node:
+            case ast.Attribute(attr=name):
+                return name in self.ints
+            case ast.Name(id=name):
+                nodes = list(ast.walk(self.source.tree))
+                said = (_says_ints(a.annotation) for a in nodes if isinstance(a, ast.arg) and a.arg == name)
+                set_again = any(
+                    isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Store) for n in nodes
+                )
+                return any(said) and not set_again
+        return False
 
     def in_order(self, node: ast.AST) -> Iterator[ast.expr]:
         """What is gone through in order."""
@@ -164,6 +190,8 @@ class _Order:
     def by_order(self, node: ast.Call) -> bool:
         """Whether what is called goes through its arguments in order."""
         match node.func:
+            case ast.Name(id="sum") if self.is_builtin("sum") and len(node.args) == 1:
+                return not self.has_ints(node.args[0])
             case ast.Name(id=name) if self.is_builtin(name):
                 return name not in _ORDERLESS or _has_ties(node)
             case ast.Attribute(attr=name) if name in _BY_ORDER:
@@ -189,7 +217,7 @@ class _Order:
                 callee = source_of(value)
             except NoSource:
                 return
-            _Order(callee, self.fields, self.path, self.refused, self.seen).check(frozenset(given))
+            _Order(callee, self.fields, self.ints, self.path, self.refused, self.seen).check(frozenset(given))
 
 
 def _is_written_here(function: types.FunctionType) -> bool:
@@ -224,19 +252,31 @@ def _has_ties(node: ast.Call) -> bool:
     return False
 
 
-def _is_int(node: ast.expr) -> bool:
-    """Whether a value is an int: then its sum is the same in any order."""
+def _says_ints(annotation: ast.expr | None) -> bool:
+    """`frozenset[int]` and its like."""
+    match annotation:
+        case ast.Subscript(slice=ast.Name(id="int" | "bool")):
+            return _says_set(annotation)
+        case ast.Constant(value=str() as text):
+            return _says_ints(ast.parse(text, mode="eval").body)
+    return False
+
+
+def _is_int(node: ast.expr, ints: Collection[str] = ()) -> bool:
+    """Whether a value is an int, as are the variables `ints`."""
     match node:
         case ast.Constant(value=value):
             return isinstance(value, int)
+        case ast.Name(id=name):
+            return name in ints
         case ast.Call(func=ast.Name(id="len" | "ord" | "int" | "bool")) | ast.Compare():
             return True
         case ast.UnaryOp(op=op, operand=operand):
-            return isinstance(op, ast.Not) or _is_int(operand)
+            return isinstance(op, ast.Not) or _is_int(operand, ints)
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv(), right=right):
-            return _is_int(left) and _is_int(right)
+            return _is_int(left, ints) and _is_int(right, ints)
         case ast.IfExp(body=body, orelse=orelse):
-            return _is_int(body) and _is_int(orelse)
+            return _is_int(body, ints) and _is_int(orelse, ints)
     return False
 
 

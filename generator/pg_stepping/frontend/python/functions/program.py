@@ -237,7 +237,7 @@ class Program:
     def needs(self, source: Source) -> None:
         """Bind all names that a function reads; raises UnsupportedQuery if it is not pure."""
         check_pure(source, self._sets)
-        self._sets = Sets(self._sets.fields)
+        self._sets = dataclasses.replace(self._sets, parameters=frozenset())
         for name, value in source.names.items():
             if name != "__class__" and value is not source.function:
                 self.bind(name, value, source.place(_first_use(source.tree, name)))

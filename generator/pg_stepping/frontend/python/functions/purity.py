@@ -96,10 +96,12 @@ def unchanging_variables() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """Where sets come in: the fields of rows that are sets, and such parameters of a function."""
+    """Where sets come in: the fields of rows that are sets, such parameters of a function, and which fields
+    are of ints."""
 
     fields: frozenset[str] = frozenset()
     parameters: frozenset[str] = frozenset()
+    ints: frozenset[str] = frozenset()
 
 
 NO_SETS = Sets()
@@ -127,7 +129,7 @@ def check_pure(source: Source, sets: Sets = NO_SETS) -> None:
         if root is not None and isinstance(_defaults(source).get(root), list | dict | set):
             raise _refused(source, node, f"the default of {root}, which it changes,")
     check_zones(source)
-    check_order(source, sets.fields, sets.parameters, _path, _refused)
+    check_order(source, sets.fields, sets.parameters, sets.ints, _path, _refused)
 
 
 def _takes_zone(node: ast.Call) -> bool:

@@ -22,7 +22,18 @@ from pg_stepping.frontend.python.functions.operations import TRUE, is_scalar, li
 from pg_stepping.frontend.python.functions.origin import is_users
 from pg_stepping.frontend.python.functions.ship import Shipping, shipping
 from pg_stepping.frontend.python.functions.source import NoSource, Source, bound, source_of
-from pg_stepping.frontend.python.rows import Maybe, is_row, normal, parts, rebuilt, row_of
+from pg_stepping.frontend.python.functions.values import is_symbolic
+from pg_stepping.frontend.python.rows import (
+    Maybe,
+    array,
+    conforming,
+    constant,
+    is_row,
+    normal,
+    parts,
+    rebuilt,
+    row_of,
+)
 from pg_stepping.frontend.python.scalar import NotTraceable, Scalar
 from pg_stepping.frontend.python.tracing import trace
 from pg_stepping.frontend.python.types import FieldType
@@ -113,6 +124,11 @@ class _Compiled:
             if annotation is None:
                 raise value.reason
             return self._all_shipped(value, row_of(annotation), path)
+        wanted = _row_of(annotation)
+        if is_scalar(wanted) and _is_put_together(value, wanted.type):
+            return self._put_together(value, wanted.type, path)
+        if value is None and type(wanted) is Maybe:
+            return conforming(None, annotation, self._name)
         if not is_row(value) or is_scalar(value):
             return value
         made = [
@@ -123,6 +139,16 @@ class _Compiled:
             for name, part in parts(value)
         ]
         return rebuilt(value, made)
+
+    def _put_together(self, value: Any, kind: FieldType, path: tuple[str, ...]) -> Any:
+        """None, a collection or a member of a union: a constant, an array of what has SQL, or shipped."""
+        if not is_symbolic(value):
+            return constant(value, kind, self._name)
+        try:
+            return array(value, kind, self._name)
+        except NotTraceable as reason:
+            reason.place = self._place
+            return self._shipped(Unknown(reason), kind, path)
 
     def _all_shipped(self, unknown: Unknown, row: Any, path: tuple[str, ...], optional: bool = False) -> Any:
         if is_scalar(row):
@@ -147,15 +173,38 @@ class _Compiled:
         inner = bound(self.function)[0]
         return _annotated(inner) if isinstance(inner, types.FunctionType) else None
 
-    def refused(self, reason: NotTraceable) -> UnsupportedQuery:
+    @property
+    def _name(self) -> str:
         inner = bound(self.function)[0]
-        name = getattr(inner, "__qualname__", repr(inner)).rsplit("<locals>.")[-1]
+        return str(getattr(inner, "__qualname__", repr(inner)).rsplit("<locals>.")[-1])
+
+    @property
+    def _place(self) -> str:
+        inner = bound(self.function)[0]
         code = inner.__code__ if isinstance(inner, types.FunctionType) else None
-        place = reason.place or (f"{code.co_filename}:{code.co_firstlineno}" if code else "")
+        return f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+
+    def refused(self, reason: NotTraceable) -> UnsupportedQuery:
+        name, place = self._name, reason.place or self._place
         hint = reason.hint
         if reason.place is not None and self._annotation is None:
             hint = "annotate what the function returns: then it can run as Python in the database"
         return UnsupportedQuery(f"{reason.construct} in {name} at {place}", hint=hint)
+
+
+def _row_of(annotation: Any) -> Any:
+    """The row of stand-ins for what is annotated; None if that is not known, or no row."""
+    try:
+        return None if annotation is None else row_of(annotation)
+    except UnsupportedQuery:
+        return None
+
+
+def _is_put_together(value: Any, kind: FieldType) -> bool:
+    """Whether a value of this type is another thing in Python than in SQL."""
+    if is_scalar(value):
+        return kind.sql == "jsonb" and value.type.python != kind.python
+    return value is None or is_row(value) or isinstance(value, list | set | frozenset | dict)
 
 
 def _part(annotation: Any, row: Any, name: str) -> Any:

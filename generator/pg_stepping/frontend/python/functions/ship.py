@@ -159,13 +159,14 @@ def shipping(function: Callable[..., object], rows: Sequence[Any], why: str) -> 
 def _sets(parameters: Sequence[str], rows: Sequence[Any]) -> Sets:
     """Which of the arguments are sets, or have fields that are."""
     found = [
-        (parameter, path)
+        (parameter, path, leaf.type.element in (FieldType(int), FieldType(bool)))
         for parameter, row in zip(parameters, rows, strict=False)
         for path, leaf in leaves(row)
         if is_set(leaf.type.python)
     ]
-    fields = frozenset(path[-1] for _, path in found if path)
-    return Sets(fields, frozenset(parameter for parameter, path in found if not path))
+    fields = frozenset(path[-1] for _, path, _ in found if path)
+    others = frozenset(path[-1] for _, path, ints in found if path and not ints)
+    return Sets(fields, frozenset(parameter for parameter, path, _ in found if not path), fields - others)
 
 
 def _meet(path: Path, read: Path) -> bool:

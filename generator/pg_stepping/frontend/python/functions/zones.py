@@ -31,6 +31,24 @@ def check_zones(source: Source, naive: Paths = ()) -> None:
             ):
                 what = f"{ast.unparse(of)}.{name}() (the server's time zone)"
                 raise UnsupportedQuery(f"{what} in {source.name} at {source.place(node)}", hint=_HINT)
+        if any("%s" in text.replace("%%", "") for text in _formats(node)):
+            what = f"{ast.unparse(node)}: the format %s (the server's time zone)"
+            hint = "use .timestamp() of a datetime that has a time zone"
+            raise UnsupportedQuery(f"{what} in {source.name} at {source.place(node)}", hint=hint)
+
+
+def _formats(node: ast.AST) -> list[str]:
+    """The constant parts of a datetime's format."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="strftime"), args=args):
+            parts: list[ast.AST] = list(args)
+        case ast.Call(func=ast.Name(id="format"), args=[_, *args]):
+            parts = list(args)
+        case ast.FormattedValue(format_spec=ast.JoinedStr(values=values)):
+            parts = list(values)
+        case _:
+            return []
+    return [p.value for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str)]
 
 
 def _says_datetime(annotation: ast.expr | None) -> bool:
