@@ -341,7 +341,10 @@ class Generator:
 
     def picked(self, kind):
         """(type of the sum, zero, pick_value)."""
-        shape = self.of("int", "int", "float", "float", "Decimal", "zset")
+        shape = self.of("int", "int", "float", "float", "Decimal", "zset", "timedelta")
+        if shape == "timedelta":
+            found = self.pick(kind, shape)
+            return shape, shape, f"lambda p: {found[1] if found else 'timedelta(hours=30)'}"
         if shape == "zset":
             return (
                 "zset",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import hypothesis
@@ -102,6 +103,12 @@ def q_reduce(items: Items, sales: Sales) -> Any:
     return (
         st.reduce(items, zero=float, pick_value=lambda i: i.price),
         st.reduce(sales, zero=int, pick_value=lambda s: s.count * 2),
+        st.group_reduce_flatten(
+            sales,
+            by=by_note,
+            zero=timedelta,
+            pick_value=lambda s: timedelta(hours=30) if s.count > 2 else timedelta(days=-1),
+        ),
     )
 
 

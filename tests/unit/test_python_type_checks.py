@@ -52,6 +52,9 @@ for key, row, count in kept.zset(store).iter_by_index(st.Index.pick(User, lambda
 def groups(users: st.ZSet[User]) -> st.ZSet[st.Pair[int, str]]:
     g = st.group(users, by=st.Index.pick(User, lambda u: u.name))
     return st.flatten(st.per_group[g](lambda z: st.count(z)))
+lazy = st.compile_lazy(good)
+users, meters = st.actions(store, lazy())
+users.insert(Meter(key=UUID(int=1), user=1))  # rejected
 """
 
 
@@ -70,5 +73,5 @@ def test_mypy_accepts_the_right_lines_and_rejects_the_wrong_ones(tmp_path: Path)
     assert all(file.endswith("program.py") for file, *_ in errors), done.stdout
     told = {int(line) for _, line, *_ in errors}
     wanted = {n for n, line in enumerate(PROGRAM.splitlines(), 1) if "# rejected" in line}
-    assert len(wanted) == 7
+    assert len(wanted) == 8
     assert told == wanted, done.stdout + done.stderr

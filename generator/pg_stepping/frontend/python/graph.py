@@ -218,7 +218,67 @@ def compile_lazy(
     query: Callable[[ZSet[A]], ZSet[R]],
 ) -> Callable[[], Graph[tuple[Action[A, tuple[ZSet[R]]]]]]: ...
 @overload
-def compile_lazy(query: Callable[..., object]) -> Callable[[], Graph[Any]]: ...
+def compile_lazy(
+    query: Callable[[ZSet[A]], Outputs],
+) -> Callable[[], Graph[tuple[Action[A, Outputs]]]]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A]], None],
+) -> Callable[[], Graph[tuple[Action[A, tuple[()]]]]]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A], ZSet[B]], ZSet[R]],
+) -> Callable[[], Graph[tuple[Action[A, tuple[ZSet[R]]], Action[B, tuple[ZSet[R]]]]]]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A], ZSet[B]], Outputs],
+) -> Callable[[], Graph[tuple[Action[A, Outputs], Action[B, Outputs]]]]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A], ZSet[B]], None],
+) -> Callable[[], Graph[tuple[Action[A, tuple[()]], Action[B, tuple[()]]]]]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C]], ZSet[R]],
+) -> Callable[
+    [], Graph[tuple[Action[A, tuple[ZSet[R]]], Action[B, tuple[ZSet[R]]], Action[C, tuple[ZSet[R]]]]]
+]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C]], Outputs],
+) -> Callable[[], Graph[tuple[Action[A, Outputs], Action[B, Outputs], Action[C, Outputs]]]]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C]], None],
+) -> Callable[[], Graph[tuple[Action[A, tuple[()]], Action[B, tuple[()]], Action[C, tuple[()]]]]]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C], ZSet[D]], ZSet[R]],
+) -> Callable[
+    [],
+    Graph[
+        tuple[
+            Action[A, tuple[ZSet[R]]],
+            Action[B, tuple[ZSet[R]]],
+            Action[C, tuple[ZSet[R]]],
+            Action[D, tuple[ZSet[R]]],
+        ]
+    ],
+]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C], ZSet[D]], Outputs],
+) -> Callable[
+    [], Graph[tuple[Action[A, Outputs], Action[B, Outputs], Action[C, Outputs], Action[D, Outputs]]]
+]: ...
+@overload
+def compile_lazy(
+    query: Callable[[ZSet[A], ZSet[B], ZSet[C], ZSet[D]], None],
+) -> Callable[
+    [], Graph[tuple[Action[A, tuple[()]], Action[B, tuple[()]], Action[C, tuple[()]], Action[D, tuple[()]]]]
+]: ...
+@overload
+def compile_lazy(query: Callable[..., object]) -> Callable[[], Graph[tuple[Action[Any, Any], ...]]]: ...
 
 
 def compile_lazy(query: Callable[..., object]) -> Callable[[], Graph[Any]]:

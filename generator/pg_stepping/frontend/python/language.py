@@ -366,7 +366,7 @@ def count(a: ZSet[T]) -> ZSet[int]:
 def reduce(a: ZSet[T], *, zero: Callable[[], V], pick_value: Callable[[T], V]) -> ZSet[V]:
     """`zero()` plus the sum of what `pick_value` picks from the rows; no row at all if there are none.
 
-    `zero` is int, float, Decimal, or a function that makes an empty ZSetPython.
+    `zero` is int, float, Decimal, timedelta, or a function that makes an empty ZSetPython.
     """
     zset = _zset(a, "reduce")
     row = nesting.inner(read(zset.operator.row), len(zset.groups))
@@ -376,9 +376,15 @@ def reduce(a: ZSet[T], *, zero: Callable[[], V], pick_value: Callable[[T], V]) -
         value = _collection(
             start, compile_row_function(pick_value, row) if picked is None else picked, pick_value
         )
-    elif type(start) not in (int, float, Decimal) or start != 0:
+    elif type(start) not in (int, float, Decimal, timedelta) or start:
         raise UnsupportedQuery(
-            f"a sum that starts at {start!r}", hint="use zero=int, float or Decimal, or an empty ZSetPython"
+            f"a sum that starts at {start!r}",
+            hint="use zero=int, float, Decimal or timedelta, or an empty ZSetPython",
+        )
+    elif type(start) is timedelta and zset.operator.signed:
+        raise UnsupportedQuery(
+            "a sum of timedelta over rows that may be there less than zero times",
+            hint="sum their .total_seconds(), or take distinct() first",
         )
     else:
         picked = compile_row_function(pick_value, row, returns=type(start))
@@ -389,7 +395,8 @@ def reduce(a: ZSet[T], *, zero: Callable[[], V], pick_value: Callable[[T], V]) -
 def _number(start: type, picked: Any, function: Callable[..., Any]) -> Scalar:
     try:
         value = as_scalar(picked)
-        kind = common(FieldType(start), value.type)
+        same = start is timedelta and value.type == FieldType(timedelta)
+        kind = value.type if same else common(FieldType(start), value.type)
     except NotTraceable as refusal:
         raise UnsupportedQuery(f"{refusal.construct} in {_name(function)}", hint=refusal.hint) from None
     return Scalar(value.expression if kind == value.type else kind.cast(value.expression), kind)
