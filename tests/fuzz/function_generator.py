@@ -16,12 +16,13 @@ CONSTANTS = {
                   "timedelta(hours=-36)"],
     "time": ["time(0)", "time(12, 30)"],
     "UUID": ["UUID(int=1)", "UUID(int=0)"],
+    "AwareDatetime": ["datetime(2023, 10, 29, 1, 30, tzinfo=UTC)", "datetime(2024, 2, 29, tzinfo=timezone(timedelta(hours=5)))"],
     "Colour": ["Colour.RED", "Colour.BLUE", "Colour.NONE"], "Level": ["Level.LOW", "Level.ZERO", "Level.HIGH"],
     "Word": ["Word.A", "Word.SS"], "Mixed": ["Mixed.ONE", "Mixed.TWO"],
 }  # fmt: skip
 FIELDS = {
     "int": ["r.i", "r.j", "r.inner.i", "r.pair[0]"], "float": ["r.x", "r.y"], "str": ["r.s", "r.t", "r.inner.s", "r.pair[1]"], "bool": ["r.b"], "Decimal": ["r.m", "r.w"],
-    "date": ["r.d"], "datetime": ["r.at", "r.until"], "timedelta": ["r.span"], "time": ["r.clock"], "UUID": ["r.u"], "Colour": ["r.colour"],
+    "date": ["r.d"], "datetime": ["r.at", "r.until"], "timedelta": ["r.span"], "time": ["r.clock"], "UUID": ["r.u"], "AwareDatetime": ["r.moment"], "Colour": ["r.colour"],
     "Level": ["r.level"], "Word": ["r.word"], "Mixed": ["r.mixed"],
 }  # fmt: skip
 OPTIONAL = {
@@ -34,14 +35,27 @@ OPTIONAL = {
     "timedelta": "r.gap",
     "Colour": "r.hue",
 }
-ORDERED = ["int", "float", "str", "bool", "Decimal", "date", "datetime", "timedelta", "time", "Level", "Word"]
+ORDERED = [
+    "int",
+    "float",
+    "str",
+    "bool",
+    "Decimal",
+    "date",
+    "datetime",
+    "timedelta",
+    "time",
+    "AwareDatetime",
+    "Level",
+    "Word",
+]
 TYPES = list(FIELDS)
 SPECS = {
     "int": ["", "d", "03d", "05", "5", ",", "x", "+", "<6", "^7d", ">4", "02", "e", ".2f", "010,", "b", "%"],
     "float": ["", ".2f", ".0f", ".1f", "g", "e", ".3", "8.2f", "+.1f", "%", ".1%", ",.2f", "05.1f"],
     "str": ["", "s", ">5", "<5", "^5", "5", ".2", "*^6", "5.3"],
     "bool": ["", "d", "5"], "Decimal": ["", ".2f", "f", ",", "e"], "date": ["", "%Y-%m-%d", "%d.%m.%y", "%A", "%j", "%U"],
-    "datetime": ["", "%Y-%m-%dT%H:%M", "%H:%M:%S.%f", "%I %p", "%B"], "timedelta": [""], "time": ["", "%H:%M"], "UUID": [""], "Colour": [""], "Level": ["", "d", "3"],
+    "datetime": ["", "%Y-%m-%dT%H:%M", "%H:%M:%S.%f", "%I %p", "%B"], "timedelta": [""], "time": ["", "%H:%M"], "UUID": [""], "AwareDatetime": ["", "%H:%M %z"], "Colour": [""], "Level": ["", "d", "3"],
     "Word": ["", ">4"], "Mixed": [""],
 }  # fmt: skip
 
@@ -169,8 +183,16 @@ class Generator:
         ]  # fmt: skip
         if self.shipped:
             ways += [
+                lambda: f"len({{{e('str', depth)}, {e('str', depth)}}})",
+                lambda: f"sum({{{e('int', depth)}, {e('int', depth)}, 3}})",
+                lambda: f"{self.of('len', 'max', 'sum')}([*{{{e('int', depth)}, {e('int', depth)}}}])",
+                lambda: f"len({self.of('frozenset', 'set', 'tuple', 'list')}(({e('int', depth)}, {e('int', depth)})))",
+                lambda: f"len({{{e('int', depth)}: 1, {e('int', depth)}: 2}})",
+                lambda: f"[{e('int', depth)}, {e('int', depth)}][{self.of(0, 1, -1)}]",
                 lambda: f"({e('int', depth)} {self.of('&', '|', '^')} {e('int', depth)})", lambda: f"divmod({e('int', depth)}, {e('int', depth)})[{self.of(0, 1)}]",
                 lambda: f"{e('str', depth)}.{self.of('find', 'count', 'rfind')}({e('str', depth)})", lambda: f"sum(len(p) for p in ({e('str', depth)}, {e('str', depth)}))",
+                lambda: f"{e('AwareDatetime', depth)}.{self.of('hour', 'day', 'weekday()', 'year')}",
+                lambda: f"({e('AwareDatetime', depth)} - {e('AwareDatetime', depth)}).days",
                 lambda: f"{e('date', depth)}.toordinal()", lambda: f"int({e('str', depth)})", lambda: f"sum(i for i in range(3) if i < {e('int', depth)})",
                 lambda: f"{e('timedelta', depth)}.microseconds", lambda: f"~{e('int', depth)}", lambda: f"len({e('str', depth)}.split({self.of('', repr(','))}))",
                 lambda: f"round({e('int', depth)}, {self.of(-1, -2, 0)})", lambda: f"math.floor({e('float', depth)})", lambda: f"int(f'{{{self.leaf('int')}:d}}')",
@@ -227,7 +249,7 @@ class Generator:
             lambda: f"({e('int', depth)} {self.of('<', '==', '!=', '>=')} {self.of(*CONSTANTS['float'])})", lambda: f"({e('float', depth)} {self.of('<', '==', '!=', '>=')} {self.of('0', '1', '-3', '2**53 - 1')})",
             lambda: f"({e('Decimal', depth)} {self.of('<', '==', '!=', '>=')} {e('int', depth)})", lambda: f"({e('bool', depth)} {self.of('<', '==', '!=')} {e('int', depth)})",
             lambda: f"(({e('int', depth)}, {e('str', depth)}) {self.of('==', '!=')} ({e('int', depth)}, {e('str', depth)}))",
-            lambda: f"isinstance({field}, {self.of('int', 'str', 'float', 'date', 'type(None)')})", lambda: f"({e('str', depth)} {self.of('<', '==', '!=')} {e('Word', depth)})",
+            lambda: f"isinstance({field}, {self.of('int', 'str', 'float', 'date', 'NoneType', 'int | None', '(str, NoneType)', 'object', 'Decimal | float')})", lambda: f"({e('str', depth)} {self.of('<', '==', '!=')} {e('Word', depth)})",
             lambda: f"({e('int', depth)} {self.of('<', '==', '!=')} {e('Level', depth)})", lambda: f"({e('Level', depth)} in {self.of('(Level.LOW, 7)', '{0, 7}', '[Level.ZERO]')})",
             lambda: f"({e('Colour', depth)} is {self.of('', 'not ')}{e('Colour', depth)})", lambda: f"({e('Colour', depth)} {self.of('==', '!=')} {e('str', depth)})",
         ]  # fmt: skip
@@ -414,10 +436,12 @@ class Generator:
 
 HEADING = """\
 import math
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from types import NoneType
 from uuid import UUID
 
+from pg_stepping import AwareDatetime
 from function_rows import Colour, Inner, Level, Mixed, Row, Word
 
 

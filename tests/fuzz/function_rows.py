@@ -2,12 +2,12 @@
 
 import math
 import random
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from uuid import UUID
 
-from pg_stepping.frontend.python import Data
+from pg_stepping.frontend.python import AwareDatetime, Data
 
 
 class Colour(Enum):
@@ -60,6 +60,7 @@ class Row(Data):
     gap: timedelta | None
     clock: time
     u: UUID
+    moment: AwareDatetime
     colour: Colour
     hue: Colour | None
     level: Level
@@ -106,6 +107,7 @@ TIMES = [datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999), datetime
 SPANS = [timedelta(0), timedelta(days=1), timedelta(days=-1), timedelta(hours=25, microseconds=1), timedelta(microseconds=-1), timedelta(days=30), timedelta(days=365, seconds=1),
          timedelta(seconds=0.1), timedelta(days=-1, seconds=86399, microseconds=999999), timedelta(days=100000), timedelta(hours=24), timedelta(minutes=-90)]  # fmt: skip
 CLOCKS = [time(0), time(23, 59, 59, 999999), time(12, 30), time(1, 2, 3, 4)]
+MOMENTS = [datetime(2023, 3, 26, 1, 30, tzinfo=UTC), datetime(2023, 10, 29, 3, 30, tzinfo=timezone(timedelta(hours=2))), datetime(2, 1, 1, tzinfo=UTC), datetime(2024, 2, 29, 12, tzinfo=timezone(timedelta(hours=-11)))]  # fmt: skip
 UUIDS = [UUID(int=0), UUID(int=2**128 - 1), UUID(int=1), UUID(int=0xABCDEF)]
 
 
@@ -119,7 +121,7 @@ def rows(seed: int, count: int) -> list[Row]:
     return [
         Row(i=of(INTS), j=of(INTS), k=maybe(INTS), x=of(FLOATS), y=of(FLOATS), z=maybe(FLOATS), s=of(TEXTS), t=of(TEXTS), n=maybe(TEXTS), b=of([True, False]),
             c=of([True, False, None]), m=of(DECIMALS[:-1]), w=of(DECIMALS), v=maybe(DECIMALS[:-1]), d=of(DATES), e=maybe(DATES), at=of(TIMES), until=of(TIMES), span=of(SPANS),
-            gap=maybe(SPANS), clock=of(CLOCKS), u=of(UUIDS), colour=of(list(Colour)), hue=maybe(list(Colour)), level=of(list(Level)), word=of(list(Word)),
+            gap=maybe(SPANS), clock=of(CLOCKS), u=of(UUIDS), moment=of(MOMENTS), colour=of(list(Colour)), hue=maybe(list(Colour)), level=of(list(Level)), word=of(list(Word)),
             mixed=of(list(Mixed)), inner=Inner(i=of(INTS), s=of(TEXTS)), pair=(of(INTS), of(TEXTS)))
         for _ in range(count)
     ]  # fmt: skip

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
+from types import NoneType
 from uuid import UUID
 
 import psycopg
@@ -146,7 +147,7 @@ SAME = [
     lambda r: r.m < r.w, lambda r: r.m == r.w, lambda r: r.m >= 1, lambda r: r.m == Decimal("1.1"), lambda r: r.u == UUID(int=2),
     lambda r: (r.i, r.s) == (7, "straße"), lambda r: (r.i, r.j) != (7, 2),
     lambda r: r.i in (7, 0), lambda r: r.i not in (7, 0), lambda r: r.s in {"", "Ab"}, lambda r: r.n in ("x", None),
-    lambda r: r.n not in ("x", "b"), lambda r: r.x in (1.5, 0.0), lambda r: r.i in [r.j, 7],
+    lambda r: r.n not in ("x", "b"), lambda r: r.x in (1.5, 0.0), lambda r: r.i in [r.j, 7], lambda r: r.i not in {r.j, 7}, lambda r: len(r.n) if r.n in {r.t, "x"} else 0,
     # truth, choice, None
     lambda r: not r.i, lambda r: not r.s, lambda r: not r.x, lambda r: bool(r.m), lambda r: bool(r.n), lambda r: bool(r.k), lambda r: bool(r.z),
     lambda r: r.i or r.j, lambda r: r.i and r.j, lambda r: r.s or "none", lambda r: r.n or "none", lambda r: r.k or 0,
@@ -158,6 +159,8 @@ SAME = [
     lambda r: r.n == Letter.B, lambda r: r.s > Letter.B, lambda r: r.i == Few.SEVEN, lambda r: r.i in (Few.SEVEN, 0),
     lambda r: 1 if r.n in (r.n, r.t) else 2, lambda r: 1 if r.s in ("a", r.t) else 2,
     lambda r: isinstance(r.i, int), lambda r: isinstance(r.n, str), lambda r: isinstance(r.s, (int, bytes)),
+    lambda r: isinstance(r.k, int | None), lambda r: isinstance(r.n, NoneType), lambda r: isinstance(r.n, (int, NoneType)), lambda r: isinstance(r.k, object),
+    lambda r: r.k if isinstance(r.k, (str, (int, bytes))) else 0, lambda r: 1 if isinstance(r.k, NoneType) else r.k + 1, lambda r: isinstance(r.i, (str, NoneType)),
     # text
     lambda r: r.s + r.t, lambda r: len(r.s), lambda r: r.s.strip(), lambda r: r.s.lstrip(), lambda r: r.s.rstrip(), lambda r: r.s.strip("aSx"),
     lambda r: r.s.startswith(r.t), lambda r: r.s.startswith("a"), lambda r: r.s.startswith(("a", "Z", "")), lambda r: r.s.endswith(r.t),
@@ -257,6 +260,7 @@ def set_in_a_loop(r: Row) -> int:
 
 
 NO_SQL = [
+    lambda r: len({r.i, r.j}) == 1, lambda r: max({r.i, r.j}) == 1,  # equal ones are one
     lambda r: r.x in (r.y, 1.5), lambda r: (r.m, r.i) == (r.w, 1),  # in a tuple a NaN is equal to itself
     lambda r: r.i == 2.0**53,  # 2**53 + 1 is not that, though as a float it is
     lambda r: r.i < 2**70, lambda r: r.s == "\0", lambda r: r.s == "\ud800",  # what no column holds

@@ -20,6 +20,7 @@ from pg_stepping.frontend.python import nesting
 from pg_stepping.frontend.python.data import Empty, Pair
 from pg_stepping.frontend.python.encoding import is_collection
 from pg_stepping.frontend.python.functions import compile_row_function
+from pg_stepping.frontend.python.functions.values import is_symbolic
 from pg_stepping.frontend.python.index import Index
 from pg_stepping.frontend.python.operators import (
     Add,
@@ -411,6 +412,8 @@ def _collected(function: Callable[..., Any], row: Any) -> Scalar | None:
         return None
     if type(made) is not ZSetPython or made.empty():
         return None
+    if len(list(made.iter())) > 1 and any(is_symbolic(element) for element, _ in made.iter()):
+        return None  # two of a dict's keys may be equal: then Python has the last one only
     elements = [(normal(element), count) for element, count in made.iter()]
     kind = annotation_of(elements[0][0])
     if kind is None or any(annotation_of(e) != kind for e, _ in elements):

@@ -231,21 +231,20 @@ class _Renderer:
         keys = tuple(_substituted(key.expression, below.columns) for key in operator.keys)
         value = None if operator.value is None else _substituted(operator.value.expression, below.columns)
         if value is not None and operator.total.type.sql == "jsonb":
-            return self._collected(operator, below, keys, value)
+            return self._collected(operator, below, value)
         total = totalled(value, operator.total.type, below.weight)
         having = None if keys else exp.GT(this=expression("count(*)"), expression=_zero())
         made = _over(operator.row, {**below.columns, TOTAL: total})
         return replace(below, columns=made, keys=keys, having=having, weight=None)
 
-    def _collected(
-        self, operator: Reduce, below: _Select, keys: tuple[exp.Expression, ...], value: exp.Expression
-    ) -> _Select:
+    def _collected(self, operator: Reduce, below: _Select, value: exp.Expression) -> _Select:
         """The rows' collections laid together: the counts of each element added, then one array a key."""
-        paths = [".".join(path) for path, leaf in leaves(operator.row) if leaf is not operator.total]
+        # The row has the keys of groups in groups the other way round than `operator.keys`.
+        keys = [(path, leaf) for path, leaf in leaves(operator.row) if leaf is not operator.total]
+        paths = [".".join(path) for path, _ in keys]
         names = [name for name, leaf in named_leaves(operator.row) if leaf is not operator.total]
-        inner = replace(
-            below, columns={**dict(zip(paths, keys, strict=True)), TOTAL: value}, weight=below.weight
-        )
+        picked = (_substituted(leaf.expression, below.columns) for _, leaf in keys)
+        inner = replace(below, columns={**dict(zip(paths, picked, strict=True)), TOTAL: value})
         named = dict(zip(paths, names, strict=True))
         collection = fresh("collection", set(names))
         weight = fresh(WEIGHT, {*names, collection}) if below.weight is not None else None

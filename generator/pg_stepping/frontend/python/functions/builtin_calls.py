@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
+import typing
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -190,9 +192,21 @@ def _extreme(symbol: str) -> Callable[..., Any]:
 def _isinstance(value: Any, kinds: Any) -> Any:
     if not is_scalar(value):
         return isinstance(value, kinds)
-    listed = kinds if isinstance(kinds, tuple) else (kinds,)
-    holds = all(isinstance(k, type) for k in listed) and issubclass(value.type.python, listed)
-    return compare("!=", value, None) if holds else False
+    listed = listed_kinds(kinds)
+    holds, of_none = (issubclass(kind, listed) for kind in (value.type.python, type(None)))
+    if holds is of_none:
+        return holds
+    return compare("!=" if holds else "==", value, None)
+
+
+def listed_kinds(kinds: Any) -> tuple[type, ...]:
+    """The classes that `isinstance(value, kinds)` asks for, as in `int | None`, `(int, str)`."""
+    if isinstance(kinds, types.UnionType):
+        kinds = typing.get_args(kinds)
+    listed = tuple(k for kind in kinds for k in listed_kinds(kind)) if isinstance(kinds, tuple) else (kinds,)
+    if not all(isinstance(kind, type) for kind in listed):
+        raise NotTraceable("isinstance() of what is no class")
+    return listed
 
 
 def _sum(values: Any, start: Any = 0) -> Any:
@@ -211,7 +225,8 @@ def _fields(row: Any) -> dict[str, Any]:
 
 
 HANDLERS: dict[Any, Callable[..., Any]] = {
-    abs: _abs, round: _round, int: _int, float: _float, Decimal: _decimal, len: _len, str: text_of,
+    abs: _abs, round: _round, int: _int, float: _float, Decimal: _decimal, len: _len,
+    str: lambda value: text_of(value),
     bool: truth, min: _extreme("<"), max: _extreme(">"), isinstance: _isinstance, sum: _sum,
     dataclasses.asdict: _fields, dataclasses.replace: lambda row, **fields: type(row)(
         **{**{f.name: getattr(row, f.name) for f in dataclasses.fields(row)}, **fields}

@@ -24,6 +24,7 @@ from pg_stepping.frontend.python.functions.builtin_calls import (
     PURE,
     concatenated,
     joined,
+    listed_kinds,
     text_of,
 )
 from pg_stepping.frontend.python.functions.methods import Method, Pieces, attribute, part_of
@@ -254,7 +255,9 @@ class _Frame:
                 values = [v for e in elements for v in self.element(e, names, facts)]
                 if isinstance(node, ast.Tuple):
                     return tuple(values)
-                if isinstance(node, ast.Set) and not any(map(is_symbolic, values)):
+                if isinstance(node, ast.Set):
+                    if any(map(is_symbolic, values)):
+                        raise self.refusal(node, "a set of values, of which some may be equal")
                     return frozenset(values)
                 return values
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
@@ -382,11 +385,21 @@ class _Frame:
         return merged(test, rest, first) if conjunction else merged(test, first, rest)
 
     def comparison(self, node: ast.Compare, names: Names, facts: frozenset[str]) -> Any:
-        values = [self.value(n, names, facts) for n in (node.left, *node.comparators)]
+        pairs = zip(node.ops, node.comparators, strict=True)
+        values = [self.value(node.left, names, facts)]
+        values += [self.compared_with(op, n, names, facts) for op, n in pairs]
         result: Any = True
         for a, op, b in zip(values, node.ops, values[1:], strict=False):
             result = both(result, self.compared(node, a, op, b))
         return result
+
+    def compared_with(self, op: ast.cmpop, node: ast.expr, names: Names, facts: frozenset[str]) -> Any:
+        """What stands right of a comparison; whether a value is in a set is no matter of equal elements."""
+        if isinstance(op, ast.In | ast.NotIn) and isinstance(node, ast.Set):
+            node = ast.copy_location(ast.Tuple(elts=node.elts, ctx=ast.Load()), node)
+            values = self.value(node, names, facts)
+            return values if is_symbolic(values) else frozenset(values)
+        return self.value(node, names, facts)
 
     def compared(self, node: ast.expr, a: Any, op: ast.cmpop, b: Any) -> Any:
         match op:
@@ -539,7 +552,7 @@ class _Frame:
 
     def is_instance(self, node: ast.Call, value: Maybe, kinds: Any) -> Any:
         """Whether a row that may be missing is there, or is missing."""
-        listed = kinds if isinstance(kinds, tuple) else (kinds,)
+        listed = listed_kinds(kinds)
         there, absent = (issubclass(type(v), listed) for v in (value.row, value.absent))
         if there is absent:
             return there
@@ -566,7 +579,7 @@ class _Frame:
                     found |= self.known(value, holds, names, facts | found)
                 return found
             case ast.Compare(left=left, ops=[op], comparators=[right]):
-                sides = [self.value(n, names, facts) for n in (left, right)]
+                sides = [self.value(left, names, facts), self.compared_with(op, right, names, facts)]
                 negated = isinstance(op, ast.IsNot | ast.NotEq)
                 if isinstance(op, ast.Is | ast.Eq) or negated:
                     if sides[1] is None:
@@ -584,10 +597,11 @@ class _Frame:
                     return key_of(sides[0]) if certain else frozenset()
                 return frozenset()
             case ast.Call(func=ast.Name(id="isinstance"), args=[of, kinds]):
-                value = self.value(of, names, facts)
+                value, asked = self.value(of, names, facts), self.value(kinds, names, facts)
                 if type(value) is not Maybe:
-                    return key_of(value) if holds else frozenset()
-                test = self.is_instance(node, value, self.value(kinds, names, facts))
+                    of_none = isinstance(None, listed_kinds(asked))
+                    return frozenset() if of_none is holds else key_of(value)
+                test = self.is_instance(node, value, asked)
                 if not is_scalar(test):
                     return frozenset()
                 return facts_of_presence(value, (test is value.present) is holds)
