@@ -1,5 +1,32 @@
 -- A new version of a view in place of the one that is there: what reads the view, its owner, grants, options and comments stay.
 
+-- What the owner of a published view lacks to read what is below it, as GRANTs: who reads the view reads with his rights.
+CREATE OR REPLACE FUNCTION stepping.owner_lacks(view regclass) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT DISTINCT concat('GRANT SELECT ON ', d.refobjid::regclass, ' TO ', quote_ident(pg_get_userbyid(c.relowner)))
+    FROM pg_class AS c
+    JOIN pg_rewrite AS r ON r.ev_class = c.oid
+    JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+    JOIN pg_class AS s ON s.oid = d.refobjid AND s.relnamespace = 'stepping'::regnamespace
+    WHERE c.oid = view AND NOT has_table_privilege(c.relowner, s.oid, 'SELECT') AND NOT EXISTS (
+        SELECT FROM pg_options_to_table(c.reloptions) WHERE option_name = 'security_invoker' AND option_value::boolean
+    )
+$body$;
+
+-- Lets the owner of a published view, who may be another than that of its state, read what is below it.
+CREATE OR REPLACE FUNCTION stepping.let_owner_read(view regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    lacking text;
+BEGIN
+    FOR lacking IN SELECT stepping.owner_lacks(view) LOOP
+        EXECUTE lacking;
+    END LOOP;
+END
+$body$;
+
 -- Gives a view the definition of another one, which goes.
 CREATE OR REPLACE FUNCTION stepping.put_view_in_place(schema_name text, view_name text, other_name text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog
@@ -12,13 +39,16 @@ DECLARE
         WHERE c.oid = view::regclass AND c.reloptions IS NOT NULL
     );
 BEGIN
-    EXECUTE concat('CREATE OR REPLACE VIEW ', view, ' WITH ' || options, ' AS ', pg_get_viewdef(other::regclass));
-    EXECUTE concat('DROP VIEW ', other);
-EXCEPTION WHEN invalid_table_definition THEN  -- a column goes, or has another name or type
-    PERFORM stepping.set_dependents_aside(schema_name, view_name);
-    EXECUTE concat('DROP VIEW ', view);
-    EXECUTE concat('ALTER VIEW ', other, ' RENAME TO ', quote_ident(view_name));
-    PERFORM stepping.put_dependents_back(schema_name, view_name);
+    BEGIN
+        EXECUTE concat('CREATE OR REPLACE VIEW ', view, ' WITH ' || options, ' AS ', pg_get_viewdef(other::regclass));
+        EXECUTE concat('DROP VIEW ', other);
+    EXCEPTION WHEN invalid_table_definition THEN  -- a column goes, or has another name or type
+        PERFORM stepping.set_dependents_aside(schema_name, view_name);
+        EXECUTE concat('DROP VIEW ', view);
+        EXECUTE concat('ALTER VIEW ', other, ' RENAME TO ', quote_ident(view_name));
+        PERFORM stepping.put_dependents_back(schema_name, view_name);
+    END;
+    PERFORM stepping.let_owner_read(view::regclass);
 END
 $body$;
 

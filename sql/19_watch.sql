@@ -89,6 +89,36 @@ AS $body$
     WHERE of.text_version < f.mended AND f.concerned LIMIT 1
 $body$;
 
+-- What is wrong with a view by itself, whatever its tables are: with what it publishes, and its state.
+CREATE OR REPLACE FUNCTION stepping.own_problem(of stepping.maintained_view) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+#variable_conflict use_column
+DECLARE
+    view regclass := to_regclass(concat(quote_ident(of.schema_name), '.', quote_ident(of.view_name)));
+    published text := concat('stepping.', quote_ident(of.stages[cardinality(of.stages)]));
+    found text;
+BEGIN
+    IF view IS NULL THEN
+        RETURN 'the published view is gone';
+    END IF;
+    SELECT concat('the state table stepping.', stage, ' is gone') INTO found
+    FROM unnest(of.stages) AS stage WHERE to_regclass(concat('stepping.', quote_ident(stage))) IS NULL LIMIT 1;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM pg_rewrite AS r
+        JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
+        WHERE r.ev_class = view AND d.refobjid = published::regclass
+    ) THEN
+        RETURN 'the published view was replaced';
+    END IF;
+    SELECT 'its owner may not read its state: ' || string_agg(g.sql, '; ') INTO found FROM stepping.owner_lacks(view) AS g (sql);
+    RETURN found;
+END
+$body$;
+
 -- Why a view is not, or may not be, what its query gives; NULL if nothing speaks against it.
 CREATE OR REPLACE FUNCTION stepping.problem(of stepping.maintained_view) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off
@@ -101,21 +131,9 @@ DECLARE
     found text;
     message text;
 BEGIN
-    IF to_regclass(concat(quote_ident(of.schema_name), '.', quote_ident(of.view_name))) IS NULL THEN
-        RETURN 'the published view is gone';
-    END IF;
-    SELECT concat('the state table stepping.', stage, ' is gone') INTO found
-    FROM unnest(of.stages) AS stage WHERE to_regclass(concat('stepping.', quote_ident(stage))) IS NULL LIMIT 1;
+    found := stepping.own_problem(of);
     IF found IS NOT NULL THEN
         RETURN found;
-    END IF;
-    IF NOT EXISTS (
-        SELECT FROM pg_rewrite AS r
-        JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-        WHERE r.ev_class = concat(quote_ident(of.schema_name), '.', quote_ident(of.view_name))::regclass
-          AND d.refobjid = concat('stepping.', quote_ident(of.stages[cardinality(of.stages)]))::regclass
-    ) THEN
-        RETURN 'the published view was replaced';
     END IF;
     SELECT concat('trigger ', t.tgname, ' on ', t.tgrelid::regclass, ' is disabled') INTO found
     FROM pg_trigger AS t
@@ -352,6 +370,7 @@ BEGIN
                 PERFORM stepping.suspect(changed.source::regclass, 'had its triggers disabled');
                 CONTINUE;
             END IF;
+            CONTINUE WHEN stepping.own_problem(changed.view) IS NOT NULL;  -- which no DDL on its tables brought about
             said := stepping.problem(changed.view);
             IF said <> coalesce(stepping.fault(changed.view), '') AND NOT EXISTS (
                 SELECT FROM stepping.suspect AS s WHERE concat(s.schema_name, '.', s.view_name) = changed.name

@@ -309,3 +309,122 @@ def test_what_an_owner_hangs_on_his_tables_does_not_run_as_a_superuser(
     assert conn.execute("SELECT * FROM ran").fetchall() == []
     assert sorted(conn.execute("SELECT * FROM sold").fetchall()) == [(1, 5), (2, 7)]
     conn.rollback()
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_oracle_an_owner_who_may_not_read_the_state_is_told(conn: Connection, language: str) -> None:
+    """The published view reads the state with its owner's rights; what he was granted stays where it changes."""
+    conn.autocommit = True
+    conn.execute(SCHEMA)  # type: ignore[call-overload]
+    query = "SELECT meter_id, sum(value) AS value FROM reads GROUP BY meter_id"
+    pg_stepping.create_view(conn, "usage", query, language=language)
+    conn.execute("""CREATE ROLE stepping_heir; CREATE ROLE stepping_granted; GRANT CREATE ON SCHEMA public TO stepping_heir;
+        GRANT SELECT ON usage TO stepping_granted WITH GRANT OPTION; ALTER VIEW usage OWNER TO stepping_heir""")
+    try:
+        (told,) = conn.execute("SELECT problem FROM stepping.views").fetchone() or ("",)
+        assert told == "its owner may not read its state: GRANT SELECT ON stepping.usage TO stepping_heir"
+        conn.execute(
+            "INSERT INTO reads VALUES (1, 1); ALTER TABLE reads ADD COLUMN note text"
+        )  # nobody is stopped
+        conn.execute(told.partition(": ")[2])
+        for step in ("", "min", "max", "deferred", "immediate", "deferred"):
+            if step in ("deferred", "immediate"):
+                pg_stepping.switch_view(conn, "usage", mode=step)
+            elif step:
+                changed = query.replace("sum(", f"{step}(")
+                pg_stepping.change_view(conn, "usage", changed, online=step == "max")
+            conn.execute("INSERT INTO reads VALUES (1, 1)")
+            conn.execute("SET SESSION AUTHORIZATION stepping_granted")
+            assert len(conn.execute("SELECT * FROM usage").fetchall()) == 2
+            conn.execute("RESET SESSION AUTHORIZATION")
+            assert pg_stepping.verify(conn, "usage") == []
+            assert conn.execute("SELECT problem FROM stepping.views").fetchone() == (None,)
+        conn.execute("DROP OWNED BY stepping_granted; DROP ROLE stepping_granted")
+        conn.execute("INSERT INTO reads VALUES (2, 1)")
+        assert pg_stepping.verify(conn, "usage") == []
+        with pytest.raises(errors.DependentObjectsStillExist):
+            conn.execute("DROP ROLE stepping_heir")
+        conn.execute("DROP VIEW usage")  # the triggers go on, and so does who changes the table
+        assert conn.execute("SELECT problem FROM stepping.views").fetchone() == (
+            "the published view is gone",
+        )
+        conn.execute("INSERT INTO reads VALUES (2, 1); ALTER TABLE reads ADD COLUMN more text")
+    finally:
+        conn.execute("RESET SESSION AUTHORIZATION; DROP OWNED BY stepping_heir; DROP ROLE stepping_heir")
+
+
+SETTINGS = """row_security=off extra_float_digits=-15 TimeZone=Asia/Kathmandu DateStyle=German IntervalStyle=iso_8601
+bytea_output=escape standard_conforming_strings=off lc_monetary=C lc_numeric=C search_path=hijack,pg_catalog
+default_transaction_deferrable=on jit=on jit_above_cost=0 array_nulls=off quote_all_identifiers=on transform_null_equals=on
+plan_cache_mode=force_generic_plan enable_seqscan=off enable_hashagg=off work_mem=64kB force_parallel_mode=on
+client_encoding=LATIN1 xmlbinary=hex backslash_quote=on
+default_toast_compression=pglz check_function_bodies=off from_collapse_limit=1 geqo_threshold=2 gin_fuzzy_search_limit=1"""
+
+
+def test_oracle_no_setting_and_no_statement_of_a_writers_makes_a_view_wrong(
+    conn: Connection, language: str
+) -> None:
+    """He sets what he may, makes what shadows our names, and writes by COPY, cursors and savepoints."""
+    conn.autocommit = True
+    conn.execute("""CREATE TABLE t (id integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY, k integer, f float8, at timestamptz,
+            span interval, b bytea, price money, note text);
+        INSERT INTO t (k, f, at, span, b, price, note) SELECT i % 3, i / 7.0, timestamptz '2024-01-01 00:00Z' + i * interval '5 h',
+            i * interval '1 day 1 h', decode('00ff', 'hex'), i::numeric::money, 'n' || i FROM generate_series(1, 20) AS i;
+        CREATE ROLE stepping_writer; CREATE SCHEMA hijack AUTHORIZATION stepping_writer;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON t TO stepping_writer""")
+    shown = "at::text || span::text || b::text || price::text || f::text || note"
+    for name, query, mode in (
+        ("texts", f"SELECT k, string_agg({shown}, ',' ORDER BY id) AS t, sum(f) AS f FROM t GROUP BY k", "immediate"),
+        ("days", "SELECT date_trunc('day', at) AS d, to_char(at, 'HH24') AS h, count(*) AS n FROM t GROUP BY 1, 2", "immediate"),
+        ("bag", f"SELECT id, {shown} AS s FROM t WHERE at::text > '2024-01-02'", "immediate"),
+        ("later", f"SELECT k, string_agg({shown}, ',' ORDER BY id) AS t, sum(f) AS f FROM t GROUP BY k", "deferred"),
+    ):  # fmt: skip
+        pg_stepping.create_view(conn, name, query, language=language, mode=mode)
+    writes = """INSERT INTO public.t (k, f, at, span, b, price, note) VALUES
+            (1, 0.1, '2024-03-01T00:00:00Z', '1 day 02:00:00', decode('ff00', 'hex'), 3.5::numeric::money, 'x');
+        UPDATE public.t SET f = f + 0.1, at = at + interval '1 day' WHERE id % 5 = 0;
+        DELETE FROM public.t WHERE id = (SELECT min(id) FROM public.t)"""
+    try:
+        for setting in SETTINGS.split():
+            conn.execute("SET SESSION AUTHORIZATION stepping_writer")
+            with conn.transaction():
+                conn.execute(
+                    "SELECT set_config(split_part(%s, '=', 1), split_part(%s, '=', 2), true)", [setting] * 2
+                )
+                conn.execute(writes)
+            conn.execute("RESET SESSION AUTHORIZATION")
+        conn.execute("SET SESSION AUTHORIZATION stepping_writer")
+        for shadow in (
+            *(
+                f"CREATE TEMP TABLE {n} (a integer)"
+                for n in ("t", "texts", "later", "new_rows", "delta", "pg_class")
+            ),
+            "CREATE FUNCTION hijack.wrong(integer, integer) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+            "CREATE OPERATOR hijack.= (LEFTARG = integer, RIGHTARG = integer, FUNCTION = hijack.wrong)",
+            "CREATE FUNCTION pg_temp.pg_advisory_xact_lock(bigint) RETURNS void LANGUAGE sql AS 'SELECT'",
+            "CREATE DOMAIN pg_temp.bigint AS integer; CREATE TYPE pg_temp.tid AS (a integer)",
+        ):
+            conn.execute(shadow)  # type: ignore[call-overload]
+        with conn.transaction():
+            conn.execute("SET LOCAL search_path = pg_temp, hijack, pg_catalog")
+            conn.execute(writes.partition(";")[0])
+        with conn.cursor().copy("COPY public.t (k, f, note) FROM STDIN") as copy:
+            for i in range(100):
+                copy.write_row((i % 3, i, "copied"))
+        with conn.transaction():
+            conn.execute("DECLARE c CURSOR FOR SELECT * FROM public.t WHERE f < 50 FOR UPDATE")
+            for write in ("UPDATE public.t SET f = f + 1, k = k + 1", "DELETE FROM public.t") * 3:
+                conn.execute("FETCH 1 FROM c")
+                conn.execute(f"{write} WHERE CURRENT OF c")  # type: ignore[call-overload]
+        with conn.transaction():
+            for i in range(20):
+                with conn.transaction(force_rollback=i % 3 == 0):
+                    conn.execute("INSERT INTO public.t (k, f) VALUES (1, 1)")
+        conn.execute("DISCARD TEMP; RESET SESSION AUTHORIZATION")
+        for view in ("texts", "days", "bag", "later"):
+            assert pg_stepping.verify(conn, view) == []
+            assert conn.execute(f"SELECT count(*) > 1 FROM public.{view}").fetchone() == (True,)  # type: ignore[call-overload]
+        assert pg_stepping.apply(conn, "later") > 0
+        assert pg_stepping.verify(conn, "later") == []
+    finally:
+        conn.execute("RESET SESSION AUTHORIZATION; DROP OWNED BY stepping_writer; DROP ROLE stepping_writer")

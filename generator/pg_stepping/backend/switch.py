@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pg_stepping.backend.publish import replaced
 from pg_stepping.backend.script import Definition, applied_name, published_as_applied, write_following
-from pg_stepping.delta.terms import quote_table
+from pg_stepping.delta.terms import quote_table, regclass
 from pg_stepping.frontend.dialect import quote_text
 
 # What the triggers of a table share goes when the others are there: it is put up by ALTER TABLE, after which
@@ -21,7 +21,8 @@ def write_deferring(definition: Definition, options: str = "") -> str:
     shown = replaced(definition.deferred.published, definition.view, options)
     # Noted at once: event triggers look at what a view is made of, and a part of that is another now.
     parts = [_stop(definition), _note(definition), *write_following(definition), _UNFOLLOW]
-    return "\n\n".join([*parts, shown, published_as_applied(definition), _note(definition)])
+    readable = f"SELECT stepping.let_owner_read({quote_text(regclass(definition.view))}::regclass);"
+    return "\n\n".join([*parts, shown, readable, published_as_applied(definition), _note(definition)])
 
 
 def write_keeping(definition: Definition) -> str:
