@@ -281,26 +281,32 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     next record;
+    aside regclass;
+    padding text;
+    is_tampered boolean;
 BEGIN
     LOOP
-        SELECT a.attrelid::regclass AS aside, quote_ident(a.attname) AS padding, w.stage, w.number, EXISTS (
-            SELECT FROM pg_class AS c LEFT JOIN pg_trigger AS t ON t.tgrelid = c.oid LEFT JOIN pg_proc AS p ON p.oid = t.tgfoid
-            WHERE c.oid = a.attrelid AND pg_get_userbyid(c.relowner) <> current_user
-              AND (c.relhasrules OR NOT p.prosecdef OR t.tgqual IS NOT NULL)
-        ) AS is_tampered INTO next
-        FROM stepping.waiting AS w
-        JOIN pg_attribute AS a ON a.attrelid = concat('stepping.', quote_ident(w.stage || '__aside_1'))::regclass
-        ORDER BY w.number, w.stage, a.attnum DESC LIMIT 1;
+        DELETE FROM stepping.waiting
+        WHERE ctid = (SELECT w.ctid FROM stepping.waiting AS w ORDER BY w.number, w.stage LIMIT 1)
+        RETURNING * INTO next;
         PERFORM set_config('stepping.waiting', coalesce(next.number::text, ''), true);
         EXIT WHEN next.stage IS NULL;
-        IF next.is_tampered THEN
+        -- By the number of the table: a join with what waits is planned for as many rows as that table ever had pages for.
+        SELECT c.oid, quote_ident(a.attname), pg_get_userbyid(c.relowner) <> current_user AND (
+            c.relhasrules OR EXISTS (
+                SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+                WHERE t.tgrelid = c.oid AND (NOT p.prosecdef OR t.tgqual IS NOT NULL)
+            )
+        ) INTO aside, padding, is_tampered
+        FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = c.relnatts
+        WHERE c.oid = concat('stepping.', quote_ident(next.stage || '__aside_1'))::regclass;
+        IF is_tampered THEN
             RAISE EXCEPTION USING
                 ERRCODE = 'insufficient_privilege',
-                MESSAGE = concat(next.aside, ' has a rule or a trigger that would run with the rights of ', current_user),
+                MESSAGE = concat(aside, ' has a rule or a trigger that would run with the rights of ', current_user),
                 HINT = 'Only the triggers that pg_stepping made belong there: drop others.';
         END IF;
-        DELETE FROM stepping.waiting WHERE stage = next.stage;
-        EXECUTE concat('UPDATE ', next.aside, ' SET ', next.padding, ' = NULL WHERE false');
+        EXECUTE concat('UPDATE ', aside, ' SET ', padding, ' = NULL WHERE false');
     END LOOP;
 END
 $body$;

@@ -114,3 +114,20 @@ def test_work_grows_with_the_changes_where_a_trigger_changes_one_row_again_and_a
     conn.execute("INSERT INTO reads SELECT 1, 1 FROM generate_series(1, 3000)")
     assert pg_stepping.verify(conn, "v") == []
     assert conn.execute("SELECT total, s FROM v").fetchall() == [(3000, 3000)]
+
+
+def test_settling_reads_no_catalog_as_a_whole(connect: Any, language: str) -> None:
+    """It was planned for as many stages as the pages of stepping.waiting, which others leave behind, could hold."""
+    conn = connect()
+    conn.execute(SCHEMA + FILL.format(size=200))
+    pg_stepping.create_view(conn, "sizes", VIEWS["sizes"], language=language)
+    conn.execute("INSERT INTO stepping.waiting SELECT 'x', 1 FROM generate_series(1, 5000)")
+    conn.execute("DELETE FROM stepping.waiting")
+    conn.commit()
+    scans = """SELECT sum(seq_tup_read) FROM pg_stat_xact_sys_tables
+        WHERE relname IN ('pg_attribute', 'pg_class', 'pg_proc')"""
+    with connect() as fresh:
+        before = fresh.execute(scans).fetchone()
+        fresh.execute(STATEMENTS["insert"])
+        fresh.execute(STATEMENTS["delete"])
+        assert fresh.execute(scans).fetchone() == before
