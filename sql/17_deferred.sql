@@ -121,7 +121,7 @@ BEGIN
     IF name IS NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'wrong_object_type',
-            MESSAGE = concat(view, ' is not a maintained view in deferred mode'),
+            MESSAGE = concat(coalesce(view::text, 'NULL'), ' is not a maintained view in deferred mode'),
             HINT = 'stepping.maintained_view has those that there are.';
     END IF;
     IF EXISTS (
@@ -155,8 +155,38 @@ BEGIN
 END
 $body$;
 
--- Within a trigger a table may have rows that are not in the logs yet, but for apply_overdue(), which sees to that itself;
--- an old snapshot may not see what others applied.
+-- A statement that is under way has changed rows that come to the logs by its trigger, at its end. Postgres knows the tables that
+-- statements and cursors of this session use, and tells whoever would alter one: so this asks for an altering of nothing.
+CREATE OR REPLACE FUNCTION stepping.check_no_statement(view text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s'
+AS $body$
+DECLARE
+    source regclass;
+BEGIN
+    FOR source IN
+        SELECT DISTINCT t.tgrelid FROM pg_trigger AS t
+        WHERE t.tgfoid = to_regproc(concat('stepping.', quote_ident(view || '__maintain')))
+    LOOP
+        BEGIN
+            EXECUTE concat('ALTER TABLE ONLY ', source, ' VALIDATE CONSTRAINT "stepping: none"');
+        EXCEPTION
+            WHEN undefined_object THEN
+                NULL;
+            WHEN object_in_use THEN
+                IF SQLERRM !~ 'pending trigger events' THEN  -- such as those of a deferred foreign key
+                    RAISE EXCEPTION USING
+                        ERRCODE = 'object_not_in_prerequisite_state',
+                        MESSAGE = concat('cannot apply the logs of stepping.', view, ' while a statement or a cursor of this session uses ', source),
+                        DETAIL = 'The statement may have changed rows that are not in the logs yet.',
+                        HINT = 'Do it after the statement, or in a transaction of its own.';
+                END IF;
+        END;
+    END LOOP;
+END
+$body$;
+
+-- Within a trigger a table may have rows that are not in the logs yet, but for apply_overdue(), which sees to that itself; and
+-- within a statement that writes (who has not written has no transaction id). An old snapshot may not see what others applied.
 CREATE OR REPLACE FUNCTION stepping.check_apply(view text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -177,6 +207,9 @@ BEGIN
             MESSAGE = concat('cannot apply the logs of stepping.', view, ' within a trigger'),
             DETAIL = 'The statement that fired it may have changed rows that are not in the logs yet.',
             HINT = 'Do it after the statement.';
+    END IF;
+    IF pg_trigger_depth() = 0 AND pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        PERFORM stepping.check_no_statement(check_apply.view);
     END IF;
     IF EXISTS (  -- what has been filled so far is the tables without all that is in the logs
         SELECT FROM stepping.filling AS f JOIN stepping.maintained_view AS v USING (schema_name, view_name)

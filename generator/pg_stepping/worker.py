@@ -106,6 +106,7 @@ class Worker:
         self.dsn, self.names, self.interval, self.threshold, self.say = dsn, names, interval, threshold, say
         self.stopping = False
         self._mine: dict[Table, _Watched] = {}
+        self._missing: set[str] = set()
 
     def stop(self, *_: object) -> None:
         """Stop after the changes that are being applied."""
@@ -163,6 +164,10 @@ class Worker:
         there = [(Table(s, v), stage) for s, v, stage in execute(conn, _VIEWS)]
         for view in self._mine.keys() - {view for view, _ in there}:
             self._leave(conn, self._mine[view])
+        missing = set(self.names) - {name for view, _ in there for name in (view.name, str(view))}
+        for name in sorted(missing - self._missing):
+            self.say(f"there is no view {name} in deferred mode: waiting for it")
+        self._missing = missing
         for view, stage in there:
             chosen = not self.names or {view.name, str(view)} & set(self.names)
             if not chosen or view in self._mine:
@@ -247,8 +252,20 @@ class Worker:
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--interval", default=1.0, show_default=True, help="Seconds that a change may wait.")
-@click.option("--threshold", default=10_000, show_default=True, help="Changes that are applied at once.")
+@click.option(
+    "--interval",
+    default=1.0,
+    type=click.FloatRange(min=0),
+    show_default=True,
+    help="Seconds that a change may wait.",
+)
+@click.option(
+    "--threshold",
+    default=10_000,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="Changes that are applied at once.",
+)
 @click.pass_context
 def worker(ctx: click.Context, names: tuple[str, ...], interval: float, threshold: int) -> None:
     """Apply the views NAMES, or all in deferred mode, until SIGTERM or Ctrl-C.

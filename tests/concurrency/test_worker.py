@@ -69,6 +69,21 @@ def test_it_applies_reconnects_and_stops(counted, dsn):
     assert pg_stepping.verify(counted, "v") == []
 
 
+def test_it_says_which_views_it_waits_for(counted, dsn):
+    worker = start(dsn, "--interval", "0.1", "v", "w")
+    counted.execute("INSERT INTO t VALUES (1, 1)")
+    wait_until(lambda: pending(counted) == 0)
+    said = stopped(worker)
+    assert said.count("there is no view w in deferred mode: waiting for it") == 1 and "no view v" not in said
+
+
+@pytest.mark.parametrize("option", ["--interval=-1", "--threshold=0"])
+def test_it_refuses_what_would_never_apply(option):
+    worker = start("", option)
+    _, said = worker.communicate(timeout=20)
+    assert worker.returncode == 2 and "is not in the range" in said
+
+
 def test_two_workers_share_and_one_takes_over(counted, dsn):
     workers = [start(dsn, "--interval", "0.05") for _ in range(2)]
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"

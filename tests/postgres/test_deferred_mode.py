@@ -5,6 +5,7 @@ import re
 import pytest
 from click.testing import CliRunner
 from psycopg import IsolationLevel
+from psycopg import errors as pg
 from test_cases import assert_right, columns, columns_of_query, rows
 from test_deferred import assert_applied, logged
 
@@ -87,6 +88,43 @@ def test_writers_at_every_isolation_level_and_apply_at_read_committed_only(daily
     with pytest.raises(errors.SteppingError, match="READ COMMITTED"):
         pg_stepping.apply(writer, "daily")
     writer.commit()
+    assert_applied(daily, "daily", QUERY)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO reads VALUES (999, '2024-01-02', 1) RETURNING stepping.apply('daily')",
+        "WITH written AS (INSERT INTO reads VALUES (999, '2024-01-02', 1) RETURNING 1) SELECT stepping.apply('daily') FROM written",
+        "DELETE FROM meters WHERE meter_id = 999 RETURNING stepping.apply('daily')",
+        "UPDATE reads SET value = 1 FROM (VALUES (999), (1)) AS m (id) WHERE m.id = meter_id AND stepping.apply('daily') >= 0",
+    ],
+)
+def test_it_is_not_applied_within_a_statement_that_writes(daily, statement):
+    """Its rows are in the table, and in the log at its end: they would be counted twice."""
+    daily.execute("INSERT INTO meters VALUES (999, 1)")
+    daily.execute("INSERT INTO reads VALUES (999, '2024-01-01', 1)")
+    daily.commit()
+    with pytest.raises(
+        pg.ObjectNotInPrerequisiteState, match="while a statement or a cursor of this session"
+    ):
+        daily.execute(statement)
+    daily.rollback()
+    assert_applied(daily, "daily", QUERY)
+
+
+def test_it_is_applied_after_statements_that_write(daily):
+    """In their transaction, whatever is checked at its end, and within a statement that writes elsewhere."""
+    daily.execute(
+        "ALTER TABLE reads ADD FOREIGN KEY (meter_id) REFERENCES meters DEFERRABLE INITIALLY DEFERRED;"
+        "CREATE TABLE elsewhere (n bigint)"
+    )
+    daily.execute("INSERT INTO reads VALUES (999, '2024-01-02', 1)")
+    daily.execute("INSERT INTO meters VALUES (999, 1)")
+    assert daily.execute("INSERT INTO elsewhere SELECT stepping.apply('daily') RETURNING n").fetchone() == (
+        2,
+    )
+    daily.execute("DELETE FROM reads WHERE meter_id = 999")
     assert_applied(daily, "daily", QUERY)
 
 

@@ -176,7 +176,7 @@ def test_what_is_not_a_sum_is_refused(conn, query, says):
 def test_bad_input(conn):
     conn.execute(SCHEMA)
     query = "SELECT kind, day, sum(free) AS free FROM t GROUP BY kind, day"
-    for number in (-1, 100_000):
+    for number in (-1, 100_000, 1.5):
         with pytest.raises(errors.InvalidQuery, match=f"stripes={number}"):
             pg_stepping.create_view(conn, "v", query, stripes=number)
     with pytest.raises(errors.InvalidQuery, match="stripes in deferred mode"):
@@ -265,9 +265,11 @@ def test_repair_touches_the_wrong_groups_alone(sessions):
             session.commit()
     right = conn.execute("SELECT ctid, * FROM stepping.sums ORDER BY ctid").fetchall()
     conn.execute(
-        "UPDATE stepping.sums SET free = free + 1 WHERE kind = 1 AND day IS NOT NULL AND free IS NOT NULL"
+        "UPDATE stepping.sums SET total_free = total_free + 1 WHERE kind = 1 AND day IS NOT NULL AND count_free > 0"
     )
-    conn.execute("INSERT INTO stepping.sums SELECT 77, day, n FROM stepping.sums LIMIT 1")
+    conn.execute(
+        "INSERT INTO stepping.sums SELECT r.* FROM stepping.sums AS s, jsonb_populate_record(s, '{\"kind\": 77}') AS r LIMIT 1"
+    )
     conn.commit()
     assert pg_stepping.verify(conn, "sums") != []
     assert (

@@ -48,7 +48,7 @@ def striped(
 ) -> tuple[tuple[Stage, ...], Published]:
     """The stages of a view, and what is published of them, with the groups of the last one in `number`
     stripes; raises UnsupportedQuery where they are more than sums."""
-    if not 1 <= number <= MOST:
+    if number not in range(1, MOST + 1):
         raise InvalidQuery(
             f"stripes={number}", hint=f"a number from 1 to {MOST}, or 0 for none", sqlstate="22023"
         )
