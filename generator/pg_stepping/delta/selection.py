@@ -6,8 +6,8 @@ not looked up in other tables, and do not wait. Of an UPDATE the old row may pas
 that is read in several places keeps what passes in one of them.
 
 That is read earlier than the query reads it, so only conditions that cannot fail, whatever is in the row, are
-used: comparisons of columns and constants of Postgres's own plain types, and what is made of them by AND, OR
-and NOT.
+used: comparisons of columns and constants of Postgres's own plain types, LIKE, and what is made of them by
+AND, OR and NOT.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pg_stepping.ir import Project, Scan, Table, Type, Union
 from pg_stepping.ir.nodes import Expression, columns_read
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ)
+_LIKENESSES = (exp.Like, exp.ILike)
 _OF_TRUTHS = (exp.And, exp.Or, exp.Not, exp.Paren)
 _OF_CONSTANTS = (
     exp.Literal,
@@ -67,6 +68,8 @@ _SYMBOLS = {
     exp.GTE: ">=",
     exp.Add: "+",
     exp.Sub: "-",
+    exp.Like: "~~",
+    exp.ILike: "~~*",
 }
 _ISO = re.compile(r"\d{4,}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d+)?)?")
 _SETTLED = {_D.DATE: _ISO, _D.TIMESTAMP: _ISO, _D.INTERVAL: re.compile("[^-]*"), _D.ARRAY: re.compile("$^")}
@@ -124,7 +127,21 @@ def _is_certain(condition: Expression, types: Types) -> bool:
     if isinstance(condition, _COMPARISONS):
         sides = (condition.this, _values(condition.expression))
         return all(_is_constant(side) or _type_of(side, types) in _PLAIN for side in sides)
+    if isinstance(condition, _LIKENESSES):
+        return _is_text(condition.this, types) and _is_pattern(condition.expression)
     return _type_of(condition, types) is _D.BOOLEAN
+
+
+def _is_text(value: Expression, types: Types) -> bool:
+    """Whether it is of a collation that LIKE is sure to take."""
+    columns = [types[c.name] for c in value.find_all(exp.Column) if c.name in types]
+    own = all(t.collation is None and t.name == t.base for t in columns)
+    return own and _type_of(value, types) in (_D.TEXT, _D.VARCHAR, _D.CHAR, _D.BPCHAR)
+
+
+def _is_pattern(value: Expression) -> bool:
+    """Whether it is a constant that does not end in an escape: here, that has none."""
+    return _is_constant(value) and not any("\\" in literal.name for literal in value.find_all(exp.Literal))
 
 
 def _values(of: Expression) -> Expression:
@@ -186,6 +203,7 @@ def _qualified(node: Expression) -> Expression:
         return cast_to(value, f"pg_catalog.{named}{suffix}" if named else to_sql(node.to))
     symbol = next((s for kind, s in _SYMBOLS.items() if isinstance(node, kind)), None)
     if symbol is not None:
+        symbol = f"!{symbol}" if node.args.get("negate") else symbol
         sides = _qualified(node.this), _qualified(node.expression)
         return operated(sides[0], f"OPERATOR(pg_catalog.{symbol})", sides[1])
     copy = node.copy()
