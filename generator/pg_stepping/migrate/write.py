@@ -31,7 +31,7 @@ def missing(conn: Connection, declaration: Declaration, folder: Path, format_: s
 
 def write(folder: Path, migration: Migration, format_: str) -> list[Path]:
     """Write the files of a migration into a folder; returns them. None of them is there before, but
-    for a plan.
+    for a plan, and what verifies earlier ones.
     """
     written = []
     for name, text in FORMATS[format_].files(folder, migration).items():
