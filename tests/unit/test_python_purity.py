@@ -9,6 +9,7 @@ import functools
 import itertools
 import json
 import math
+import operator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from pg_stepping.frontend.python.functions import compile_row_function
 from pg_stepping.frontend.python.rows import row_of
 
 WORDS = frozenset(["a", "b"])
+CHANGED: list[int] = []
 
 
 class Row(st.Data):
@@ -35,6 +37,12 @@ class Row(st.Data):
 
 def by_annotation(tags: frozenset[str]) -> str:
     return ",".join(tags)
+
+
+class Own:
+    @staticmethod
+    def add(n: int) -> int:
+        return n * 3 % 7
 
 
 def total(numbers: frozenset[int]) -> int:
@@ -92,6 +100,7 @@ OTHERS = [
     (lambda r: zoneless_argument(r.at), "at.timestamp() (the server's time zone) in zoneless_argument"),
     (lambda r: datetime.fromtimestamp(r.id), "fromtimestamp (the server's time zone)"),
     (lambda r: datetime.fromtimestamp(r.id, None), "fromtimestamp (the server's time zone)"),
+    (lambda r: list.append(CHANGED, r.id), "the global list, which it changes"),
     (lambda r: r.at.strftime("%Y%s"), "r.at.strftime('%Y%s'): the format %s (the server's time zone)"),
     (lambda r: f"{r.instant:%s}", "the format %s (the server's time zone)"),
     (lambda r: decimal.getcontext().prec, "decimal.getcontext (the state of the process)"),
@@ -104,7 +113,8 @@ PURE = [
     lambda r: r.instant.timestamp(), lambda r: r.at.replace(tzinfo=UTC).timestamp(), lambda r: datetime.fromtimestamp(r.id, tz=UTC),
     lambda r: datetime.fromtimestamp(r.id, UTC), lambda r: "%s" % r.name.upper(), lambda r: r.tags.issubset(WORDS),
     lambda r: sum(r.ints), lambda r: sum(n * 2 for n in r.ints if n > 1), lambda r: total(r.ints), lambda r: r.at.strftime("%%s %A %c"),
-    lambda r: date(2024, 1, 1).strftime("%A") + r.name.upper(),
+    lambda r: date(2024, 1, 1).strftime("%A") + r.name.upper(), lambda r: functools.reduce(operator.add, map(len, r.name), 0),
+    lambda r: operator.add(r.id, 1), lambda r: Own.add(r.id),
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.python.functions.order import check_order
+from pg_stepping.frontend.python.functions.origin import origin
 from pg_stepping.frontend.python.functions.source import Source, variables_read
 from pg_stepping.frontend.python.functions.zones import check_zones
 
@@ -123,13 +124,23 @@ def check_pure(source: Source, sets: Sets = NO_SETS) -> None:
             _check_name(source, node)
         if isinstance(node, ast.Call):
             _check_call(source, node)
-        root = _changed(node)
+        root = None if _is_of_its_own(source, node) else _changed(node)
         if root is not None and root in source.names and root not in _bound(source):
             raise _refused(source, node, f"the global {root}, which it changes,")
         if root is not None and isinstance(_defaults(source).get(root), list | dict | set):
             raise _refused(source, node, f"the default of {root}, which it changes,")
     check_zones(source)
     check_order(source, sets.fields, sets.parameters, sets.ints, _path, _refused)
+
+
+def _is_of_its_own(source: Source, node: ast.AST) -> bool:
+    """Whether a call is of a function of a module, such as operator.add(), or of a class of the user's."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name))):
+            value = source.names.get(name)
+            users = isinstance(value, type) and origin(value.__module__) == "user"
+            return isinstance(value, types.ModuleType) or users
+    return False
 
 
 def _takes_zone(node: ast.Call) -> bool:
