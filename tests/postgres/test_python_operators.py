@@ -283,6 +283,17 @@ def q_collections_in_groups_in_groups(items: Items, sales: Sales) -> Any:
     return st.flatten(st.per_group[grouped](inner)), either
 
 
+def q_functions_of_python(items: Items, sales: Sales) -> Any:
+    notes, counts = st.map(sales, f=lambda s: s.note), st.map(sales, f=lambda s: s.count)
+    return (
+        st.map(notes, f=len),
+        st.map(notes, f=str.strip),
+        st.map(counts, f=str),
+        st.group_reduce_flatten(counts, by=st.Index.pick(int, abs), zero=float, pick_value=float),
+        st.filter(st.map(items, f=lambda i: i.price), f=bool),
+    )
+
+
 QUERIES = [value for name, value in globals().items() if name.startswith("q_")]
 
 

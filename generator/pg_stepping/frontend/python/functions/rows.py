@@ -6,6 +6,8 @@ import ast
 import dataclasses
 import functools
 import inspect
+import linecache
+import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +77,7 @@ def compile_row_function(function: Callable[..., object], *rows: Any, returns: A
     Raises UnsupportedQuery, with the function and the user's file and line, for what has no SQL and may not
     be shipped.
     """
+    function = _with_source(function)
     try:
         value = interpret(function, rows)
     except NoSource:
@@ -88,6 +91,27 @@ def compile_row_function(function: Callable[..., object], *rows: Any, returns: A
         raise compiled.refused(reason) from None
     _note(compiled)
     return result
+
+
+@functools.cache
+def _lambda(text: str) -> Callable[..., object]:
+    filename = f"<{text}>"
+    linecache.cache[filename] = (len(text), None, [text], filename)
+    made: Callable[..., object] = eval(
+        compile(text, filename, "eval"), {"__name__": "__main__", "math": math}
+    )
+    return made
+
+
+def _with_source(function: Callable[..., object]) -> Callable[..., object]:
+    """A function of Python's own, such as str, len, str.strip or math.floor, as a lambda that calls it."""
+    if isinstance(function, types.MethodDescriptorType):
+        return _lambda(f"lambda value: value.{function.__name__}()")
+    if isinstance(function, type | types.BuiltinFunctionType):
+        name, module = function.__qualname__, function.__module__
+        if module in ("builtins", "math") and not isinstance(getattr(function, "__self__", None), str):
+            return _lambda(f"lambda value: {name if module == 'builtins' else f'math.{name}'}(value)")
+    return function
 
 
 def _traced(function: Callable[..., object], rows: tuple[Any, ...], returns: Any) -> Any:
