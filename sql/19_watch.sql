@@ -333,13 +333,16 @@ DECLARE
 BEGIN
     CREATE OR REPLACE TRIGGER note_used AFTER INSERT OR DELETE OR UPDATE OF mode ON stepping.maintained_view
         FOR EACH ROW EXECUTE FUNCTION stepping.note_used();
+    CREATE OR REPLACE TRIGGER identify_rows AFTER INSERT OR UPDATE OF mode ON stepping.maintained_view
+        FOR EACH ROW EXECUTE FUNCTION stepping.identify_rows();
+    PERFORM stepping.identify(ARRAY['waiting', 'overdue', 'view_function', 'used', 'suspect']);
     IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
         RETURN;
     END IF;
 
     -- DDL after which a view would not be what its query gives is refused; triggers that are disabled are noted.
     CREATE OR REPLACE FUNCTION stepping.watch() RETURNS event_trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
     AS $function$
     DECLARE
         changed record;

@@ -149,3 +149,34 @@ def test_oracle_what_a_subscriber_applies_is_noticed(primary: Cluster, mode: str
             assert target.execute("SELECT count(*) FROM usage").fetchone() == (1,)
         finally:
             target.execute(f"DROP SUBSCRIPTION {names[1]}")  # type: ignore[call-overload]
+
+
+def test_a_publication_of_all_tables_stops_no_writer(conn: Connection, language: str) -> None:
+    """Rows of a table without a key cannot be changed there, unless it says how they are told apart."""
+    conn.execute(SCHEMA + ROWS)
+    views = {
+        "total": "SELECT owner, sum(value) AS s FROM meters JOIN reads ON meter_id = meters.id GROUP BY owner",
+        "counts": "SELECT n, count(*) AS c FROM (SELECT count(*) AS n FROM reads GROUP BY meter_id) AS q GROUP BY n",
+        "ranks": "SELECT id, rank() OVER (PARTITION BY meter_id ORDER BY value) AS k FROM reads",
+        "bag": "SELECT owner FROM meters JOIN reads ON meter_id = meters.id",
+    }
+    for name, query in views.items():
+        pg_stepping.create_view(conn, name, query, language=language)
+        pg_stepping.create_view(conn, f"{name}_later", query, language=language, mode="deferred")
+    pg_stepping.create_view(conn, "striped", views["total"], language=language, stripes=2)
+    pg_stepping.switch_view(conn, "bag", mode="deferred")
+    conn.execute("SET LOCAL client_min_messages = error")
+    conn.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    for _ in range(2):
+        conn.execute("UPDATE reads SET value = value + 1, meter_id = 1 + meter_id % 9 WHERE id % 3 = 0")
+        conn.execute("DELETE FROM reads WHERE id % 5 = 0; DELETE FROM meters WHERE id = 4")
+        for name in [*views, "striped", *(f"{name}_later" for name in views)]:
+            assert pg_stepping.verify(conn, name) == []
+        for name in ("bag", *(f"{name}_later" for name in views)):
+            assert pg_stepping.apply(conn, name) > 0
+            assert pg_stepping.verify(conn, name) == []
+        conn.execute("INSERT INTO reads SELECT i, 1 + i % 9, i FROM generate_series(1000, 1100) AS i")
+        conn.execute("INSERT INTO meters VALUES (4, 'owner 1') ON CONFLICT DO NOTHING")
+        conn.execute("DELETE FROM reads WHERE id >= 1000")
+    for name in (*views, "striped"):
+        pg_stepping.drop_view(conn, name)
