@@ -355,8 +355,11 @@ BEGIN
             JOIN stepping.maintained_view AS v ON EXISTS (
                 SELECT FROM stepping.used AS u
                 WHERE (u.schema_name, u.view_name) = (v.schema_name, v.view_name) AND CASE u.kind
-                    WHEN 'function' THEN ddl.classid = 'pg_proc'::regclass AND to_regprocedure(u.object)::oid = ddl.objid
-                    WHEN 'enum' THEN ddl.classid = 'pg_type'::regclass AND to_regtype(u.object)::oid = ddl.objid
+                    -- one that is not there by its name any more may just have got another
+                    WHEN 'function' THEN ddl.classid = 'pg_proc'::regclass
+                        AND coalesce(to_regprocedure(u.object)::oid = ddl.objid, ddl.command_tag = 'ALTER FUNCTION')
+                    WHEN 'enum' THEN ddl.classid = 'pg_type'::regclass
+                        AND coalesce(to_regtype(u.object)::oid = ddl.objid, ddl.command_tag = 'ALTER TYPE')
                     WHEN 'row' THEN ddl.classid IN ('pg_class'::regclass, 'pg_type'::regclass)
                         AND ddl.objid IN (to_regclass(u.object)::oid, to_regtype(u.object)::oid)
                     ELSE false END
