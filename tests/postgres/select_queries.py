@@ -175,6 +175,10 @@ QUERIES = {
         SELECT a.id, (a.x, a.y) < (SELECT min(b.x), max(b.a_id) FROM b WHERE b.a_id = a.x) AS t, (a.x, a.y) <> (SELECT max(b.x), 1 FROM b) AS u FROM a
         SELECT a.id, (SELECT product(b.x) FROM b WHERE b.a_id = a.x) AS p, (SELECT regr_count(b.x, b.id) FROM b WHERE b.a_id = a.x) AS r, (SELECT rank(2) WITHIN GROUP (ORDER BY b.x) FROM b WHERE b.a_id = a.y) AS k FROM a
         SELECT a.id, (SELECT array_agg(b.x ORDER BY b.id) FROM b WHERE b.x > a.x) AS z FROM a
+        SELECT a.y FROM a WHERE a.y <> ALL (SELECT (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY b.id) FROM b WHERE b.a_id IS NOT DISTINCT FROM a.y) FROM c)
+        SELECT a.id, ARRAY(SELECT (SELECT count(*) FROM b WHERE b.a_id IS NOT DISTINCT FROM a.y AND b.x > 1) FROM c) AS s FROM a
+        SELECT c.id, g FROM c LEFT JOIN generate_series(1, c.id) AS g ON c.y <= ALL (SELECT a.x FROM a WHERE a.x > 2)
+        SELECT a.id, EXISTS (SELECT FROM c WHERE c.y >= (SELECT count(*) FROM b WHERE b.a_id < a.y AND b.x > 2)) AS e FROM a
     """,
     "subqueries with HAVING, and aggregates deep in them": """
         SELECT a.id, (SELECT count(*) FROM b HAVING count(*) > 100) AS n FROM a

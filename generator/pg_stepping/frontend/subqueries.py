@@ -108,7 +108,8 @@ class Unnester(Correlation):
         read: list[Expression] = [reference(below.relation, i.name) for i in subquery.items]
         if aggregate is None:
             return Join((plan,), (), (Outer(below, links(keys)),)), read
-        if not keys:
+        if not keys:  # what it may read belongs to a query further out, whose keys may have no rows here
+            self._compensated.discard(aggregate.relation)
             return Join((plan, below), ()), read
         columns = {(below.relation, i.name): i.expression for i in below.items}
         keys = [k._replace(inner=substitute(k.inner, columns)) for k in keys]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ParseError, SqlglotError
 
 from pg_stepping.errors import SteppingError
 from pg_stepping.frontend.dialect import parse, to_sql
@@ -65,19 +66,30 @@ class Expansion:
 
 def _faithful(conn: Connection, described: Described, source: Source) -> exp.Expression:
     """The canonical text as a tree, proved to mean what the text means."""
+    hint = "look for unusual operators or syntax and write them as function calls"
+    words: list[str] = []
     try:
         ast = parse(described.text)
         before = describe(conn, described.text, qualified=True)
         again = describe(conn, to_sql(ast), qualified=True)
-        same = _squeeze(again.text) == _squeeze(before.text) and again.functions == described.functions
-    except (SqlglotError, SteppingError):
-        same = False
-    if not same:
-        raise source.unsupported(
-            "SQL that cannot be read back faithfully",
-            hint="look for unusual operators or syntax and write them as function calls",
-        )
-    return ast
+        texts = _squeeze(before.text), _squeeze(again.text)
+        if texts[0] == texts[1] and again.functions == described.functions:
+            return ast
+        words = _where_they_part(*texts)
+    except SqlglotError as error:
+        near = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
+        words = f"{near.get('highlight', '')} {near.get('end_context', '')}".split()
+    except SteppingError as error:
+        hint = f"of what it has printed Postgres itself says: {str(error).splitlines()[0]}"
+    patterns = [" ".join(words[:n]) for n in (3, 2, 1) if words]
+    raise source.unsupported("SQL that cannot be read back faithfully", *patterns, hint=hint)
+
+
+def _where_they_part(before: str, again: str) -> list[str]:
+    """The words of the first text from the one on that the other text has not there."""
+    words = before.split()
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(words, again.split(), strict=False))
+    return words[len(list(same)) :]
 
 
 def _squeeze(text: str) -> str:
