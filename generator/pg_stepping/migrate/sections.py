@@ -16,9 +16,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pg_stepping.errors import InvalidDeclaration
 from pg_stepping.frontend.dialect import quote_text
 from pg_stepping.ir import Table
 from pg_stepping.shipped import version
@@ -93,31 +94,53 @@ def in_migrations(texts: Iterable[str]) -> dict[Table, Section]:
     for text in texts:
         place = 0
         while begin := _BEGIN.search(text, place):
-            view = Table(*json.loads(begin[2]))
+            view = _view(begin[2])
             body, place, edited = _body(text, begin.end())
             if begin[1] == "drop":
                 there.pop(view, None)
                 continue
             first, _, up = body.partition("\n")
-            told = json.loads(first.removeprefix(_MARK))
-            reads = tuple(Table(*name) for name in told["reads"])
-            there[view] = Section(
-                view,
-                told["fingerprint"],
-                told["language"],
-                told["mode"],
-                reads,
-                up if begin[1] == "create" else None,
-                query=told.get("query"),
-                indexes=tuple(map(tuple, told.get("indexes", ()))),
-                settings=tuple((name, value) for name, value in told.get("settings", ())),
-                stripes=told.get("stripes", 0),
-                stages=tuple(told.get("stages", ())),
-                version=told.get("version", ""),
-                edited=edited,
-                declared=told["declared"],
-            )
+            section = _section(view, first, up if begin[1] == "create" else None)
+            there[view] = replace(section, edited=edited)
     return there
+
+
+def _section(view: Table, first: str, up: str | None) -> Section:
+    """The section of a view, of which the `first` line tells."""
+    try:
+        told = json.loads(first.removeprefix(_MARK))
+        return Section(
+            view,
+            told["fingerprint"],
+            told["language"],
+            told["mode"],
+            tuple(Table(*name) for name in told["reads"]),
+            up,
+            query=told.get("query"),
+            indexes=tuple(map(tuple, told.get("indexes", ()))),
+            settings=tuple((name, value) for name, value in told.get("settings", ())),
+            stripes=told.get("stripes", 0),
+            stages=tuple(told.get("stages", ())),
+            version=told.get("version", ""),
+            declared=told["declared"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _edited(f"view {view}", first) from error
+
+
+def _view(name: str) -> Table:
+    try:
+        schema, view = json.loads(name)
+    except ValueError as error:
+        raise _edited("a view", name) from error
+    return Table(schema, view)
+
+
+def _edited(of: str, line: str) -> InvalidDeclaration:
+    hint = (
+        f"put it back as it was written, after {_MARK.strip()!r}: the SQL may be edited, but not these lines"
+    )
+    return InvalidDeclaration(f"a migration of {of} has a line that was edited: {line[:50]}", hint=hint)
 
 
 def _body(text: str, start: int) -> tuple[str, int, bool]:
