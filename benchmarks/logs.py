@@ -1,6 +1,7 @@
 """The logs of deferred mode, on the seed's query.
 
 `python -m benchmarks.logs apply [ROWS]`: how fast they are applied, in steps, and in how much memory.
+`python -m benchmarks.logs keys [ROWS]`: the same of a view whose touched keys are computed anew.
 `python -m benchmarks.logs steady [MINUTES]`: how long they get beside a worker while pgbench writes as fast
 as it can.
 """
@@ -29,18 +30,20 @@ _READS = f"""
 INSERT INTO reads
 SELECT bench.meter(1 + i * 7919 %% {_METERS}), bench.half_hour(i %% 20, i %% 48), bench.kwh(i)
 FROM generate_series(1::bigint, %s) AS i"""
+_MEDIANS = """
+SELECT meter_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median, count(*) AS n FROM reads GROUP BY meter_id"""
 _STATE = """
 SELECT (SELECT sum(pg_relation_size(oid)) / 8192 FROM pg_class WHERE relname ~ '^daily_usage__log_[0-9]+$'),
     d.pending, d.pending + coalesce(d.all_changes, 0)
 FROM stepping.deferred_view AS d"""
 
 
-def _make(conn: Connection) -> None:
+def _make(conn: Connection, query: str) -> None:
     pg_stepping.init(conn)
     conn.execute(read("schema.sql"))
     conn.execute("CALL bench.load(1000, %s, 10, 2)", [_METERS])
     conn.execute("VACUUM ANALYZE")
-    pg_stepping.create_view(conn, "daily_usage", read("query.sql"), language="plpgsql", mode="deferred")
+    pg_stepping.create_view(conn, "daily_usage", query, language="plpgsql", mode="deferred")
 
 
 def _apply(conn: Connection, rows: int) -> None:
@@ -106,8 +109,8 @@ if __name__ == "__main__":
         devserver.start(variables=("PG_STEPPING_DSN",), settings=_SETTINGS) as server,
         psycopg.connect(server.dsn, autocommit=True) as connection,
     ):
-        _make(connection)
-        if what == "apply":
+        _make(connection, _MEDIANS if what == "keys" else read("query.sql"))
+        if what in ("apply", "keys"):
             _apply(connection, int(much[0]) if much else 1_000_000)
         else:
             _steady(connection, server.dsn, float(much[0]) if much else 10.0)

@@ -48,9 +48,11 @@ def objects(conn: psycopg.Connection[Any]) -> list[Any]:
     ).fetchall()
 
 
-def test_no_tool_finds_a_placeholder(prepared: psycopg.Connection[Any], language: str) -> None:
+@pytest.mark.parametrize("mode", ["immediate", "deferred"])
+def test_no_tool_finds_a_placeholder(prepared: psycopg.Connection[Any], language: str, mode: str) -> None:
     prepared.execute("DROP SCHEMA stepping CASCADE")  # so that the script brings the catalog, too
-    script = pg_stepping.generate(prepared, "odd:view %", NASTY, language=language)
+    script = pg_stepping.generate(prepared, "odd:view %", NASTY, language=language, mode=mode)
+    assert ("log_class" in script.up) == (mode == "deferred")  # what applies a part by keys, too
     assert "CREATE TABLE IF NOT EXISTS stepping.maintained_view" in script.up
     for text in (script.up, script.down):
         assert PLACEHOLDER.findall(text) == []

@@ -131,13 +131,13 @@ def _keyed_statement(deferred: Deferred, part: KeyedStep) -> str:
     columns = ", ".join(f"{LOGGED}.{name}" for name in names)
     empty = [f" AND NOT EXISTS (SELECT FROM {quote_table(o.table)})" for o in deferred.logs if o is not log]
     chosen = (
-        f"SELECT counted.classes, {part.hash} % counted.classes AS class\n"
+        f"SELECT counted.classes, mod({part.hash}, counted.classes) AS class\n"
         f"FROM (SELECT greatest(count(*) / $1, 1) AS classes FROM {table}) AS counted\n"
         f"CROSS JOIN (SELECT * FROM {table} LIMIT 1) AS {LOGGED}"
     )
     gone = (
         f"DELETE FROM {table} AS {LOGGED}\nUSING log_class\n"
-        f"WHERE {part.hash} % log_class.classes = log_class.class{''.join(empty)}\nRETURNING {columns}"
+        f"WHERE mod({part.hash}, log_class.classes) = log_class.class{''.join(empty)}\nRETURNING {columns}"
     )
     relations = [("log_class", chosen), (taken(part.number), gone), part.netted]
     for i, change in enumerate(part.changes, 1):

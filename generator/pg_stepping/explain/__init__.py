@@ -24,7 +24,9 @@ def explain(conn: Connection, name: str, *, schema: str | None = None, format: s
     colour. Raises ViewNotFound.
     """
     if format not in FORMATS:
-        raise SteppingError(f"no such format: {format!r}", hint=f"one of {', '.join(FORMATS)}")
+        raise SteppingError(
+            f"no such format: {format!r}", hint=f"one of {', '.join(FORMATS)}", sqlstate="22023"
+        )
     with guarded(conn, undo=True):
         view = found(conn, name, schema)
         use_settings(conn, view)
