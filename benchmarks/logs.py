@@ -31,7 +31,8 @@ INSERT INTO reads
 SELECT bench.meter(1 + i * 7919 %% {_METERS}), bench.half_hour(i %% 20, i %% 48), bench.kwh(i)
 FROM generate_series(1::bigint, %s) AS i"""
 _MEDIANS = """
-SELECT meter_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median, count(*) AS n FROM reads GROUP BY meter_id"""
+SELECT meter_id, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS median, count(*) AS n
+FROM reads GROUP BY meter_id"""
 _STATE = """
 SELECT (SELECT sum(pg_relation_size(oid)) / 8192 FROM pg_class WHERE relname ~ '^daily_usage__log_[0-9]+$'),
     d.pending, d.pending + coalesce(d.all_changes, 0)
