@@ -43,13 +43,13 @@ class Outcome:
         return f"{self.kind} in {self.language}, {self.mode}: {self.query}\n after:{ran}\n {self.message}"
 
 
-def difference(session, query):
+def difference(session, query, view="v"):
     """What the view has that the query has not, and the other way round."""
-    here, there = rows(session, "SELECT * FROM v"), rows(session, query)
+    here, there = rows(session, f"SELECT * FROM {view}"), rows(session, query)
     return (here, there - here, here - there) if here != there else (here, None, None)
 
 
-def stable(session, query):
+def stable(session, query, tables="abc"):
     """Whether the query itself has one answer: with other plans, and the rows in another order."""
     expected = rows(session, query)
     for off in ("hashjoin", "nestloop", "hashagg", "sort", "memoize", "indexscan"):
@@ -57,7 +57,7 @@ def stable(session, query):
         if rows(session, query) != expected:
             return False
     session.execute("SET LOCAL session_replication_role = replica")
-    for table in "abc":
+    for table in tables:
         session.execute(f"CREATE TEMP TABLE kept AS SELECT * FROM {table} ORDER BY y DESC, x, id DESC")
         session.execute(f"DELETE FROM {table}")
         session.execute(f"INSERT INTO {table} SELECT * FROM kept")
@@ -65,11 +65,27 @@ def stable(session, query):
     return rows(session, query) == expected
 
 
-def attempt(session, query, seed, statements=10, language="plpgsql", timeout=8000, mode="immediate"):
-    """Maintain the query over random statements; the session is rolled back."""
+class Plain:
+    """The tables as they are in SCHEMA, and random statements over them; `World` has more kinds of both."""
+
+    tables = {t: t for t in "abc"}  # noqa: RUF012
+    maintained = ()
+
+    def __init__(self, seed):
+        writer = Writer(seed)
+        self.insert, self.statement, self.random = writer.insert, writer.statement, writer.random
+
+    def set_up(self, session):
+        return []
+
+
+def attempt(
+    session, query, seed, statements=10, language="plpgsql", timeout=8000, mode="immediate", world=Plain
+):
+    """Maintain the query over random statements in `world(seed)`; the session is rolled back."""
     outcome = Outcome("right", query, language, mode)
     try:
-        return _attempt(session, outcome, seed, statements, timeout)
+        return _attempt(session, outcome, world(seed), statements, timeout)
     except psycopg.errors.QueryCanceled as error:
         outcome.kind, outcome.message = "slow", str(error)
     except psycopg.Error as error:
@@ -79,13 +95,14 @@ def attempt(session, query, seed, statements=10, language="plpgsql", timeout=800
     return outcome
 
 
-def _attempt(session, outcome, seed, statements, timeout):
+def _attempt(session, outcome, world, statements, timeout):
     query = outcome.query
     session.execute(f"SET LOCAL statement_timeout = {timeout}; SET LOCAL jit = off")
-    writer = Writer(seed)
-    outcome.ran = [writer.insert(table, 4) for table in "abcab"]
-    for statement in outcome.ran:
-        session.execute(statement)
+    views = world.set_up(session)
+    outcome.ran = [f"-- {name}: {under}" for name, under in views]
+    for table in "abcab":
+        outcome.ran.append(world.insert(table, 4))
+        session.execute(outcome.ran[-1])
     try:
         if sum(rows(session, query).values()) > MAX_ROWS:
             outcome.kind, outcome.message = "invalid", "too many rows"
@@ -103,19 +120,28 @@ def _attempt(session, outcome, seed, statements, timeout):
     except Exception as error:
         outcome.kind, outcome.message = "error", f"create_view: {type(error).__name__}: {str(error)[:300]}"
         return outcome
+    views = [("v", query), *((n, q) for n, q in views if n in world.maintained)]
     for _ in range(statements + 1):
-        here, missing, extra = difference(session, query)
-        outcome.sizes.append(sum(here.values()))
-        if missing is not None:
-            outcome.kind = "wrong" if stable(session, query) else "unstable"
-            outcome.message = f"missing {sorted(missing.items())[:5]} extra {sorted(extra.items())[:5]}"
-            return outcome
+        for name, under in views:
+            here, missing, extra = difference(session, under, name)
+            if name == "v":
+                outcome.sizes.append(sum(here.values()))
+            if missing is not None:
+                outcome.kind = "wrong" if stable(session, under, world.tables.values()) else "unstable"
+                outcome.message = (
+                    f"{name}: missing {sorted(missing.items())[:5]} extra {sorted(extra.items())[:5]}"
+                )
+                return outcome
         if len(outcome.sizes) <= statements:
-            outcome.ran.append(writer.statement())
+            outcome.ran.append(world.statement())
             session.execute(outcome.ran[-1])
-    found = pg_stepping.verify(session, "v")
-    if found:
-        outcome.kind, outcome.message = "verify", str(found)[:500]
+            if outcome.mode == "deferred" and world.random.random() < 0.3:
+                outcome.ran.append("-- apply")
+                pg_stepping.apply(session, "v", limit=world.random.choice([None, 1]))
+    for name, _ in views:
+        found = pg_stepping.verify(session, name)
+        if found:
+            outcome.kind, outcome.message = "verify", f"{name}: {str(found)[:500]}"
     return outcome
 
 
@@ -202,7 +228,7 @@ def smaller(tree):
                     yield found
 
 
-def shrink(session, outcome, seed, budget=120):
+def shrink(session, outcome, seed, budget=120, world=Plain, statements=10):
     """A smaller query that fails in the same way."""
     best = outcome
     tried = set()
@@ -219,7 +245,7 @@ def shrink(session, outcome, seed, budget=120):
             tried.add(query)
             budget -= 1
             try:
-                found = attempt(session, query, seed, language=outcome.language, timeout=3000)
+                found = attempt(session, query, seed, statements, outcome.language, 3000, outcome.mode, world)
             except Exception:
                 session.rollback()
                 continue

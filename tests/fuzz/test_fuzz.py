@@ -8,6 +8,8 @@ from itertools import count, islice
 import psycopg
 import pytest
 from fuzzing import SCHEMA, Generator, sweep, trial
+from probes import PROBES
+from values import SCHEMA as TYPES
 
 CHUNKS = 20  # so that several workers share them
 VIEWS = 100  # in each
@@ -53,3 +55,16 @@ def test_random_queries_are_maintained(session, chunk):
     assert len(right) >= ACCEPTED * len(valid)
     assert sum(any(o.sizes) for o in right) >= NOT_EMPTY * len(right)
     assert len(valid) >= 0.95 * len(outcomes)
+
+
+SEEDS = {"composed": (3, 19, 49, 62, 85, 97), "joins": tuple(range(12)), "values": (6, 119)}
+
+
+@pytest.mark.parametrize("probe", SEEDS)
+def test_probes_find_nothing(session, probe):
+    """A few seeds of each, of short queries, so that they keep working; `make fuzz` tries many."""
+    session.execute(TYPES)
+    session.commit()
+    found = [o for seed in SEEDS[probe] for o in PROBES[probe](session, seed)]
+    assert not [str(o) for o in found if o.failed]
+    assert {o.mode for o in found if o.kind == "right"} == {"immediate", "deferred"}
