@@ -115,6 +115,19 @@ BEGIN
         RETURN 'the published view was replaced';
     END IF;
     SELECT 'its owner may not read its state: ' || string_agg(g.sql, '; ') INTO found FROM stepping.owner_lacks(view) AS g (sql);
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
+    SELECT concat('its triggers run as ', o.name, ', who may not read ', u.object, ', so writers fail: ', CASE
+        WHEN has_any_column_privilege(p.proowner, c.oid, 'SELECT') THEN concat('GRANT USAGE ON SCHEMA ', c.relnamespace::regnamespace)
+        ELSE concat('GRANT SELECT ON ', u.object) END, ' TO ', o.name) INTO found
+    FROM stepping.used AS u
+    JOIN pg_class AS c ON c.oid = to_regclass(u.object)
+    JOIN pg_proc AS p ON p.oid = to_regproc(concat('stepping.', quote_ident(of.stages[cardinality(of.stages)] || '__maintain')))
+    CROSS JOIN LATERAL (SELECT quote_ident(pg_get_userbyid(p.proowner)) AS name) AS o
+    WHERE (u.schema_name, u.view_name, u.kind) = (of.schema_name, of.view_name, 'table') AND NOT (
+        has_any_column_privilege(p.proowner, c.oid, 'SELECT') AND has_schema_privilege(p.proowner, c.relnamespace, 'USAGE')
+    ) ORDER BY u.object LIMIT 1;
     RETURN found;
 END
 $body$;

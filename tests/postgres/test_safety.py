@@ -353,6 +353,38 @@ def test_oracle_an_owner_who_may_not_read_the_state_is_told(conn: Connection, la
         conn.execute("RESET SESSION AUTHORIZATION; DROP OWNED BY stepping_heir; DROP ROLE stepping_heir")
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
+@pytest.mark.parametrize("mode", ["immediate", "deferred"])
+def test_an_owner_who_may_not_read_a_table_any_more_is_told(
+    conn: Connection, language: str, mode: str
+) -> None:
+    """The triggers run with the rights of the view's owner: without them writers fail, and no view is wrong."""
+    pg_stepping.init(conn)
+    conn.execute("""CREATE ROLE stepping_owner; CREATE ROLE stepping_heir; CREATE ROLE stepping_writer;
+        GRANT CREATE, USAGE ON SCHEMA public, stepping TO stepping_owner, stepping_heir; GRANT USAGE ON SCHEMA public TO stepping_writer;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA stepping TO stepping_owner;
+        SET SESSION AUTHORIZATION stepping_owner""")
+    conn.execute(SCHEMA + "GRANT INSERT ON reads TO stepping_writer")  # type: ignore[operator]
+    pg_stepping.create_view(conn, "usage", QUERY, language=language, mode=mode)
+    conn.execute("RESET SESSION AUTHORIZATION")
+    told = "SELECT problem FROM stepping.views"
+    for change, grant in (
+        ("ALTER TABLE meters OWNER TO stepping_heir", "GRANT SELECT ON public.meters TO stepping_owner"),
+        (
+            "REVOKE USAGE ON SCHEMA public FROM stepping_owner, PUBLIC",
+            "GRANT USAGE ON SCHEMA public TO stepping_owner",
+        ),
+    ):
+        conn.execute(change)
+        (problem,) = conn.execute(told).fetchone() or ("",)
+        assert problem.endswith(f", so writers fail: {grant}")
+        conn.execute(grant)
+        assert conn.execute(told).fetchone() == (None,)
+        conn.execute("SET SESSION AUTHORIZATION stepping_writer; INSERT INTO public.reads VALUES (1, 1)")
+        right(conn)
+    conn.rollback()
+
+
 SETTINGS = """row_security=off extra_float_digits=-15 TimeZone=Asia/Kathmandu DateStyle=German IntervalStyle=iso_8601
 bytea_output=escape standard_conforming_strings=off lc_monetary=C lc_numeric=C search_path=hijack,pg_catalog
 default_transaction_deferrable=on jit=on jit_above_cost=0 array_nulls=off quote_all_identifiers=on transform_null_equals=on
