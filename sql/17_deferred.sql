@@ -112,18 +112,21 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value', MESSAGE = concat('cannot apply ', max_rows, ' changes: one is the least');
     END IF;
-    SELECT stage, v.schema_name, v.view_name INTO name, schema_name, view_name
-    FROM stepping.maintained_view AS v
-    JOIN unnest(v.stages) AS stage ON to_regproc(concat('stepping.', quote_ident(stage || '__apply'))) IS NOT NULL
-    JOIN pg_class AS c ON c.oid = view AND c.relname = v.view_name
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = v.schema_name
-    WHERE v.mode = 'deferred';
-    IF name IS NULL THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'wrong_object_type',
-            MESSAGE = concat(coalesce(view::text, 'NULL'), ' is not a maintained view in deferred mode'),
-            HINT = 'stepping.maintained_view has those that there are.';
-    END IF;
+    FOR look IN 1 .. 2 LOOP  -- again under the lock: who brings the view to immediate mode, or drops it, has had it
+        SELECT stage, v.schema_name, v.view_name INTO name, schema_name, view_name
+        FROM stepping.maintained_view AS v
+        JOIN unnest(v.stages) AS stage ON to_regproc(concat('stepping.', quote_ident(stage || '__apply'))) IS NOT NULL
+        JOIN pg_class AS c ON c.oid = view AND c.relname = v.view_name
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = v.schema_name
+        WHERE v.mode = 'deferred';
+        IF name IS NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'wrong_object_type',
+                MESSAGE = concat(coalesce(view::text, 'NULL'), ' is not a maintained view in deferred mode'),
+                HINT = 'stepping.maintained_view has those that there are.';
+        END IF;
+        PERFORM pg_advisory_xact_lock(stepping.log_lock(name, 'apply'::text));
+    END LOOP;
     IF EXISTS (
         SELECT FROM pg_proc AS p
         WHERE p.pronamespace = 'stepping'::regnamespace AND p.proname IN (concat(name, '__apply'), concat(name, '__step'))

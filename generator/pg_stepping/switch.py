@@ -131,8 +131,7 @@ def _keep(conn: Connection, view: Installed, definition: Definition, alone: bool
 
 
 def _keep_by_triggers(conn: Connection, view: Installed, definition: Definition, alone: bool) -> None:
-    # Before the tables: who applies has this lock when he reads them.
-    execute(conn, "SELECT pg_advisory_xact_lock(%s)", [apply_lock(view.stages[-1])])
+    _lock_applying(conn, view)
     _lock(conn, definition, alone)
     apply(conn, view.name, schema=view.schema)
     run_script(conn, write_keeping(definition))
@@ -140,9 +139,15 @@ def _keep_by_triggers(conn: Connection, view: Installed, definition: Definition,
 
 def _take_logs_away(conn: Connection, view: Installed, definition: Definition, alone: bool) -> None:
     options = _options(conn, view.table)
+    _lock_applying(conn, view)
     if alone:  # LOCK TABLE on a view asks what its owner may do to the tables below, too
         execute(conn, "SET LOCAL lock_timeout = '25ms'")
     run_script(conn, write_without_logs(definition, options))
+
+
+def _lock_applying(conn: Connection, view: Installed) -> None:
+    """Keep others from applying; before any table, for who applies has this lock when he reads them."""
+    execute(conn, "SELECT pg_advisory_xact_lock(%s)", [apply_lock(view.stages[-1])])
 
 
 def _lock(conn: Connection, definition: Definition, alone: bool) -> None:

@@ -246,6 +246,30 @@ def test_a_snapshot_from_before_reads_what_waited_then(daily, connect):
 
 
 @pytest.mark.parametrize("language", ["plpgsql"])
+@pytest.mark.parametrize("limit", [None, 10])
+def test_who_waits_to_apply_learns_of_the_switch(daily, connect, limit):
+    pg_stepping.switch_view(daily, "daily", mode="deferred")
+    daily.execute("INSERT INTO reads VALUES (1, '2024-01-02', 100)")
+    daily.commit()
+    other, said = connect(), []
+
+    def apply():
+        with pytest.raises(errors.NotDeferred, match="daily is not a maintained view in deferred mode"):
+            pg_stepping.apply(other, "daily", limit=limit)
+        said.append(True)
+
+    pg_stepping.switch_view(daily, "daily", mode="immediate")  # not committed: it has the lock of who applies
+    applying = threading.Thread(target=apply)
+    applying.start()
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND pid = %s"
+    while daily.execute(waits, [other.info.backend_pid]).fetchone() == (0,):
+        assert applying.is_alive()
+    daily.commit()
+    applying.join(20)
+    assert said == [True]
+    assert_right(daily, "daily", QUERY, "switched")
+
+
 def test_create_or_replace_in_another_mode(daily, dsn, tmp_path):
     """Only a mode that is given is another one."""
     query = tmp_path / "query.sql"
