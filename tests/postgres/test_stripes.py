@@ -220,6 +220,7 @@ def test_the_command_line(conn, dsn, tmp_path):
     assert pg_stepping.installed(conn, "v").stripes == 8
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_oracle_it_is_made_and_changed_online(sessions, language, monkeypatch):
     """Between the steps the sessions write, in groups that are filled and in groups that are not."""
     monkeypatch.setattr(pieces, "ROWS", 300)
@@ -256,6 +257,7 @@ def test_oracle_it_is_made_and_changed_online(sessions, language, monkeypatch):
     assert conn.execute(names).fetchall() == []
 
 
+@pytest.mark.parametrize("language", ["plpgsql"])
 def test_repair_touches_the_wrong_groups_alone(sessions):
     conn, *others = sessions
     rng = random.Random(4)
