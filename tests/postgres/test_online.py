@@ -105,6 +105,11 @@ def test_oracle_it_is_interrupted_and_goes_on_or_is_undone(dsn: str, language: s
         stop_at("catch up")
         pg_stepping.drop_view(conn, "usage")
         pg_stepping.create_view(conn, "usage", QUERIES[0], language=language)
+        conn.execute("DROP VIEW usage")
+        with pytest.raises(pg_stepping.errors.NameTaken, match="what it published is gone"):
+            create_view_online(conn, "usage", QUERIES[0], language=language)
+        pg_stepping.drop_view(conn, "usage")
+        pg_stepping.create_view(conn, "usage", QUERIES[0], language=language)
         assert pg_stepping.verify(conn, "usage") == []
 
 

@@ -113,6 +113,8 @@ def make_online(
         return
     if taken or (there is not None and not same):
         raise NameTaken(f"the name {view} is taken", hint="choose another, or drop what has it")
+    if there is not None and not _is_begun(conn, captured):
+        raise NameTaken(f"view {view} is there, but what it published is gone", hint="drop it first")
     if there is None:
         progress("capture", 0)
         holds = count(20, 5)  # ms; more each time, where this takes long
@@ -138,6 +140,15 @@ def make_online(
             execute(conn, "SELECT stepping.drop_logs(%s)", [[p.stage.name for p in captured.programs]])
             execute(conn, _NOTE_COLUMNS, [view.schema, view.name])
     progress("publish", 1)
+
+
+def _is_begun(conn: Connection, captured: Definition) -> bool:
+    """Whether a view is captured, and not published yet."""
+    assert captured.deferred is not None
+    tables = [regclass(before(log)) for log in captured.deferred.logs]
+    with guarded(conn):
+        row = execute(conn, "SELECT to_regclass(%s) IS NOT NULL", tables[:1]).fetchone()
+    return row == (True,)
 
 
 def _capture(conn: Connection, captured: Definition, version_of: Table | None, holds: Iterator[int]) -> None:
