@@ -323,6 +323,11 @@ def test_oracle_types_of_extensions_are_compared_by_their_own_operators(
         "DELETE FROM e WHERE id = 3",
     ]
     maintained(conn, language, views, steps)
+    row_in = "SELECT id FROM e WHERE (c, id) IN (SELECT k::citext, n::integer FROM f)"
+    with pytest.raises(
+        pg_stepping.UnsupportedQuery, match=r"read back faithfully(\n|.)*IN of several columns as EXISTS"
+    ):
+        pg_stepping.create_view(conn, "several", row_in, language=language)
 
 
 def test_oracle_a_recursion_has_rows_once_that_are_equal_and_look_different(

@@ -80,7 +80,8 @@ def _faithful(conn: Connection, described: Described, source: Source) -> exp.Exp
         near = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
         words = f"{near.get('highlight', '')} {near.get('end_context', '')}".split()
     except SteppingError as error:
-        hint = f"of what it has printed Postgres itself says: {str(error).splitlines()[0]}"
+        said = str(error).splitlines()[0]
+        hint = f"write it otherwise, IN of several columns as EXISTS: Postgres says of its own print: {said}"
     patterns = [" ".join(words[:n]) for n in (3, 2, 1) if words]
     raise source.unsupported("SQL that cannot be read back faithfully", *patterns, hint=hint)
 
