@@ -294,6 +294,19 @@ def q_functions_of_python(items: Items, sales: Sales) -> Any:
     )
 
 
+class Flags(st.Data):
+    item: int
+    low: bool
+    high: bool
+
+
+def q_additions_of_outer_joins(items: Items, sales: Sales) -> Any:
+    flags = st.map(sales, f=lambda s: Flags(item=s.item, low=s.count < 2, high=s.note == "ä"))
+    by_flagged = st.Index.pick(Flags, lambda f: f.item)
+    joined = st.outer_join(items, flags, on_left=by_id, on_right=by_flagged)
+    return st.add3(joined, joined, joined), st.add(st.distinct(joined), joined)
+
+
 QUERIES = [value for name, value in globals().items() if name.startswith("q_")]
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, NewType
 
 import psycopg
 import pytest
 
 import pg_stepping as st
 
+Number = NewType("Number", int)
+
 
 class Inner(st.Data):
-    a: int
+    a: Number
     b: str | None
 
 
 class Row(st.Data):
     i: int
+    sign: Literal["+", "-"]
     x: float
     s: str
     tags: tuple[str, ...]
@@ -38,7 +41,7 @@ class Unions(st.Data):
 
 
 def arrays(r: Row) -> Arrays:
-    return Arrays(parts=(r.i, 7, -r.i), floats=[r.x, None, 1], inner=Inner(a=0, b=None))
+    return Arrays(parts=(r.i, 7, -r.i), floats=[r.x, None, 1], inner=Inner(a=Number(0), b=None))
 
 
 def one_or_two(r: Row) -> Arrays:
@@ -61,12 +64,20 @@ def pair_of_rows(r: Row) -> st.Pair[Inner, Inner | None]:
     return st.Pair(r.inner, None)
 
 
+def named(r: Row) -> Inner:
+    return Inner(a=Number(r.i), b=r.sign)
+
+
+def named_in_python(r: Row) -> list[Number]:
+    return [Number(len(w)) for w in r.s.split()]
+
+
 def nothing(r: Row) -> int | None:
     return None
 
 
 def several(r: Row) -> tuple[Inner, ...]:
-    return (r.inner, Inner(a=r.i, b="z"))
+    return (r.inner, Inner(a=Number(r.i), b="z"))
 
 
 def total(r: Row) -> int:
@@ -82,15 +93,35 @@ def constants(r: Row) -> frozenset[str]:
 
 
 ROWS = [
-    Row(i=1, x=0.5, s="é", tags=("a",), numbers=frozenset({3, 1}), inner=Inner(a=1, b=None), maybe=None),
-    Row(i=0, x=-0.0, s="", tags=(), numbers=frozenset(), inner=Inner(a=2, b=""), maybe=Inner(a=3, b="q")),
+    Row(
+        i=1,
+        sign="+",
+        x=0.5,
+        s="é",
+        tags=("a",),
+        numbers=frozenset({3, 1}),
+        inner=Inner(a=Number(1), b=None),
+        maybe=None,
+    ),
+    Row(
+        i=0,
+        sign="-",
+        x=-0.0,
+        s="",
+        tags=(),
+        numbers=frozenset(),
+        inner=Inner(a=Number(2), b=""),
+        maybe=Inner(a=Number(3), b="q"),
+    ),
 ]
-SETS = [listed, constants]
-AS_SQL = [arrays, pair, pair_of_rows, nothing, listed]
+SETS = [listed, constants, named_in_python]
+AS_SQL = [arrays, named, pair, pair_of_rows, nothing, listed]
 AS_PYTHON = [one_or_two, unions, union_of_row, several, total]
 
 
-@pytest.mark.parametrize("functions", [AS_SQL, [*AS_PYTHON, constants]], ids=["SQL", "Python"])
+@pytest.mark.parametrize(
+    "functions", [AS_SQL, [*AS_PYTHON, constants, named_in_python]], ids=["SQL", "Python"]
+)
 def test_differential_results(conn: psycopg.Connection[Any], functions: list[Callable[[Row], Any]]) -> None:
     def query(rows: st.ZSet[Row]) -> tuple[st.ZSet[Any], ...]:
         return tuple(

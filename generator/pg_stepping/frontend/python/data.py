@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
+import types
+import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast, dataclass_transform
 
@@ -80,15 +82,30 @@ class Empty:
 EMPTY = Empty()
 
 
+def _meant(annotation: Any) -> Any:
+    """The annotation with each NewType as what it is made of, each Literal as the type of its values."""
+    if isinstance(annotation, typing.NewType):
+        return _meant(annotation.__supertype__)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return typing.Union[tuple(type(value) for value in arguments)]  # noqa: UP007
+    if not arguments or origin is typing.Annotated:
+        return annotation
+    meant = tuple(map(_meant, arguments))
+    if meant == arguments:
+        return annotation
+    return typing.Union[meant] if origin in (typing.Union, types.UnionType) else origin[meant]  # noqa: UP007
+
+
 def resolved(annotations: Mapping[str, Any], names: Mapping[str, Any], module: str) -> dict[str, Any]:
     """The annotations with those that are text evaluated; text that names unknown things stays text."""
     known = vars(sys.modules[module]) if module in sys.modules else {}
 
     def one(annotation: Any) -> Any:
         if not isinstance(annotation, str):
-            return annotation
+            return _meant(annotation)
         try:
-            return eval(annotation, {**known}, names)  # what typing.get_type_hints() does
+            return _meant(eval(annotation, {**known}, names))  # what typing.get_type_hints() does
         except (NameError, AttributeError):
             return annotation
 

@@ -211,7 +211,9 @@ class _Renderer:
 
     def _add(self, operator: Add) -> _Select:
         names = _names(operator)
-        sides = [self._plain(side) for side in operator.inputs]
+        first, second = (self._plain(side) for side in operator.inputs)
+        # A UNION takes columns by their places.
+        sides = first, replace(second, columns={path: second.columns[path] for path in first.columns})
         weighted = any(side.weight is not None for side in sides)
         weight = fresh(WEIGHT, set(names.values())) if weighted else None
         left, right = (

@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, NewType
 
 from pg_stepping.frontend.python.data import Data, Pair
 from pg_stepping.frontend.python.functions.builtin_calls import (
@@ -521,6 +521,8 @@ class _Frame:
         named: dict[str, Any],
         facts: frozenset[str],
     ) -> Any:
+        if isinstance(function, NewType) and len(args) == 1 and not named:
+            return args[0]
         if isinstance(function, Method):
             try:
                 return function.call(args, named)

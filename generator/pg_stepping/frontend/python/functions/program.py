@@ -135,6 +135,8 @@ class Program:
             value, types.FunctionType | types.BuiltinFunctionType | functools.partial | type
         ) or hasattr(value, "__wrapped__"):
             self._callable(name, value, where)
+        elif isinstance(value, typing.NewType):
+            self.lines.append(f"{name} = lambda value: value")
         elif typing.get_origin(value) is not None or type(value).__module__ == "typing":
             del self._bound[name]  # only annotations have it
         else:

@@ -277,6 +277,8 @@ def _plain_type(node: ast.expr, source: Source) -> Any:
             called = source.names.get(name)
             if called in (int, float, str, bool, len):
                 return int if called is len else called
+            if isinstance(called, type) and issubclass(called, Data):
+                return called
             if isinstance(called, types.FunctionType) and is_users(called):
                 return _annotated(called)
             called = called.func if isinstance(called, functools.partial) else called
