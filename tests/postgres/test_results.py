@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NewType
+from typing import Any, ClassVar, Literal, NewType
 
 import psycopg
 import pytest
@@ -14,6 +14,7 @@ Number = NewType("Number", int)
 
 
 class Inner(st.Data):
+    NAMES: ClassVar[tuple[str, ...]] = ("z",)
     a: Number
     b: str | None
 
@@ -77,7 +78,7 @@ def nothing(r: Row) -> int | None:
 
 
 def several(r: Row) -> tuple[Inner, ...]:
-    return (r.inner, Inner(a=Number(r.i), b="z"))
+    return (r.inner, Inner(a=Number(r.i), b=Inner.NAMES[0]))
 
 
 def total(r: Row) -> int:

@@ -321,9 +321,10 @@ class Program:
 
     def _methods(self, cls: type, where: str) -> Iterator[str]:
         """The methods and properties that the class itself defines, and its constants."""
+        fields = {f.name for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
         for name, value in vars(cls).items():
             plain = type(value) in (bool, int, float, str, bytes, tuple, frozenset, dict, list, Decimal)
-            if plain and not name.startswith("_") and name not in inspect.get_annotations(cls):
+            if plain and not name.startswith("_") and name not in fields:
                 yield f"    {name} = {self.literal(value, where)}"
             inner = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
             if (
