@@ -39,7 +39,7 @@ from pg_stepping.change.version import (
 )
 from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.dependents import put_in_place, readers
-from pg_stepping.errors import ConnectionUnusable
+from pg_stepping.errors import ConnectionUnusable, SteppingError
 from pg_stepping.frontend.postgres import Connection, estimated_rows, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.online import Progress, make_online
@@ -181,7 +181,7 @@ def _replace_online(
     mark = hashlib.sha256(told.encode()).hexdigest()[:8]
     version = name_beside(view.table, mark)
     with guarded(conn):
-        readers = readers_beside(conn, view, version, mark, compared.late)
+        readers = readers_beside(conn, view, version, mark, ())
     _drop_others(conn, view.table, [version, *(to for _, to, _ in readers)])
     make_online(
         conn,
@@ -196,7 +196,7 @@ def _replace_online(
         make_online(conn, to, compiled, reader.mode, progress, estimated, view.table)
     progress("exchange", 0)
     pairs = [(reader, to) for reader, to, _ in readers]
-    patiently(conn, lambda: _exchange(conn, view, version, pairs, compared.late, mark))
+    patiently(conn, lambda: _exchange(conn, view, version, pairs, mark))
     progress("exchange", 1)
     progress("drop", 0)
     _drop_others(conn, view.table, [])
@@ -208,12 +208,10 @@ def _exchange(
     view: Installed,
     version: Table,
     readers: Sequence[tuple[Installed, Table]],
-    late: frozenset[Table],
     mark: str,
 ) -> None:
     execute(conn, "SET LOCAL lock_timeout = '25ms'")
-    for old in take_place(conn, view, version, readers, late, mark):
-        _silence(conn, found(conn, old.name, old.schema))  # whole rows of the view are others from now on
+    take_place(conn, view, version, readers, (), mark)
 
 
 def _drop_others(conn: Connection, view: Table, versions: Sequence[Table]) -> None:
@@ -286,6 +284,13 @@ def _compared(
         anew, late = check_readers(conn, view, new, uuid4().hex[:8])
     if kind == "in place" and anew:  # they were made from its published columns
         kind = "new version"
+    if online and late:
+        names = ", ".join(str(reader) for reader in sorted(late, key=str))
+        raise SteppingError(
+            f"{view.table} cannot be changed online: whole rows of it are read by {names}",
+            hint="let that name the columns it needs first; or change without online: writers wait meanwhile",
+            sqlstate="0A000",
+        )
     return _Compared(view, old, new, _change(conn, view, old, new, kind, anew, late, online), late)
 
 
@@ -362,13 +367,6 @@ def _change(
             shown,
             f"ACCESS EXCLUSIVE on {', '.join(sorted(before))}, at the end, until commit",
         ]
-    for reader in anew if online else ():
-        if reader.table in late:
-            read = ", ".join([*_followed_by(conn, [reader]), *(f"the state of {v}" for v in reader.reads)])
-            locks.append(
-                f"SHARE ROW EXCLUSIVE on {read}, while {reader.table} is filled: it reads whole rows, so its"
-                " writers wait"
-            )
     return Change(str(view.table), kind, tuple(steps), reads, tuple(locks))
 
 
