@@ -116,7 +116,7 @@ SELECT p.id, l.v, l.n FROM p LEFT JOIN LATERAL (SELECT q.v, q.n FROM q WHERE q.n
 SELECT p.id, u.x, u.o FROM p, unnest(ARRAY[v, w]) WITH ORDINALITY AS u (x, o)
 SELECT k, count(*) AS c FROM (SELECT v, k FROM p ORDER BY id LIMIT 4) AS s GROUP BY k
 SELECT id, v, w FROM p ORDER BY k, id LIMIT 3
-SELECT v::text AS x, count(*) AS c, max(k) AS m FROM p GROUP BY v::text
+SELECT v::text COLLATE "C" AS x, count(*) AS c, max(k) AS m FROM p GROUP BY 1
 SELECT v IS NULL AS x, array_agg(w ORDER BY id) AS y FROM p GROUP BY v IS NULL
 """
 EQUAL = """
