@@ -52,8 +52,8 @@ def verify(
     hashes of the keys, so that rows that are missing are found, too. `keys` compares the rows that have the
     values of one of them: each maps columns of the view to values. Float sums are recomputed in the same
     exact arithmetic as the view's, so they are equal or they are not. Writes nothing; works on a standby.
-    Raises ViewNotFound, InvalidQuery for a bad sample or key, and ViewDiffers if an ordinary view that the
-    query reads means something else now.
+    Raises ViewNotFound, InvalidQuery for a bad sample or key, and ViewDiffers if the published view was
+    dropped or renamed, or an ordinary view that the query reads means something else now.
     """
     with guarded(conn, undo=True):
         view = found(conn, name, schema)
@@ -63,7 +63,7 @@ def verify(
                 raise ViewDiffers(
                     f"view {expanded} was changed after {view.table} was made from it", hint=hint
                 )
-        fields = relation(conn, view.table).fields
+        fields = _published(conn, view)
         conditions, values = [], list[Any]()
         if sample is not None:
             conditions.append(_sampled(conn, view, fields, sample))
@@ -71,6 +71,15 @@ def verify(
             condition, values = key_condition(view, fields, keys)
             conditions.append(condition)
         return _differences(conn, view, fields, conditions, values)
+
+
+def _published(conn: Connection, view: Installed) -> tuple[Field, ...]:
+    """The columns that readers see."""
+    try:
+        return relation(conn, view.table).fields
+    except InvalidQuery as error:
+        hint = "rename it back; or drop the maintained view and create it again"
+        raise ViewDiffers(f"the published view {view.table} was dropped or renamed", hint=hint) from error
 
 
 def key_condition(view: Installed, fields: Sequence[Field], keys: Sequence[Key]) -> tuple[str, list[Any]]:

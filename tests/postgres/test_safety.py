@@ -11,6 +11,7 @@ import pytest
 from psycopg import errors
 
 import pg_stepping
+from pg_stepping.errors import ViewDiffers
 from pg_stepping.migrate import Declaration, Migration, View, migrate
 
 Connection = psycopg.Connection[Any]
@@ -348,6 +349,8 @@ def test_oracle_an_owner_who_may_not_read_the_state_is_told(conn: Connection, la
         assert conn.execute("SELECT problem FROM stepping.views").fetchone() == (
             "the published view is gone",
         )
+        with pytest.raises(ViewDiffers, match=r"published view public\.usage was dropped or renamed"):
+            pg_stepping.verify(conn, "usage")
         conn.execute("INSERT INTO reads VALUES (2, 1); ALTER TABLE reads ADD COLUMN more text")
     finally:
         conn.execute("RESET SESSION AUTHORIZATION; DROP OWNED BY stepping_heir; DROP ROLE stepping_heir")
