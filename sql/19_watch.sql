@@ -84,6 +84,10 @@ AS $body$
         (
             1, of.mode = 'deferred' AND cardinality(of.stages) > 1 AND EXISTS (SELECT FROM looks_different WHERE is_key),
             'which may count wrong, in deferred mode, over groups whose keys are equal and look different (1.0, 1.00)'
+        ),
+        (
+            1, of.query ~* '\musing \(' AND of.query ~* '\mlateral\M|\m(from|join)\M[\s(]*[\w."]+\(',
+            'whose joins by USING or NATURAL with LATERAL subqueries or rows of functions may lack their condition'
         )
     ) AS f (mended, concerned, says)
     WHERE of.text_version < f.mended AND f.concerned LIMIT 1
