@@ -352,7 +352,7 @@ BEGIN
         FOR EACH ROW EXECUTE FUNCTION stepping.note_used();
     CREATE OR REPLACE TRIGGER identify_rows AFTER INSERT OR UPDATE OF mode ON stepping.maintained_view
         FOR EACH ROW EXECUTE FUNCTION stepping.identify_rows();
-    PERFORM stepping.identify(ARRAY['waiting', 'overdue', 'view_function', 'used', 'suspect']);
+    PERFORM stepping.identify(ARRAY[]::text[]);
     IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
         RETURN;
     END IF;
