@@ -4,8 +4,9 @@ Another maintained view reads that view, and is changed with it.
 
 Two sessions insert, one row a transaction; one moves meters; one keeps a transaction with an insert open for
 a fifth of a second at a time. For each operation: what it took, and what the inserts took meanwhile, after
-what they took before it; and the longest time that a session waited for a lock on a table, of those above
-10 ms that the server noted.
+what they took before it, and with both views in place and nothing else at work (they wait for the one that
+stays open, then); and the longest time that a session waited for a lock on a table, of those above 10 ms that
+the server noted.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ def main(reads: int) -> None:
                 "create what reads it",
                 lambda: pg_stepping.create_view_online(conn, "owners", READER, language="plpgsql"),
             )
+            measured("nothing, with both in place", lambda: time.sleep(20))
             changed = QUERY.replace(
                 "sum(r.value) AS", "count(r.value) FILTER (WHERE r.value > 9) AS n, sum(r.value) AS"
             )
