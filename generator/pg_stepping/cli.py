@@ -19,9 +19,10 @@ from pg_stepping.console import Steps, connected, table
 from pg_stepping.delta.terms import regclass
 from pg_stepping.explain import FORMATS, explain
 from pg_stepping.frontend.postgres import Connection
+from pg_stepping.logs import vacuum
 from pg_stepping.migrate.commands import IMPORT, diff, generate
 from pg_stepping.migrate.declared import import_modules
-from pg_stepping.worker import MUCH, STEP, pending_of, vacuum, worker
+from pg_stepping.worker import MUCH, STEP, pending_of, worker
 
 _MODE_HELP = "immediate: writers maintain the view; deferred: they append to a log, readers see it at once."
 _STRIPES_HELP = "Spread each group over so many rows, for many writers of one group; the view sums them."

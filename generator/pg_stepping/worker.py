@@ -20,9 +20,9 @@ import psycopg
 
 from pg_stepping.backend.deferred import wait_lock
 from pg_stepping.delta.terms import regclass
-from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.ir import Table
+from pg_stepping.logs import vacuum
 
 CHANNEL = "stepping"
 STEP = 100_000
@@ -41,9 +41,6 @@ _LEFT = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 _LOOK = """
 SELECT stepping.count_pending(%s, %s), pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
     pg_snapshot_xmax(pg_current_snapshot())::text::bigint"""
-_LOGS = """
-SELECT relname FROM pg_class WHERE relnamespace = 'stepping'::regnamespace AND relkind = 'r'
-  AND relname ~ concat('^', %s::text, '__log_[0-9]+$') AND pg_relation_size(oid) > 131072"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +55,6 @@ class Pending:
 def pending_of(conn: Connection) -> list[Pending]:
     """What waits, for each view in deferred mode."""
     return [Pending(Table(s, v), int(n), float(age)) for s, v, n, age in execute(conn, _WAITING)]
-
-
-def vacuum(conn: Connection, stage: str, *, shorter: bool) -> None:
-    """Give the place of what was applied to what comes; with `shorter` to the disk too, for which it may wait
-    some seconds. Needs autocommit."""
-    for (log,) in execute(conn, _LOGS, [stage]).fetchall():
-        truncate = "on" if shorter else "off"
-        execute(conn, f"VACUUM (TRUNCATE {truncate}) stepping.{quote_name(log)}")
 
 
 @dataclass(slots=True)

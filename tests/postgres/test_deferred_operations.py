@@ -13,6 +13,7 @@ from test_sources import METERS, QUERIES, TREES, WRITES, write, wrong
 import pg_stepping
 from conftest import Databases, unavailable
 from pg_stepping import devserver
+from pg_stepping.logs import vacuum
 
 READS = """
 CREATE TABLE meters (id integer PRIMARY KEY, owner varchar(10));
@@ -218,3 +219,21 @@ def test_the_statistics_tell_what_waits(usage):
     both = usage.execute("SELECT view_name, pending FROM stepping.stat_views ORDER BY 1").fetchall()
     assert both == [("at_once", None), ("usage", None)]
     usage.rollback()
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_what_was_applied_leaves_its_place_to_what_comes(conn, language) -> None:
+    conn.execute("CREATE TABLE reads (meter_id integer)")
+    conn.commit()
+    conn.autocommit = True
+    query = "SELECT meter_id, count(*) AS n FROM reads GROUP BY meter_id"
+    pg_stepping.create_view(conn, "odd (", query, language=language, mode="deferred")
+    view = pg_stepping.installed(conn, "odd (")
+    assert view is not None
+    conn.execute("INSERT INTO reads SELECT i FROM generate_series(1, 20000) AS i")
+    assert pg_stepping.apply(conn, "odd (") == 20000
+    size = "SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname ~ '__log_1$'"
+    before = conn.execute(size).fetchone()
+    vacuum(conn, view.stages[-1], shorter=True)
+    assert before is not None and before[0] > 500_000
+    assert conn.execute(size).fetchone() == (0,)

@@ -31,6 +31,7 @@ from pg_stepping.errors import ConnectionUnusable, NameTaken
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
+from pg_stepping.logs import vacuum
 from pg_stepping.online.before import before, before_view, divided_by
 from pg_stepping.online.patience import lock, patiently, within
 from pg_stepping.online.pieces import MARK, fill, rows_to_read
@@ -167,12 +168,14 @@ def _capture(conn: Connection, captured: Definition, version_of: Table | None, h
 
 
 def _catch_up(conn: Connection, captured: Definition) -> None:
-    """Apply the logs until that leaves few changes behind."""
+    """Apply the logs until that leaves few changes behind; logs that grew would take longer each time."""
+    assert captured.deferred is not None
     for _ in range(100):
         with guarded(conn):
             row = execute(conn, f"SELECT {_apply_function(captured)}()").fetchone()
         if row is None or row[0] < FEW:
             return
+        vacuum(conn, captured.deferred.name, shorter=False)
 
 
 def _apply_function(captured: Definition) -> str:
