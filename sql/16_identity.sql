@@ -13,7 +13,8 @@ BEGIN
         SELECT c.oid FROM pg_class AS c
         WHERE c.relnamespace = 'stepping'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'p' AND c.relreplident = 'd'
           AND EXISTS (
-            SELECT FROM unnest(ARRAY['waiting', 'overdue', 'view_function', 'used', 'suspect'] || stages) AS stage WHERE c.relname = stage OR starts_with(c.relname, concat(stage, '__'))
+            SELECT FROM unnest(ARRAY['waiting', 'overdue', 'view_function', 'used', 'suspect'] || stages) AS stage
+            WHERE c.relname = stage OR starts_with(c.relname, concat(stage, '__'))
           ) AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary)
         ORDER BY c.oid
     LOOP

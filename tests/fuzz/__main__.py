@@ -73,3 +73,5 @@ for title, counts in (("refused", refusals), ("failed", seen)):
     print(title)
     for message, n in counts.most_common(30):
         print(f"  {n} {message}")
+if seen:
+    raise SystemExit(1)

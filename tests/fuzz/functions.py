@@ -172,6 +172,17 @@ def compare(session, function, rows, made, sql, kind):
     return Found(kind if got else "empty", "", sql)
 
 
+def tell(tally, refusals, seen):
+    """Print how many trials ended how; the exit status is 1 if some failed."""
+    print(dict(tally))
+    for message, n in refusals.most_common(25):
+        print(f"  refused {n} {message}")
+    for key, n in seen.most_common(25):
+        print(f"  failed {n} {key}")
+    if seen:
+        sys.exit(1)
+
+
 def main():
     from pg_stepping import devserver, init
 
@@ -228,11 +239,7 @@ def main():
                             f"=== seed {seed} {found.kind}: {found.message}\n{text}\n  {found.text}\n",
                             flush=True,
                         )
-    print(dict(tally))
-    for message, n in refusals.most_common(25):
-        print(f"  refused {n} {message}")
-    for key, n in seen.most_common(25):
-        print(f"  failed {n} {key}")
+    tell(tally, refusals, seen)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import psycopg
 sys.path.insert(0, str(Path(__file__).parent))
 
 import graph_rows
-from functions import Found, module
+from functions import Found, module, tell
 from graph_generator import Generator
 
 import pg_stepping as st
@@ -198,11 +198,7 @@ def main():
                         f"=== seed {seed} {found.kind}: {found.message[:3000]}\n{found.text.partition('def none')[2]}\n",
                         flush=True,
                     )
-    print(dict(tally))
-    for message, n in refusals.most_common(25):
-        print(f"  refused {n} {message}")
-    for key, n in seen.most_common(25):
-        print(f"  failed {n} {key}")
+    tell(tally, refusals, seen)
 
 
 if __name__ == "__main__":
