@@ -28,11 +28,12 @@ BEGIN
 END
 $body$;
 
+-- Before the row of a new view is there, for which every ALTER TABLE would look whether it is in step.
 CREATE OR REPLACE FUNCTION stepping.identify_rows() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     PERFORM stepping.identify(NEW.stages);
-    RETURN NULL;
+    RETURN NEW;
 END
 $body$;

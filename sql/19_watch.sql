@@ -350,7 +350,7 @@ DECLARE
 BEGIN
     CREATE OR REPLACE TRIGGER note_used AFTER INSERT OR DELETE OR UPDATE OF mode ON stepping.maintained_view
         FOR EACH ROW EXECUTE FUNCTION stepping.note_used();
-    CREATE OR REPLACE TRIGGER identify_rows AFTER INSERT OR UPDATE OF mode ON stepping.maintained_view
+    CREATE OR REPLACE TRIGGER identify_rows BEFORE INSERT OR UPDATE OF mode ON stepping.maintained_view
         FOR EACH ROW EXECUTE FUNCTION stepping.identify_rows();
     PERFORM stepping.identify(ARRAY[]::text[]);
     IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
