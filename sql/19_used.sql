@@ -67,13 +67,15 @@ $body$;
 CREATE OR REPLACE FUNCTION stepping.note_used() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $body$
+DECLARE
+    called oid[];  -- functions of the user
 BEGIN
     IF TG_OP = 'DELETE' THEN
         DELETE FROM stepping.used AS u WHERE (u.schema_name, u.view_name) = (OLD.schema_name, OLD.view_name);
         DELETE FROM stepping.suspect AS u WHERE (u.schema_name, u.view_name) = (OLD.schema_name, OLD.view_name);
         RETURN NULL;
     END IF;
-    WITH RECURSIVE called (oid) AS (  -- by the query, or by what it calls; the parts of aggregates too
+    called := ARRAY(  -- by the query
         SELECT p.oid
         FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
         WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'stepping') AND (
@@ -87,19 +89,28 @@ BEGIN
                 WHERE c.castfunc = p.oid AND position(concat('::', format_type(c.casttarget, NULL)) IN NEW.query) > 0
             )
         )
-        UNION
-        SELECT p.oid
-        FROM called
-        JOIN pg_proc AS c ON c.oid = called.oid
-        LEFT JOIN pg_aggregate AS g ON g.aggfnoid = c.oid
-        JOIN pg_proc AS p ON p.oid IN (
-            g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn
-        ) OR EXISTS (
-            SELECT FROM pg_depend AS d
-            WHERE (d.classid, d.objid, d.refclassid, d.refobjid) = ('pg_proc'::regclass, c.oid, 'pg_proc'::regclass, p.oid)
-        ) OR c.prosrc ~ concat('\m', regexp_replace(p.proname, '(\W)', '\\\1', 'g'), '"?\s*\(')
-        JOIN pg_namespace AS n ON n.oid = p.pronamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'stepping')
-    ), typed (oid) AS (  -- the types of its columns and of those that it reads, and what these are made of
+    );
+    IF called <> '{}' THEN  -- or by what it calls; the parts of aggregates too
+        called := ARRAY(
+            WITH RECURSIVE calls (oid) AS (
+                SELECT unnest(called)
+                UNION
+                SELECT p.oid
+                FROM calls
+                JOIN pg_proc AS c ON c.oid = calls.oid
+                LEFT JOIN pg_aggregate AS g ON g.aggfnoid = c.oid
+                JOIN pg_proc AS p ON p.oid IN (
+                    g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn
+                ) OR EXISTS (
+                    SELECT FROM pg_depend AS d
+                    WHERE (d.classid, d.objid, d.refclassid, d.refobjid) = ('pg_proc'::regclass, c.oid, 'pg_proc'::regclass, p.oid)
+                ) OR c.prosrc ~ concat('\m', regexp_replace(p.proname, '(\W)', '\\\1', 'g'), '"?\s*\(')
+                JOIN pg_namespace AS n ON n.oid = p.pronamespace AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'stepping')
+            )
+            SELECT oid FROM calls
+        );
+    END IF;
+    WITH RECURSIVE typed (oid) AS (  -- the types of its columns and of those that it reads, and what these are made of
         SELECT a.atttypid
         FROM unnest(NEW.stages) AS stage
         JOIN pg_class AS c ON c.relnamespace = 'stepping'::regnamespace
@@ -116,7 +127,7 @@ BEGIN
             SELECT atttypid FROM pg_attribute WHERE attrelid = t.typrelid AND attnum > 0
         ) AS part (oid)
     ), found (kind, object) AS (
-        SELECT 'function', oid::regprocedure::text FROM called
+        SELECT 'function', oid::regprocedure::text FROM unnest(called) AS oid
         UNION
         SELECT 'enum', t.oid::regtype::text FROM pg_type AS t WHERE t.oid IN (SELECT oid FROM typed) AND t.typtype = 'e'
         UNION
