@@ -43,7 +43,6 @@ REFUSED = [
     ("an aggregate of the outer query in a condition", "SELECT g, (SELECT u.id FROM u WHERE u.x > →sum(t.x)) FROM t GROUP BY g", "aggregate of the outer query"),
     ("the whole row of a function", "SELECT row_to_json(→e) FROM t, jsonb_each(j) AS e", "whole row"),
     ("ORDER BY a row that has no type", "SELECT id FROM t ORDER BY (id, x) LIMIT 1", "row .a, b. that has no type"),
-    ("a window over constants alone", "SELECT t.id FROM t, (SELECT rank() OVER (ORDER BY k) AS r FROM (VALUES (0), (1)) AS v (k)) AS q", "constants alone"),
     ("USING a merged column of a join that reads what stands before it", "SELECT t.id, x FROM t LEFT JOIN (u JOIN LATERAL (SELECT t.id AS k, v.x FROM u AS v) AS l USING (→x)) USING (x)", "USING a merged column"),
     ("TABLESAMPLE", "SELECT id FROM t →TABLESAMPLE BERNOULLI (10)", "TABLESAMPLE"),
     ("FOR UPDATE", "SELECT id FROM t →FOR UPDATE", "locking"),

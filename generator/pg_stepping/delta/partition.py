@@ -7,16 +7,16 @@ sees what all those have written who came before him.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from textwrap import indent
 
 from sqlglot import exp
 
 from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.state import equal, operand, same
-from pg_stepping.delta.terms import all_of, named, quote_table, whole
+from pg_stepping.delta.terms import Core, all_of, named, quote_table, whole
 from pg_stepping.frontend.dialect import quote_name, to_sql
-from pg_stepping.ir import Item
+from pg_stepping.ir import Item, Partition
 from pg_stepping.ir.nodes import Expression
 
 INDENT = "    "
@@ -157,24 +157,9 @@ class Anew:
 
     def _query(self, *, restricted: bool) -> str:
         """The query of the stage, for one touched key of `delta` or for all."""
-        items = (*self.stage.keys, *self.partition.ranks)
-        lines = list(whole(self.stage.core))
-        if restricted and self.stage.by:
-            where = [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
-            not_null = {(c.relation, c.name) for p in self.stage.core.parts for c in p.columns if c.not_null}
-            where += [_is_key(k, not_null) for k in self.stage.keys if k.name in self.stage.by]
-            lines.append("WHERE " + "\n    AND ".join(where))
-        if self.partition.group:
-            lines.append(f"GROUP BY {', '.join(map(_grouped_by, self.partition.group))}")
-        listed = ", ".join(named(i.expression, i.name) for i in items)
-        query = f"SELECT {listed}\n" + "\n".join(lines)
-        if not self.partition.conditions:
-            return query
-        relation = quote_name(self.partition.relation)
-        return (
-            f"SELECT {self.columns}\nFROM (\n{indent(query, INDENT)}\n) AS {relation}\n"
-            f"WHERE {all_of(self.partition.conditions)}"
-        )
+        by = [k for k in self.stage.keys if k.name in self.stage.by] if restricted else []
+        not_null = {(c.relation, c.name) for p in self.stage.core.parts for c in p.columns if c.not_null}
+        return query_of(self.partition, self.stage.core, [_is_key(k, not_null) for k in by])
 
     def _of_key(self, relation: str) -> str:
         """The condition that a stored row has a key of `delta`."""
@@ -183,6 +168,25 @@ class Anew:
             a, b = (f"{r}.{quote_name(key.name)}" for r in (relation, "delta"))
             tests.append(f"{same(a, b, key.type)} AND ")
         return "".join(tests)
+
+
+def query_of(node: Partition, core: Core, only: Sequence[str] = ()) -> str:
+    """The query of a partition whose input is `core`, restricted by the conditions `only`."""
+    lines = list(whole(core))
+    if only:
+        where = [f"({lines.pop().removeprefix('WHERE ')})"] if lines[-1].startswith("WHERE ") else []
+        lines.append("WHERE " + "\n    AND ".join((*where, *only)))
+    if node.group:
+        lines.append(f"GROUP BY {', '.join(map(_grouped_by, node.group))}")
+    listed = ", ".join(named(i.expression, i.name) for i in (*node.items, *node.ranks))
+    query = f"SELECT {listed}\n" + "\n".join(lines)
+    if not node.conditions:
+        return query
+    columns = ", ".join(quote_name(i.name) for i in node.items)
+    return (
+        f"SELECT {columns}\nFROM (\n{indent(query, INDENT)}\n) AS {quote_name(node.relation)}\n"
+        f"WHERE {all_of(node.conditions)}"
+    )
 
 
 def _grouped_by(key: Expression) -> str:

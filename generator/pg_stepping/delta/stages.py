@@ -13,6 +13,7 @@ from typing import cast
 
 from sqlglot import exp
 
+from pg_stepping.delta.partition import query_of
 from pg_stepping.delta.stage import SCHEMA, Published, Stage
 from pg_stepping.delta.state import BIGINT, SUMMABLE, State, StateColumn, Stored, state_of, summed
 from pg_stepping.delta.terms import core_of, named, recursion_of, whole
@@ -201,8 +202,7 @@ class _Cutter:
         _check_keys(node.keys)
         core = prune(node.input, set(columns_read(*node.expressions)))
         if not core_of(core).scans:
-            hint = "write its result as VALUES"
-            raise UnsupportedQuery("an aggregate or a window over constants alone", hint=hint)
+            return _never_changing(node.relation, query_of(node, core_of(core)), node.columns)
         taken = {i.name for i in (*node.items, *node.ranks)}
         stored = {i.expression: i.name for i in reversed(node.items)}
         hidden = tuple(
@@ -237,9 +237,7 @@ class _Cutter:
         touched = Item("touched", _TRUE, Type.of("boolean"))
         scans = [s for part in (node.seed, node.step) for s in core_of(part.input).scans]
         if not scans:  # it never changes
-            header = f"({', '.join(quote_name(c.name) for c in node.columns)})"
-            source = exp.Paren(this=exp.Var(this=recursion_of(node)))
-            return Rows(node.relation, source, header, node.columns)
+            return _never_changing(node.relation, recursion_of(node), node.columns)
         parts = tuple(Project(s, fresh("touched", self.names), (touched,)) for s in scans)
         items = tuple(Item(i.name, reference(node.relation, i.name), i.type) for i in node.seed.items)
         taken = {i.name for i in items}
@@ -417,8 +415,13 @@ def _constant(node: Aggregate) -> Rows:
     columns = node.columns
     if not columns:  # one row
         columns, query = (Column(node.relation, "there", Type.of("boolean"), True),), "VALUES (true)"
+    return _never_changing(node.relation, query, columns)
+
+
+def _never_changing(relation: str, query: str, columns: tuple[Column, ...]) -> Rows:
+    """The rows of a query that reads no table."""
     header = f"({', '.join(quote_name(c.name) for c in columns)})"
-    return Rows(node.relation, exp.Paren(this=exp.Var(this=query)), header, columns)
+    return Rows(relation, exp.Paren(this=exp.Var(this=query)), header, columns)
 
 
 def _sorted_conditions(
