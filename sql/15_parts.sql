@@ -96,7 +96,7 @@ BEGIN
     );
     IF EXISTS (SELECT FROM pg_class WHERE oid = part AND relkind = 'p') THEN
         EXECUTE concat('CREATE RULE stepping_no_merge AS ON DELETE TO ', part, ' DO ALSO NOTHING');
-        EXECUTE concat('ALTER TABLE ', part, ' DISABLE RULE stepping_no_merge');
+        EXECUTE concat('ALTER TABLE ', part, ' ENABLE ALWAYS RULE stepping_no_merge');
         EXECUTE concat(
             'COMMENT ON RULE stepping_no_merge ON ', part,
             ' IS ''Keeps MERGE off this table, which a maintained view reads: it does not tell of rows that it moves.'''
@@ -252,10 +252,17 @@ $body$;
 -- The event triggers. They run at every DDL of every role, with the rights of the superuser who made them, and look at
 -- pg_catalog alone unless a family is concerned.
 DO $body$
+DECLARE
+    part regclass;
 BEGIN
     IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
         RETURN;
     END IF;
+
+    -- Views that were made before have it disabled: from PostgreSQL 17 on that lets MERGE pass.
+    FOR part IN SELECT ev_class FROM pg_catalog.pg_rewrite WHERE rulename = 'stepping_no_merge' AND ev_enabled <> 'A' LOOP
+        EXECUTE pg_catalog.concat('ALTER TABLE ', part, ' ENABLE ALWAYS RULE stepping_no_merge');
+    END LOOP;
 
     CREATE OR REPLACE FUNCTION stepping.truncate_part() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -20,11 +20,15 @@ def locks_off() -> Iterator[None]:
 
 @contextmanager
 def filled_beside_writers() -> Iterator[None]:
-    """A block in which a view that is created does not wait for the writers of its tables before it is filled."""
+    """A block in which a view that is created does not wait for the writers of its tables before it is filled,
+    and gives them time to write before it follows them."""
     fill = script._fill_and_follow
 
     def without_lock(*arguments: Any, **named: Any) -> str:
-        return re.sub(r"LOCK TABLE [^;]*;", "", fill(*arguments, **named))
+        unlocked = re.sub(r"LOCK TABLE [^;]*;", "", fill(*arguments, **named))
+        return unlocked.replace(
+            "PERFORM stepping.follow(", "PERFORM pg_sleep(0.02); PERFORM stepping.follow(", 1
+        )
 
     with mock.patch.object(script, "_fill_and_follow", without_lock):
         yield

@@ -223,6 +223,26 @@ def test_what_could_not_be_followed_is_refused(
     assert wrong(conn) == []
 
 
+def test_the_rule_that_keeps_merge_off_is_enabled_and_changes_no_delete(
+    conn: Connection, language: str
+) -> None:
+    """From PostgreSQL 17 on, a rule that is disabled lets MERGE pass."""
+    enabled = "SELECT ev_enabled FROM pg_rewrite WHERE rulename = 'stepping_no_merge'"
+    conn.execute(TREES["lists"] + METERS)  # type: ignore[call-overload]
+    create(conn, language)
+    assert {*conn.execute(enabled)} == {("A",)}
+    conn.execute("ALTER TABLE reads DISABLE RULE stepping_no_merge")
+    pg_stepping.init(conn)
+    assert {*conn.execute(enabled)} == {("A",)}
+    conn.execute("WITH d AS (DELETE FROM reads WHERE id = 1 RETURNING id) SELECT id FROM d")
+    conn.execute("WITH d AS (DELETE FROM reads WHERE id = 2 RETURNING *) INSERT INTO reads SELECT * FROM d")
+    assert conn.execute("DELETE FROM reads WHERE id = 3 RETURNING id").fetchall() == [(3,)]
+    conn.execute("INSERT INTO reads VALUES (4, 1, '2024-01-01', 1)")
+    conn.execute("CREATE VIEW of_reads AS SELECT * FROM reads; DELETE FROM of_reads WHERE id = 4")
+    conn.execute("PREPARE gone AS DELETE FROM reads WHERE id = $1; EXECUTE gone (5)")
+    assert wrong(conn) == []
+
+
 def test_detach_concurrently_is_refused(connect: Callable[..., Connection], language: str) -> None:
     conn = connect(autocommit=True)
     conn.execute(TREES["ranges of lists"] + METERS)
