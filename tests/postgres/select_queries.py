@@ -307,6 +307,7 @@ QUERIES = {
         SELECT a.id, q.r FROM a FULL JOIN (SELECT k, rank() OVER (PARTITION BY k % 2 ORDER BY k) AS r FROM (VALUES (0), (2), (9)) v(k)) q ON q.k = a.x
         SELECT a.x, max(q.m) AS m FROM a LEFT JOIN (SELECT k % 2 AS p, percentile_disc(0.5) WITHIN GROUP (ORDER BY k) AS m FROM generate_series(1, 9) k GROUP BY k % 2) q ON q.p = a.x GROUP BY a.x
         SELECT id FROM a WHERE x NOT IN (SELECT k FROM (VALUES (1), (2), (3)) v(k) ORDER BY k LIMIT 2)
+        SELECT t FROM b GROUP BY t HAVING t IN (SELECT s COLLATE "C" FROM a)
         SELECT p.t FROM b p RIGHT JOIN c q ON p.id = q.x JOIN generate_series(1, p.x) r(e) ON true
         SELECT (SELECT sum(q.x) FROM b q, (SELECT p.t FROM b p ORDER BY p.id LIMIT 2) r) AS z FROM b o
         SELECT x, string_agg(DISTINCT s, ',' ORDER BY s) AS z FROM a GROUP BY x

@@ -267,6 +267,7 @@ class Reader(Outputs):
         grouping = Grouping(plan, tuple(keys), tuple(calls), types, self._names, labels)
         self._note_calls(select, scope, types)
         grouped = grouping.by(keys) if sets is None else grouping.by_sets(sets, asked)
+        self._know(grouped.plan.columns)
         for place, subquery in enumerate(self._pending):
             if any(p is subquery for p in self._pending_in(read)):
                 self._pending[place] = replace(
