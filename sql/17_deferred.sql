@@ -226,17 +226,36 @@ BEGIN
 END
 $body$;
 
--- TRUNCATE takes rows that an old snapshot does not see: they cannot be noted in the log.
+-- TRUNCATE takes all rows of a table, also those that an old snapshot does not see: they cannot be noted in the log. There is no such
+-- row if no other transaction has been committed since the snapshot: whoever else is under way has not written to the table, which is locked.
 CREATE OR REPLACE FUNCTION stepping.check_truncate(source regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $body$
+DECLARE
+    seen pg_snapshot := pg_current_snapshot();
+    number bigint := pg_snapshot_xmax(seen)::text::bigint;
+    committed boolean;
 BEGIN
-    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+    IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
+        RETURN;
+    END IF;
+    -- NULL: too long ago to tell
+    committed := EXISTS (SELECT FROM pg_snapshot_xip(seen) AS x WHERE coalesce(pg_xact_status(x), 'committed') = 'committed');
+    BEGIN
+        WHILE NOT committed LOOP
+            committed := coalesce(pg_xact_status(number::text::xid8), 'committed') = 'committed';
+            number := number + 1;
+        END LOOP;
+    EXCEPTION
+        WHEN invalid_parameter_value THEN  -- a number that no transaction has yet
+            NULL;
+    END;
+    IF committed THEN
         RAISE EXCEPTION USING
-            ERRCODE = 'feature_not_supported',
+            ERRCODE = 'serialization_failure',
             MESSAGE = concat('cannot TRUNCATE ', source, ' at ', upper(current_setting('transaction_isolation'))),
-            DETAIL = 'A maintained view reads it, and this transaction does not see all the rows that would go.',
-            HINT = 'Do it at READ COMMITTED, or DELETE the rows.';
+            DETAIL = 'A maintained view reads it, and another transaction was committed since this one began: it may have left rows that this one does not see.',
+            HINT = 'Try again, with LOCK TABLE before all else in the transaction, so that its snapshot is taken then; or do it at READ COMMITTED, or DELETE the rows.';
     END IF;
 END
 $body$;

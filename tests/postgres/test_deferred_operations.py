@@ -91,10 +91,34 @@ def test_truncate_waits_like_any_change_and_goes_with_its_transaction(usage):
     usage.execute("INSERT INTO reads VALUES (2, 7)")
     assert rows(usage, "usage_as_applied") != rows(usage, "usage") == ['("owner 2",7.00,1)']
     assert_applied(usage, "usage", USAGE)
-    usage.commit()
-    usage.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-    with pytest.raises(psycopg.errors.FeatureNotSupported, match=r"cannot TRUNCATE public\.reads"):
-        usage.execute("TRUNCATE reads")
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_truncate_under_an_old_snapshot_fails_only_where_it_may_not_see_all_rows(usage, level):
+    usage.autocommit = True
+    with psycopg.connect(usage.info.dsn) as beside, psycopg.connect(usage.info.dsn, autocommit=True) as other:
+        beside.execute("CREATE TABLE unread ()")
+        for end in ("ROLLBACK", "COMMIT"):  # what goes on, or was undone, has left no rows
+            while True:  # whatever the server does by itself may be committed just then
+                usage.execute(f"BEGIN ISOLATION LEVEL {level}; SELECT FROM usage")
+                other.execute("BEGIN; INSERT INTO reads VALUES (2, 7); ROLLBACK")
+                try:
+                    usage.execute("TRUNCATE reads")
+                except psycopg.errors.SerializationFailure:
+                    usage.execute("ROLLBACK")
+                else:
+                    break
+            assert rows(usage, "usage") == []
+            usage.execute(end)
+            assert bool(assert_right(usage, "usage", USAGE, end)) is (end == "ROLLBACK")
+        usage.execute(f"BEGIN ISOLATION LEVEL {level}; SELECT FROM usage")
+        other.execute("INSERT INTO reads VALUES (2, 7)")
+        with pytest.raises(psycopg.errors.SerializationFailure, match=r"cannot TRUNCATE public\.reads"):
+            usage.execute("TRUNCATE reads")
+        usage.execute("ROLLBACK")
+        assert_applied(usage, "usage", USAGE)
+        usage.execute(f"BEGIN ISOLATION LEVEL {level}; LOCK TABLE reads; TRUNCATE reads; COMMIT")
+        assert rows(usage, "usage") == []
 
 
 @pytest.mark.parametrize(
