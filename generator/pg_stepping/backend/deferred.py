@@ -171,7 +171,11 @@ def pending(change: StageChange, settings: Settings) -> str:
 
 
 def kept(stage: Stage) -> str:
-    """The function that gives a reader the places in a stage's state that still hold."""
+    """The function that gives a reader the places in a stage's state that still hold.
+
+    What waits is computed for it a second time: a view with a CTE that shared it with the rows laid over the
+    state is not pulled up by Postgres, so the keys of a reader's joins would not reach the state's index.
+    """
     name, changed = kept_function(stage), pending_function(stage)
     gone = replaces(stage)
     replaced = f"range_agg({SCHEMA}.place_range({gone}, {gone}, '[]'))"
