@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from psycopg import errors
 from test_cases import assert_right, rows
 from test_deferred import assert_applied, logged
 from test_dump_and_restore import copy
@@ -13,6 +14,7 @@ from test_sources import METERS, QUERIES, TREES, WRITES, write, wrong
 import pg_stepping
 from conftest import Databases, unavailable
 from pg_stepping import devserver
+from pg_stepping.errors import InvalidQuery
 from pg_stepping.logs import vacuum
 
 READS = """
@@ -261,3 +263,59 @@ def test_what_was_applied_leaves_its_place_to_what_comes(conn, language) -> None
     vacuum(conn, view.stages[-1], shorter=True)
     assert before is not None and before[0] > 500_000
     assert conn.execute(size).fetchone() == (0,)
+
+
+FAILING = {
+    "sums": "SELECT meter_id, sum(10 / value) AS s FROM reads GROUP BY meter_id",
+    "bag": "SELECT meter_id, 10 / value AS q FROM reads",
+    "highest": "SELECT meter_id, max(10 / value) AS m FROM reads GROUP BY meter_id",
+    "ranks": "SELECT meter_id, value, rank() OVER (PARTITION BY meter_id ORDER BY 10 / value) AS r FROM reads",
+    "kept": "SELECT meter_id, value::positive AS v FROM reads",
+    "joined": "SELECT r.value FROM reads AS r JOIN meters AS m ON m.id = r.meter_id WHERE 10 / r.value > 1",
+}
+
+
+def test_a_row_on_which_the_query_fails_is_mended_in_its_table(conn, language):
+    """Readers and who applies get the error while it is there; in parts or at once, nobody meets it afterwards."""
+    conn.execute(
+        f"{READS}; DELETE FROM reads WHERE value = 0; CREATE DOMAIN positive AS numeric CHECK (VALUE > 0)"
+    )
+    deferred(conn, language, FAILING)
+    shown = {name: rows(conn, f"{name}_as_applied") for name in FAILING}
+    for number, mend in enumerate(
+        ("UPDATE reads SET value = 2 WHERE value = 0", "DELETE FROM reads WHERE value = 0")
+    ):
+        conn.execute("INSERT INTO reads VALUES (3, 0)")
+        conn.execute("INSERT INTO reads SELECT 1 + i % 30, i FROM generate_series(1, 200) AS i")
+        for name in FAILING:
+            for use in (
+                f"TABLE {name}",
+                f"SELECT stepping.apply('{name}')",
+                f"SELECT stepping.apply('{name}', 50)",
+            ):
+                with pytest.raises((errors.DivisionByZero, errors.CheckViolation)), conn.transaction():
+                    conn.execute(use)
+            assert number or rows(conn, f"{name}_as_applied") == shown[name]
+        conn.execute(mend)
+        for name, query in FAILING.items():
+            assert assert_right(conn, name, query, mend)
+            while pg_stepping.apply(conn, name, limit=50):
+                assert_right(conn, name, query, "apply")
+            assert_applied(conn, name, query)
+
+
+@pytest.mark.parametrize("language", ["plpgsql"])
+def test_a_row_on_which_the_query_fails_passes_by_another_query(usage):
+    deferred(
+        usage, "plpgsql", {"shares": FAILING["bag"].replace("FROM reads", "FROM reads WHERE value < 95")}
+    )
+    usage.execute("INSERT INTO reads VALUES (3, 0)")
+    with pytest.raises(InvalidQuery, match="division by zero"):
+        pg_stepping.apply(usage, "shares")
+    assert pg_stepping.apply(usage, "usage") == 1
+    query = "SELECT meter_id, 10 / nullif(value, 0) AS q FROM reads"
+    pg_stepping.change_view(usage, "shares", query)
+    assert assert_right(usage, "shares", query, "change")
+    usage.execute("INSERT INTO reads VALUES (4, 0)")
+    assert pg_stepping.apply(usage, "shares") == 1
+    assert assert_right(usage, "shares", query, "apply")

@@ -17,6 +17,11 @@ from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_name, quote_text
 
 _INDENT = "    "
+# how an expression, a cast to a domain or a function of the user fails, or a key that is too long
+_FAILS = (
+    "data_exception OR check_violation OR external_routine_exception OR raise_exception"
+    " OR program_limit_exceeded"
+)
 
 
 def apply(deferred: Deferred, settings: Settings) -> str:
@@ -87,7 +92,7 @@ def _by_weights(deferred: Deferred) -> str:
         f"FOR attempt IN 1 .. {attempts} LOOP\n    BEGIN\n{indent(tried, _INDENT * 2)}\n"
         "        EXIT WHEN taken = 0;\n        RETURN taken;\n"
         "    -- see refuse_step(); or a row is in the part that another one would have taken back\n"
-        "    EXCEPTION WHEN SQLSTATE 'S5001' OR data_exception THEN\n"
+        f"    EXCEPTION WHEN SQLSTATE 'S5001' OR {_FAILS} THEN\n"
         "        most := most * 10;\n    END;\nEND LOOP;\n"
     )
 
@@ -104,7 +109,7 @@ def _by_keys(deferred: Deferred) -> str:
         f"BEGIN\n{indent(tried, _INDENT)}{indent(_is_sound(deferred), _INDENT)}\n"
         "    IF taken > 0 THEN\n        RETURN taken;\n    END IF;\n"
         "-- the key of a row that another one would have taken back\n"
-        "EXCEPTION WHEN data_exception THEN\n    taken := 0;\nEND;\n"
+        f"EXCEPTION WHEN {_FAILS} THEN\n    taken := 0;\nEND;\n"
     )
 
 

@@ -107,6 +107,12 @@ def _computed(plan: Plan) -> dict[str, Plan]:
     return own | {name: p for i in plan.inputs for name, p in _computed(i).items()}
 
 
+def _looked_into(changes: str) -> str:
+    """Changes beside a table, so that Postgres looks a key up by the table's index and reads these as they
+    come. They are netted ones: on a value that came and went a condition may fail."""
+    return f"(SELECT * FROM {changes} OFFSET 0) AS {changes}"
+
+
 class _Builder:
     """Goes through the stages of a view; `below` are the relations that each table's change is read from."""
 
@@ -116,7 +122,7 @@ class _Builder:
         self.below: dict[Table, tuple[tuple[str, str], ...]] = {
             log.source: ((log.netted, log.net),) for log in logs
         }
-        self.tables = {log.source: quote_table(log.table) for log in logs}
+        self.tables = {log.source: _looked_into(log.netted) for log in logs}
         self.stages: dict[Table, Stage] = {}
         self.over: dict[Table, str] = {}
 
@@ -133,6 +139,6 @@ class _Builder:
         change, moved = f"change_{len(self.changes)}", f"moved_{len(self.changes)}"
         called = f"SELECT * FROM {pending_function(stage)}()"
         self.below[stage.table] = ((change, called), (moved, moved_rows(stage, change, self.weight)))
-        self.tables[stage.table] = f"(SELECT * FROM {moved} OFFSET 0) AS moved"
+        self.tables[stage.table] = _looked_into(moved)
         self.over[stage.table] = change
         self.stages[stage.table] = stage
