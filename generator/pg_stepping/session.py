@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from pg_stepping.errors import (
@@ -44,14 +45,41 @@ _ERRORS: dict[str, tuple[type[SteppingError], str]] = {
 _OTHER = (SteppingError, "the message is Postgres's own")
 
 
+# What else people have at hand, by the first name of its module: how they come to a connection.
+_INSTEAD = {
+    "builtins": "open one with psycopg.connect()",
+    "psycopg": "open one with psycopg.connect(); of a cursor it is cursor.connection",
+    "psycopg2": "open one with psycopg.connect(), of the package psycopg",
+    "psycopg_pool": "take one `with pool.connection() as conn`",
+    "sqlalchemy": "with postgresql+psycopg it is connection.connection.driver_connection",
+    "django": "with psycopg 3 it is connection.connection, after connection.ensure_connection()",
+}
+
+
+def check_connection(conn: object, *, alone: str | None = None) -> None:
+    """Raises TypeError where this is no connection. It tells the type only: a conninfo string may hold a
+    password. `alone` is what needs transactions of its own: ConnectionUnusable without autocommit, or within
+    a transaction.
+    """
+    if not isinstance(conn, psycopg.Connection):
+        kind = type(conn)
+        hint = _INSTEAD.get(kind.__module__.partition(".")[0], _INSTEAD["builtins"])
+        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+        raise TypeError(f"a connection of psycopg 3 is wanted, not {name}\nHINT: {hint}")
+    if alone is None or conn.closed:
+        return
+    if not conn.autocommit or conn.info.transaction_status == TransactionStatus.INTRANS:
+        hint = "use a connection with autocommit=True, and no transaction()"
+        raise ConnectionUnusable(f"{alone} in several transactions", hint=hint)
+
+
 @contextmanager
 def guarded(conn: Connection, *, undo: bool = False) -> Iterator[None]:
     """A savepoint: what fails in it leaves the database, and the caller's transaction, as they were.
 
     Rows are tuples in it, whatever the caller has set. With `undo` what succeeds is taken back, too.
     """
-    if not isinstance(conn, psycopg.Connection):
-        raise TypeError(f"a connection of psycopg 3 is wanted, by psycopg.connect(), not {conn!r}")
+    check_connection(conn)
     before = conn.row_factory, conn.cursor_factory
     conn.row_factory, conn.cursor_factory = tuple_row, psycopg.Cursor
     try:

@@ -5,6 +5,7 @@ from itertools import product
 
 import psycopg
 import pytest
+import sqlalchemy
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row, tuple_row
 from test_refused import STATE
@@ -201,7 +202,25 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+ONLINE = {
+    "create_view_online": lambda conn: pg_stepping.create_view_online(conn, "v", GOOD),
+    "change_view": lambda conn: pg_stepping.change_view(conn, "v", GOOD, online=True),
+}
+NO_CONNECTION = {
+    "str": ("host=x password=geheim", "psycopg.connect()"),
+    "NoneType": (None, "psycopg.connect()"),
+    "psycopg.AsyncConnection": (
+        psycopg.AsyncConnection.__new__(psycopg.AsyncConnection),
+        "psycopg.connect()",
+    ),
+    "sqlalchemy.engine.base.Engine": (
+        sqlalchemy.create_engine("postgresql+psycopg://u:geheim@x/y"),
+        "connection.connection.driver_connection",
+    ),
+}
+
+
+@pytest.mark.parametrize("call", (CALLS | ONLINE).values(), ids=CALLS | ONLINE)
 def test_a_closed_connection(filled, call):
     filled.close()
     with pytest.raises(errors.ConnectionUnusable, match="closed") as raised:
@@ -210,11 +229,29 @@ def test_a_closed_connection(filled, call):
     assert raised.value.hint
 
 
-@pytest.mark.parametrize("wrong", ["host=x", None, psycopg.AsyncConnection])
-def test_what_is_no_connection(wrong):
-    for call in CALLS.values():
-        with pytest.raises(TypeError, match="a connection of psycopg 3 is wanted"):
-            call(wrong)
+@pytest.mark.parametrize("kind", NO_CONNECTION)
+def test_what_is_no_connection(kind):
+    """Whatever is given, the error says of what type it is and what to give, and not a password in it."""
+    given, hint = NO_CONNECTION[kind]
+    for call in (CALLS | ONLINE).values():
+        with pytest.raises(TypeError, match="a connection of psycopg 3 is wanted") as raised:
+            call(given)
+        assert f"not {kind}\nHINT: " in str(raised.value)
+        assert hint in str(raised.value)
+        assert "geheim" not in str(raised.value)
+
+
+@pytest.mark.parametrize("call", ONLINE.values(), ids=ONLINE)
+def test_online_within_a_transaction(filled, call):
+    """What takes several transactions is refused in one of the caller's, however he began it."""
+    filled.commit()
+    with pytest.raises(errors.ConnectionUnusable, match="several transactions"):
+        call(filled)
+    filled.autocommit = True
+    before = state(filled)
+    with filled.transaction(), pytest.raises(errors.ConnectionUnusable, match="several transactions"):
+        call(filled)
+    assert state(filled) == before
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)

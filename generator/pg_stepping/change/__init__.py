@@ -39,13 +39,13 @@ from pg_stepping.change.version import (
 )
 from pg_stepping.compiler import compile_installed, compile_query
 from pg_stepping.dependents import put_in_place, readers
-from pg_stepping.errors import ConnectionUnusable, SteppingError
+from pg_stepping.errors import SteppingError
 from pg_stepping.frontend.postgres import Connection, estimated_rows, execute, run_script
 from pg_stepping.ir import Table
 from pg_stepping.online import Progress, make_online
 from pg_stepping.online.patience import patiently
 from pg_stepping.online.retire import drop_triggers, silenced
-from pg_stepping.session import guarded
+from pg_stepping.session import check_connection, guarded
 from pg_stepping.views import make
 
 
@@ -120,10 +120,7 @@ def change_view(
     it drops what was begun. Returns what was done. Raises ViewNotFound, ViewInUse if something that reads the
     view cannot do without what it had, and whatever `create_view` raises.
     """
-    if online and not conn.autocommit:
-        raise ConnectionUnusable(
-            "a view is changed online in several transactions", hint="use a connection with autocommit=True"
-        )
+    check_connection(conn, alone="a view is changed online" if online else None)
 
     def compare() -> _Compared:
         with guarded(conn, undo=True):

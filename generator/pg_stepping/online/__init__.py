@@ -27,7 +27,7 @@ from pg_stepping.catalog import installed, prelude, target
 from pg_stepping.compiler import check_stripes, choose_language, compile_query
 from pg_stepping.delta.stripes import stripes_in
 from pg_stepping.delta.terms import quote_table, regclass
-from pg_stepping.errors import ConnectionUnusable, NameTaken
+from pg_stepping.errors import NameTaken
 from pg_stepping.frontend.dialect import quote_name
 from pg_stepping.frontend.postgres import Connection, execute, run_script
 from pg_stepping.ir import Table
@@ -36,7 +36,7 @@ from pg_stepping.online.before import before, before_view, divided_by
 from pg_stepping.online.patience import lock, patiently, within
 from pg_stepping.online.pieces import MARK, fill, rows_to_read
 from pg_stepping.online.retire import drop_triggers, silenced
-from pg_stepping.session import guarded
+from pg_stepping.session import check_connection, guarded
 
 Progress = Callable[[str, float], None]
 FEW = 100
@@ -71,10 +71,7 @@ def create_view_online(
     Raises what `create_view` raises, and ConnectionUnusable in a transaction.
     """
     check_stripes(mode, stripes)
-    if not conn.autocommit:
-        raise ConnectionUnusable(
-            "a view is made online in several transactions", hint="use a connection with autocommit=True"
-        )
+    check_connection(conn, alone="a view is made online")
     with guarded(conn):
         view = target(conn, name, schema)
 
