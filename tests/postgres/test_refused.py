@@ -18,6 +18,9 @@ CREATE TABLE parent (id integer);
 CREATE TABLE child () INHERITS (parent);
 CREATE VIEW dated AS SELECT id, now() AS seen FROM t;
 CREATE VIEW over_dated AS SELECT id FROM dated;
+CREATE VIEW versions AS SELECT id, xmin AS version FROM t;
+CREATE VIEW over_versions AS SELECT id FROM versions;
+CREATE VIEW of_child AS SELECT id FROM child;
 CREATE MATERIALIZED VIEW stale AS SELECT * FROM t;
 CREATE FOREIGN DATA WRAPPER nowhere;
 CREATE SERVER far FOREIGN DATA WRAPPER nowhere;
@@ -89,6 +92,9 @@ REFUSED = [
     ("a partition", "SELECT id FROM →part_1", "partition or child"),
     ("a child table", "SELECT id FROM →child", "partition or child"),
     ("ONLY a parent table", "SELECT id FROM ONLY →parent", "ONLY of the table"),
+    ("a system column in a view", "SELECT u.x FROM u JOIN →versions AS v USING (id)", "xmin in the view public.versions"),
+    ("a system column in a view of a view", "SELECT u.x FROM u JOIN LATERAL (SELECT * FROM →over_versions) AS v USING (id)", "xmin in the view public.over_versions"),
+    ("a child table in a view", "SELECT id FROM →of_child", "child public.child in the view public.of_child"),
     ("a partitioned table with a foreign partition", "SELECT id FROM →scattered", "part public.far_away"),
     ("the clock in an ordinary view", "SELECT id\n  FROM →dated", r"now\(\) in the view public\.dated"),
     ("the clock in a view of a view", "SELECT id FROM public.→over_dated", r"now\(\) in the view public\.over_dated"),

@@ -59,7 +59,10 @@ def check_relation(relation: Relation, source: Source, *, only: bool = False) ->
     if relation.kind not in "rp":
         raise refuse("relation", "use an ordinary table")
     if relation.root is not None:
-        hint = f"read {relation.root}, with a condition: a write through it does not fire its parts' triggers"
+        hint = (
+            f"read {relation.root}, with a condition, or take it out of there (DETACH PARTITION, NO INHERIT):"
+            f" a write through {relation.root} does not fire its parts' triggers"
+        )
         raise refuse("partition or child", hint)
     if relation.unfit is not None:
         hint = "writes to a part that is foreign, not logged, or has a parent elsewhere cannot be followed"

@@ -252,13 +252,23 @@ class Relations(Expressions):
             return plan, self._renamed_join(item, scope) if item.alias else scope
         inner = item.this if isinstance(item, exp.Lateral) else item
         if isinstance(inner, exp.Subquery) and isinstance(inner.this, exp.Query | exp.Values):
-            project = self.query(cast(exp.Expression, inner.this))
+            view: Table | None = inner.this.meta.get("row_type")
+            query = cast(exp.Expression, inner.this)
+            project = self.query(query) if view is None else self._of_view(query, view)
             self._know(project.columns)
             scope = self._scope(item, project.relation, [c.name for c in project.columns])
-            return project, self._with_whole_row(scope, inner.this.meta.get("row_type"))
+            return project, self._with_whole_row(scope, view)
         if isinstance(item, exp.Table) and isinstance(item.this, exp.Identifier):
             return self._table(item)
         return self._first_rows(item)
+
+    def _of_view(self, query: exp.Expression, view: Table) -> Project:
+        """A view's query; what it has that is refused is refused where the view is read."""
+        before, self.source = self.source, self.source.within(view.schema, view.name)
+        try:
+            return self.query(query)
+        finally:
+            self.source = before
 
     def _renamed_join(self, item: exp.Subquery, scope: Scope) -> Scope:
         """The scope of `(a JOIN b ON ...) AS j (x, y ...)`."""
