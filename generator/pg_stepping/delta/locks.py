@@ -29,7 +29,7 @@ from pg_stepping.delta.stage import Stage
 from pg_stepping.delta.terms import Core, core_of, quote_table
 from pg_stepping.frontend.dialect import quote_name, quote_text, to_sql
 from pg_stepping.ir import Project, Scan, Table, Union
-from pg_stepping.ir.nodes import Expression, columns_read
+from pg_stepping.ir.nodes import Expression, columns_read, is_equality
 from pg_stepping.ir.rewrite import substitute
 
 BUCKETS = 64
@@ -150,7 +150,7 @@ def _bare(condition: Expression) -> Expression:
 
 
 def _links(condition: Expression) -> bool:
-    if not isinstance(condition, exp.EQ):
+    if not is_equality(condition):
         return False
     sides = [{r for r, _ in columns_read(e)} for e in (condition.this, condition.expression)]
     return all(len(s) == 1 for s in sides) and sides[0] != sides[1]

@@ -37,7 +37,7 @@ from pg_stepping.ir import (
     Type,
     Union,
 )
-from pg_stepping.ir.nodes import Expression, columns_read
+from pg_stepping.ir.nodes import Expression, columns_read, is_equality
 from pg_stepping.ir.rewrite import identity, is_own, outside, rebuild, renamed, rows_in, substitute
 from pg_stepping.ir.types import fresh, reference
 from pg_stepping.passes.flatten_joins import flatten
@@ -431,7 +431,7 @@ def _sorted_conditions(
     pairs, rest = [], []
     for condition in outer.conditions:
         sides = (condition.args.get("this"), condition.args.get("expression"))
-        if isinstance(condition, exp.EQ):
+        if is_equality(condition):
             mine = [{r == relation for r, _ in columns_read(side)} for side in sides]
             if mine == [{False}, {True}]:
                 pairs.append((condition.this, condition.expression))

@@ -34,7 +34,7 @@ from pg_stepping.ir import (
     Type,
     Union,
 )
-from pg_stepping.ir.nodes import Expression, columns_read
+from pg_stepping.ir.nodes import Expression, columns_read, is_equality
 from pg_stepping.ir.rewrite import is_own, outside, rebuild, renamed, rows_in, substitute
 from pg_stepping.ir.types import fresh, reference
 from pg_stepping.passes.flatten_joins import flatten_joins
@@ -387,7 +387,7 @@ def _split(
         if set(columns_read(condition)) <= there:
             kept.append(condition)
             continue
-        if not isinstance(condition, exp.EQ):
+        if not is_equality(condition):
             raise _CannotLift
         a, b = condition.this, condition.expression
         mine, other = set(columns_read(a)), set(columns_read(b))

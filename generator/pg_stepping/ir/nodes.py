@@ -34,6 +34,13 @@ EXTREMES = {
 CORRELATED: ContextVar[bool] = ContextVar("correlated", default=False)
 
 
+def is_equality(condition: Expression) -> bool:
+    """Whether a condition says that two values are equal; x = ANY (array) does not."""
+    of = condition.args.get("expression")
+    array = isinstance(of, exp.Any) or (isinstance(of, exp.Anonymous) and of.name.upper() in ("ANY", "ALL"))
+    return isinstance(condition, exp.EQ) and not array
+
+
 def columns_read(*expressions: Expression | None) -> Iterator[tuple[str, str]]:
     """The (relation, name) of every column that the expressions read, with repetitions."""
     for expression in expressions:
