@@ -19,6 +19,7 @@ import click
 import psycopg
 
 from pg_stepping.backend.deferred import wait_lock
+from pg_stepping.catalog import has_catalog
 from pg_stepping.delta.terms import regclass
 from pg_stepping.frontend.postgres import Connection, execute
 from pg_stepping.ir import Table
@@ -32,6 +33,7 @@ _RETRY = (0.1, 10.0)  # the first and the longest wait for a server that is away
 MUCH = 10_000  # changes after which a log is vacuumed
 _WAITING = """
 SELECT schema_name, view_name, pending, coalesce(extract(epoch FROM age), 0) FROM stepping.deferred_view"""
+_CATALOG = "SELECT to_regclass('stepping.deferred_view') IS NOT NULL"  # of whatever version: it works on
 _VIEWS = """
 SELECT schema_name, view_name, stages[cardinality(stages)] FROM stepping.maintained_view
 WHERE mode = 'deferred'
@@ -54,6 +56,8 @@ class Pending:
 
 def pending_of(conn: Connection) -> list[Pending]:
     """What waits, for each view in deferred mode."""
+    if not has_catalog(conn):
+        return []
     return [Pending(Table(s, v), int(n), float(age)) for s, v, n, age in execute(conn, _WAITING)]
 
 
@@ -150,7 +154,8 @@ class Worker:
         """Take the views that no other worker has, and forget those that are gone; look at all once more."""
         for watched in self._mine.values():
             watched.until = 0 if watched.sleeps else watched.until
-        there = [(Table(s, v), stage) for s, v, stage in execute(conn, _VIEWS)]
+        rows = execute(conn, _VIEWS) if execute(conn, _CATALOG).fetchone() == (True,) else ()
+        there = [(Table(s, v), stage) for s, v, stage in rows]
         for view in self._mine.keys() - {view for view, _ in there}:
             self._leave(conn, self._mine[view])
         missing = set(self.names) - {name for view, _ in there for name in (view.name, str(view))}

@@ -136,6 +136,25 @@ def kill(conn, pid):
 
 
 @pytest.mark.parametrize("language", ["plpgsql"])
+def test_a_worker_may_be_there_before_the_catalog(conn, dsn):
+    """Started before the first migration it waits; `apply` says what it says of any name that is no view."""
+    conn.execute("DROP SCHEMA IF EXISTS stepping CASCADE")
+    conn.execute("CREATE TABLE t (g integer, x integer)")
+    conn.commit()
+    conn.autocommit = True
+    command = [sys.executable, "-m", "pg_stepping.cli", "--dsn", dsn, "apply", "v"]
+    applied = subprocess.run(command, capture_output=True, text=True)
+    assert (applied.returncode, applied.stdout) == (2, "")
+    assert applied.stderr.startswith("pg-stepping: there is no maintained view 'v'\nHINT: ")
+    worker = start(dsn, "v", "--interval", "0.1")
+    assert worker.stderr.readline() == "there is no view v in deferred mode: waiting for it\n"
+    pg_stepping.create_view(conn, "v", "SELECT g, count(*) FROM t GROUP BY g", mode="deferred")
+    conn.execute("INSERT INTO t VALUES (1, 1)")
+    conn.execute("NOTIFY stepping")
+    wait_until(lambda: pending(conn) == 0)
+    stopped(worker)
+
+
 def test_it_sleeps_until_a_writer_wakes_it(counted, dsn):
     worker = start(dsn, "--interval", "0.1")
     asked = "SELECT query_start FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ 'count_pending|advisory'"
