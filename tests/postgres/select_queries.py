@@ -65,6 +65,7 @@ QUERIES = {
         SELECT b.id FROM b WHERE NOT EXISTS (SELECT FROM a WHERE b.x = ANY (a.arr) AND a.y = b.a_id)
         SELECT b.id, (SELECT count(*) FROM a WHERE b.x = ANY (a.arr)) AS n, EXISTS (SELECT FROM a WHERE b.x = ALL (a.arr)) AS e FROM b
         SELECT b.id, a.id AS aid FROM b LEFT JOIN a ON b.x = ANY (a.arr)
+        SELECT a.id, EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x LIMIT 1) AS e, (SELECT true FROM c WHERE c.x = a.x LIMIT 1) AS t FROM a
         SELECT a.id FROM a WHERE (a.x, a.y) IN (SELECT b.x, b.a_id FROM b)
         SELECT a.id FROM a WHERE (a.x, a.y) NOT IN (SELECT b.x, b.a_id FROM b)
         SELECT a.id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.a_id = a.x AND b.x <> a.y)

@@ -198,7 +198,8 @@ class Outputs(Relations):
                 if distinct and not distinct.args.get("on"):  # equal rows are one
                     more = more[:1]
             listed += [o for o in more if to_sql(o.this) not in there]
-        ast.set("order", exp.Order(expressions=listed))
+        if listed:
+            ast.set("order", exp.Order(expressions=listed))
 
 
 def aligned(project: Project, like: Project, types: Sequence[Type]) -> Project:
