@@ -316,3 +316,15 @@ def test_extremes_that_go_are_found_for_all_groups_in_one_pass(conn):
     assert found == (49, 1)
     assert_right(conn, "v", query, "the extremes are gone")
     assert_applied(conn, "v", query)
+
+
+def test_columns_named_as_plpgsql_names_parameters(conn):
+    """Immediate mode takes them; deferred mode says what is wrong, also where a script is only written."""
+    conn.execute('CREATE TABLE t ("$1" integer, x integer)')
+    query = 'SELECT "$1", sum(x) AS total FROM t GROUP BY "$1"'
+    for call in (pg_stepping.create_view, pg_stepping.generate):
+        with pytest.raises(pg_stepping.UnsupportedQuery, match=r'a column named "\$1" in deferred mode'):
+            call(conn, "v", query, mode="deferred")
+    pg_stepping.create_view(conn, "v", query)
+    conn.execute("INSERT INTO t VALUES (1, 2), (1, 3)")
+    assert conn.execute("SELECT * FROM v").fetchall() == [(1, 5)]

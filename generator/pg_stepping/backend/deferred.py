@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from textwrap import indent
 
@@ -14,6 +15,7 @@ from pg_stepping.delta.merge import StageChange, replaces
 from pg_stepping.delta.program import stored_names
 from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.terms import quote_table, regclass
+from pg_stepping.errors import UnsupportedQuery
 from pg_stepping.frontend.dialect import quote_lines, quote_name, quote_text
 
 Settings = tuple[tuple[str, str], ...]
@@ -156,6 +158,10 @@ def pending(change: StageChange, settings: Settings) -> str:
     """The function that gives a reader the rows to lay over a stage's state, in his own snapshot."""
     stage, name = change.stage, pending_function(change.stage)
     columns = [f"{replaces(stage)} tid", *(f"{n} {kind}" for n, kind in stored_columns(stage))]
+    for column in columns:
+        if number := re.match(r'"\$\d+" ', column):  # PL/pgSQL calls its parameters so
+            told = f"a column named {number[0].strip()} in deferred mode, or made online"
+            raise UnsupportedQuery(told, hint="give it another name with AS")
     query = f"RETURN QUERY\n{with_relations(change.relations, change.query)};"
     body = f"#variable_conflict use_column\nBEGIN\n{indent(query, _INDENT)}\nEND"
     tag = dollar_tag("body", body)
