@@ -183,6 +183,15 @@ QUERIES = {
         SELECT a.id, ARRAY(SELECT (SELECT count(*) FROM b WHERE b.a_id IS NOT DISTINCT FROM a.y AND b.x > 1) FROM c) AS s FROM a
         SELECT c.id, g FROM c LEFT JOIN generate_series(1, c.id) AS g ON c.y <= ALL (SELECT a.x FROM a WHERE a.x > 2)
         SELECT a.id, EXISTS (SELECT FROM c WHERE c.y >= (SELECT count(*) FROM b WHERE b.a_id < a.y AND b.x > 2)) AS e FROM a
+        SELECT a.id FROM a WHERE EXISTS (SELECT FROM b WHERE b.a_id = a.x ORDER BY b.x LIMIT 1)
+    """,
+    "aggregates in the order of a subquery": """
+        SELECT array_agg(x) FROM (SELECT x FROM b ORDER BY x DESC NULLS FIRST, id) AS q
+        SELECT a.id, (SELECT array_agg(x) FROM (SELECT b.x FROM b WHERE b.a_id = a.x ORDER BY b.id DESC) AS q) AS xs FROM a
+        SELECT q.x, string_agg(q.s, ',') AS s, count(*) AS n FROM (SELECT x, s FROM a ORDER BY y DESC, id DESC) AS q GROUP BY q.x
+        SELECT array_agg(n) FILTER (WHERE n > 1) FROM (SELECT x, count(*) FROM b GROUP BY x ORDER BY count(*) DESC, x) AS q (x, n)
+        WITH q AS (SELECT x FROM a UNION SELECT a_id FROM b ORDER BY 1 DESC LIMIT 4) SELECT json_agg(x) #>> '{}' AS j FROM q
+        SELECT ARRAY(SELECT q.x FROM (SELECT DISTINCT b.x FROM b ORDER BY b.x DESC) AS q) AS xs
     """,
     "subqueries with HAVING, and aggregates deep in them": """
         SELECT a.id, (SELECT count(*) FROM b HAVING count(*) > 100) AS n FROM a

@@ -47,6 +47,7 @@ REFUSED = [
     ("the whole row of a function", "SELECT row_to_json(→e) FROM t, jsonb_each(j) AS e", "whole row"),
     ("ORDER BY a row that has no type", "SELECT id FROM t ORDER BY (id, x) LIMIT 1", "row .a, b. that has no type"),
     ("USING a merged column of a join that reads what stands before it", "SELECT t.id, x FROM t LEFT JOIN (u JOIN LATERAL (SELECT t.id AS k, v.x FROM u AS v) AS l USING (→x)) USING (x)", "USING a merged column"),
+    ("whole rows in an order of which they do not tell", "SELECT json_agg(q) FROM (SELECT id, x FROM t →ORDER BY g) AS q", "in the order of a subquery"),
     ("TABLESAMPLE", "SELECT id FROM t →TABLESAMPLE BERNOULLI (10)", "TABLESAMPLE"),
     ("FOR UPDATE", "SELECT id FROM t →FOR UPDATE", "locking"),
     ("FOR SHARE", "SELECT id FROM t\n  →FOR SHARE OF t", "locking"),

@@ -248,6 +248,18 @@ def test_sums_of_floats_are_exact_wherever_verify_computes_them(session):
     assert compared.count("::text::decimal") == 2
 
 
+def test_what_subqueries_leave_open_is_decided_where_verify_computes_them(session):
+    of_b = (
+        "SELECT array_agg(b.x) FROM b WHERE b.a_id = a.x AND b.x > (SELECT min(c.f) FROM c WHERE c.x < a.x)"
+    )
+    query = f"SELECT a.id, (SELECT sum(c.f) FROM c WHERE c.x = a.x) AS s, ({of_b}) AS xs FROM a"
+    pg_stepping.create_view(session, "v", query)
+    (compared,) = session.execute("SELECT recompute FROM stepping.maintained_view").fetchone()
+    assert "(sum((c.f)::text::decimal))::double precision" in compared
+    assert "array_agg(b.x ORDER BY b.x ASC)" in compared
+    assert pg_stepping.verify(session, "v") == []
+
+
 if __name__ == "__main__":
     with psycopg.connect(sys.argv[1]) as there:
         there.execute(SCHEMA)

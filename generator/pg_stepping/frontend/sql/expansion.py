@@ -14,9 +14,10 @@ from pg_stepping.frontend.postgres import Connection, Described, Function, descr
 from pg_stepping.frontend.purity import check_functions
 from pg_stepping.frontend.refuse import Source
 from pg_stepping.frontend.search_and_cycle import ordered_by_depth, with_columns
+from pg_stepping.frontend.sql.open_order import decide_order
 from pg_stepping.frontend.support import check_clock_words
 from pg_stepping.frontend.tables import ordinary_view, query_in_place
-from pg_stepping.frontend.trees import unaliased
+from pg_stepping.frontend.trees import bare
 from pg_stepping.ir import Table
 
 _SHORT_FRAME = re.compile(
@@ -44,7 +45,6 @@ class Expansion:
         self.functions |= described.functions
         ast = _faithful(self.conn, described, source)
         _inline_ctes(ast, source)
-        _order_arrays(ast)
         check_clock_words(ast, source)
         for item in list(ast.find_all(exp.Table)):
             if not item.db:
@@ -61,6 +61,8 @@ class Expansion:
                 tree = self.tree(inner, source.within(view.schema, view.name))
                 tree.meta["row_type"] = view
                 replace_by(item, tree)
+        _limit_no_proof(ast)
+        decide_order(ast, source)
         return ast
 
 
@@ -127,13 +129,16 @@ def _with_recursion(cte: exp.CTE, source: Source) -> exp.Expression:
     return exp.Select(expressions=[exp.Star()], from_=exp.From(this=own), with_=alone)
 
 
-def _order_arrays(ast: exp.Expression) -> None:
-    """Give ARRAY(SELECT ...) without an order that of its values: Postgres leaves it open."""
-    for array in ast.find_all(exp.Anonymous):
-        query = array.expressions[0] if array.name == "ARRAY" and array.expressions else None
-        if isinstance(query, exp.Select) and not query.args.get("order"):
-            value = exp.Ordered(this=unaliased(query.expressions[0]).copy(), desc=False, nulls_first=False)
-            query.set("order", exp.Order(expressions=[value]))
+def _limit_no_proof(ast: exp.Expression) -> None:
+    """EXISTS (... LIMIT 1): whether there is a row does not depend on how many are asked for."""
+    for proof in ast.find_all(exp.Exists):
+        query = proof.this
+        limit = query.args.get("limit") if isinstance(query, exp.Select) else None
+        if isinstance(limit, exp.Limit) and not query.args.get("offset"):
+            number = bare(limit.expression)
+            if isinstance(number, exp.Literal) and number.name.isdigit() and int(number.name) > 0:
+                query.set("limit", None)
+                query.set("order", None)
 
 
 def _replace_table(reader: exp.Expression, cte: exp.Expression, query: exp.Expression) -> None:

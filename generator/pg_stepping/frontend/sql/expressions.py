@@ -91,10 +91,17 @@ class Expressions(Known, ABC):
             return node if subquery is None else self._put_off(subquery, to_sql(_unwrapped(node)))
 
         copy = expression.copy()
-        subqueries = list(zip(expression.find_all(exp.Query), copy.find_all(exp.Query), strict=True))
+        pairs = zip(expression.walk(), copy.walk(), strict=True)
+        nodes = (
+            [cast(tuple[exp.Expression, exp.Expression], p) for p in pairs] if copy.find(exp.Query) else []
+        )
+        before = len(self.decided)
         resolved = without_percent(without_parentheses(bare(copy.transform(one, copy=False))))
-        for mine, of_copy in subqueries:
-            keep_order(mine, of_copy)
+        originals = {id(of_copy): mine for mine, of_copy in nodes}
+        self.decided[before:] = [(originals.get(id(c), c), d) for c, d in self.decided[before:]]
+        for mine, of_copy in nodes:
+            if isinstance(mine, exp.Query):
+                keep_order(mine, cast(exp.Query, of_copy))
         return self._collated(resolved, ())
 
     def _column(self, column: exp.Column, scope: Scope) -> exp.Expression:

@@ -14,7 +14,7 @@ from pg_stepping.frontend.grouping import Grouping, Scope, grouping_sets, types_
 from pg_stepping.frontend.postgres import Output, outputs_of
 from pg_stepping.frontend.recompute import determined
 from pg_stepping.frontend.search_and_cycle import PLAIN, TOGETHER
-from pg_stepping.frontend.sql.expressions import WHOLE, by_number, keep_order, order_of
+from pg_stepping.frontend.sql.expressions import WHOLE, by_number, order_of
 from pg_stepping.frontend.sql.outputs import Outputs, aligned
 from pg_stepping.frontend.sql.relations import reading
 from pg_stepping.frontend.support import check_select
@@ -122,7 +122,9 @@ class Reader(Outputs):
         if not self._outer and not self._found_so_far:
             outputs = outputs_of(self.conn, to_sql(kept))
         plan, scope = self._from(select)
+        written_out = select  # what is decided of the calls in it is so in the query's own tree
         if any(isinstance(e, exp.Star) for e in kept.expressions):  # of a subquery that was made here
+            written_out = kept
             columns = [
                 exp.column(n, table=a, quoted=True)
                 for a, fields in scope.items()
@@ -140,9 +142,7 @@ class Reader(Outputs):
         distinct = select.args.get("distinct")
         on = list(distinct.args["on"].expressions) if distinct is not None and distinct.args.get("on") else []
         names = [e.alias_or_name for e in kept.expressions]
-        items = [self._resolve(unaliased(e), scope) for e in kept.expressions]
-        for mine, copy in zip(select.expressions, kept.expressions, strict=False):
-            _keep_orders(mine, copy)
+        items = [self._resolve(unaliased(e), scope) for e in written_out.expressions]
         more = [self._resolve(by_number(e, kept), scope) for e in (*(o.this for o in ordered), *on)]
         written = {_as_written(i): i for i in reversed(items)}  # an output, subquery and all
         more = [written.get(_as_written(e), e) for e in more]
@@ -327,12 +327,6 @@ class Reader(Outputs):
                     if self._resolve(a, scope) in types
                 }
                 self.decided.append((call, determined(call, own | {call: types[resolved]})))
-
-
-def _keep_orders(expression: exp.Expression, copy: exp.Expression) -> None:
-    """Give the subqueries of an expression, in the query's own text, the order that those of its copy got."""
-    for mine, of_copy in zip(expression.find_all(exp.Query), copy.find_all(exp.Query), strict=False):
-        keep_order(mine, of_copy)
 
 
 def _scans(plan: Plan) -> list[Scan]:
