@@ -20,6 +20,7 @@ from pg_stepping.delta import Lock, SourceProgram, StageProgram
 from pg_stepping.delta.change import EVENTS
 from pg_stepping.delta.keys import Held
 from pg_stepping.delta.locks import OLD_SNAPSHOT
+from pg_stepping.delta.stage import SCHEMA
 from pg_stepping.delta.terms import quote_table
 from pg_stepping.frontend.dialect import quote_text
 from pg_stepping.ir import Table
@@ -36,16 +37,7 @@ def function(program: StageProgram, settings: tuple[tuple[str, str], ...]) -> st
         *_truncated(program, clear),
         "ELSIF TG_ARGV[0] = '' THEN  -- the statement is at its end: carry what it set aside",
         *_statements(_carry(program, clear)),
-        f"ELSIF {is_only_change()}{_but_usual(program)} THEN",
-        *_indented(
-            _by_source(
-                program,
-                lambda s: _by_event(
-                    lambda event: _fast_path(program, s, event),
-                    [e for e in EVENTS if not _is_usual(program, s, e)],
-                ),
-            )
-        ),
+        *_at_once(program),
         "ELSE  -- more changes may come: set this one aside",
         *_indented(_set_aside(program)),
         "END IF;",
@@ -77,7 +69,7 @@ def _usual_case(program: StageProgram) -> list[str]:
 
     RETURN NEW, which is NULL for a statement, has none.
     """
-    for source in program.sources:
+    for source in _first(program):
         if _is_usual(program, source, "INSERT"):
             return [
                 f"IF TG_OP = 'INSERT' AND TG_ARGV[0] = {quote_text(source.key)} AND {nothing_waits()} THEN",
@@ -87,9 +79,36 @@ def _usual_case(program: StageProgram) -> list[str]:
     return []
 
 
+def _first(program: StageProgram) -> list[SourceProgram]:
+    """The sources that statements change. What a stage changes in its state table is set aside for those that
+    read it: the statement that does so is within another."""
+    return [s for s in program.sources if s.table.schema != SCHEMA]
+
+
+def _at_once(program: StageProgram) -> list[str]:
+    """Carry a change that is the only one."""
+    sources = _first(program)
+    if not sources:
+        return []
+    ours = "" if len(sources) == len(program.sources) else f" AND TG_ARGV[0] IN ({_keys(sources)})"
+
+    def changes(source: SourceProgram) -> str:
+        events = [e for e in EVENTS if not _is_usual(program, source, e)]
+        return _by_event(lambda event: _fast_path(program, source, event), events)
+
+    return [
+        f"ELSIF {is_only_change()}{ours}{_but_usual(program)} THEN",
+        *_indented(_by_source(sources, changes)),
+    ]
+
+
+def _keys(sources: Sequence[SourceProgram]) -> str:
+    return ", ".join(quote_text(s.key) for s in sources)
+
+
 def _but_usual(program: StageProgram) -> str:
     """Inserted facts that come after the usual case are set aside, whatever waits."""
-    usual = [s for s in program.sources if _is_usual(program, s, "INSERT")]
+    usual = [s for s in _first(program) if _is_usual(program, s, "INSERT")]
     return "".join(f" AND (TG_OP <> 'INSERT' OR TG_ARGV[0] <> {quote_text(s.key)})" for s in usual)
 
 
@@ -127,12 +146,12 @@ def _indented(lines: list[str]) -> list[str]:
     return [indent(line, "    ") for line in lines]
 
 
-def _by_source(program: StageProgram, code: Callable[[SourceProgram], str]) -> list[str]:
+def _by_source(sources: Sequence[SourceProgram], code: Callable[[SourceProgram], str]) -> list[str]:
     """The code for each source, chosen by the trigger's argument."""
-    if len(program.sources) == 1:
-        return [code(program.sources[0])]
+    if len(sources) == 1:
+        return [code(sources[0])]
     lines = []
-    for i, source in enumerate(program.sources):
+    for i, source in enumerate(sources):
         word = "IF" if i == 0 else "ELSIF"
         lines += [f"{word} TG_ARGV[0] = {quote_text(source.key)} THEN", indent(code(source), "    ")]
     return [*lines, "END IF;"]
@@ -219,7 +238,7 @@ def _look_after(program: StageProgram) -> list[str]:
 def _set_aside(program: StageProgram) -> list[str]:
     """Let the change wait for others that are still to come."""
     into = _by_source(
-        program,
+        program.sources,
         lambda s: _by_event(lambda event: [f"INSERT INTO {quote_table(s.aside)}\n{s.change.query(event)}"]),
     )
     return [*into, "IF FOUND THEN", *_statements([_note(program)]), "END IF;"]
