@@ -191,6 +191,7 @@ QUERIES = {
         SELECT q.x, string_agg(q.s, ',') AS s, count(*) AS n FROM (SELECT x, s FROM a ORDER BY y DESC, id DESC) AS q GROUP BY q.x
         SELECT array_agg(n) FILTER (WHERE n > 1) FROM (SELECT x, count(*) FROM b GROUP BY x ORDER BY count(*) DESC, x) AS q (x, n)
         WITH q AS (SELECT x FROM a UNION SELECT a_id FROM b ORDER BY 1 DESC LIMIT 4) SELECT json_agg(x) #>> '{}' AS j FROM q
+        SELECT array_agg(q.ordered_by) AS xs FROM (SELECT x AS ordered_by FROM b ORDER BY id DESC) AS q
         SELECT ARRAY(SELECT q.x FROM (SELECT DISTINCT b.x FROM b ORDER BY b.x DESC) AS q) AS xs
     """,
     "subqueries with HAVING, and aggregates deep in them": """

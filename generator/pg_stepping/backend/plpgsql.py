@@ -69,7 +69,7 @@ def _usual_case(program: StageProgram) -> list[str]:
 
     RETURN NEW, which is NULL for a statement, has none.
     """
-    for source in _first(program):
+    for source in _base_sources(program):
         if _is_usual(program, source, "INSERT"):
             return [
                 f"IF TG_OP = 'INSERT' AND TG_ARGV[0] = {quote_text(source.key)} AND {nothing_waits()} THEN",
@@ -79,7 +79,7 @@ def _usual_case(program: StageProgram) -> list[str]:
     return []
 
 
-def _first(program: StageProgram) -> list[SourceProgram]:
+def _base_sources(program: StageProgram) -> list[SourceProgram]:
     """The sources that statements change. What a stage changes in its state table is set aside for those that
     read it: the statement that does so is within another."""
     return [s for s in program.sources if s.table.schema != SCHEMA]
@@ -87,10 +87,11 @@ def _first(program: StageProgram) -> list[SourceProgram]:
 
 def _at_once(program: StageProgram) -> list[str]:
     """Carry a change that is the only one."""
-    sources = _first(program)
+    sources = _base_sources(program)
     if not sources:
         return []
-    ours = "" if len(sources) == len(program.sources) else f" AND TG_ARGV[0] IN ({_keys(sources)})"
+    keys = ", ".join(quote_text(s.key) for s in sources)
+    ours = "" if len(sources) == len(program.sources) else f" AND TG_ARGV[0] IN ({keys})"
 
     def changes(source: SourceProgram) -> str:
         events = [e for e in EVENTS if not _is_usual(program, source, e)]
@@ -102,13 +103,9 @@ def _at_once(program: StageProgram) -> list[str]:
     ]
 
 
-def _keys(sources: Sequence[SourceProgram]) -> str:
-    return ", ".join(quote_text(s.key) for s in sources)
-
-
 def _but_usual(program: StageProgram) -> str:
     """Inserted facts that come after the usual case are set aside, whatever waits."""
-    usual = [s for s in _first(program) if _is_usual(program, s, "INSERT")]
+    usual = [s for s in _base_sources(program) if _is_usual(program, s, "INSERT")]
     return "".join(f" AND (TG_OP <> 'INSERT' OR TG_ARGV[0] <> {quote_text(s.key)})" for s in usual)
 
 

@@ -104,6 +104,12 @@ def calls_in(expression: exp.Expression, aggregates: Collection[str]) -> list[ex
     return found
 
 
+def calls_of(select: exp.Select, aggregates: Collection[str]) -> list[exp.Expression]:
+    """The aggregate calls of a SELECT itself: none of a subquery's."""
+    parts = [*select.expressions, *(select.args[k] for k in ("having", "order") if select.args.get(k))]
+    return [c for p in parts for c in calls_in(p, aggregates) if c.find_ancestor(exp.Select) is select]
+
+
 def _is_of_window(call: exp.Expression) -> bool:
     """Whether it is what a window calls: not an aggregate of the group, though it may be written like one."""
     while isinstance(call.parent, exp.Filter) and call.arg_key == "this":

@@ -13,7 +13,8 @@ from sqlglot import exp
 from pg_stepping.frontend.dialect import to_sql
 from pg_stepping.frontend.refuse import Source
 from pg_stepping.frontend.sql.expressions import order_of, reordered
-from pg_stepping.frontend.trees import bare, unaliased
+from pg_stepping.frontend.trees import bare, calls_of, invoked, unaliased
+from pg_stepping.ir.types import fresh
 
 # Aggregates of which the result depends on the order of the rows.
 _GATHERING = frozenset(
@@ -24,34 +25,23 @@ _GATHERING = frozenset(
 def decide_order(ast: exp.Expression, source: Source) -> None:
     """Write the orders into the aggregates and arrays of a tree, where they have none."""
     for select in list(ast.find_all(exp.Select)):
-        calls = [c for c in _calls_of(select) if _is_open(c)]
+        calls = [c for c in calls_of(select, _GATHERING) if _is_open(c)]
         parent = select.parent
         array = isinstance(parent, exp.Anonymous) and parent.name == "ARRAY" and not order_of(select)
         if not calls and not array:
             continue
         order = _order_below(select, source)
         for call in calls if order else ():
-            call.expressions[-1].replace(
-                exp.Order(this=call.expressions[-1].copy(), expressions=[o.copy() for o in order])
-            )
+            last = invoked(call).expressions[-1]
+            last.replace(exp.Order(this=last.copy(), expressions=[o.copy() for o in order]))
         if array:
             value = exp.Ordered(this=unaliased(select.expressions[0]).copy(), desc=False, nulls_first=False)
             select.set("order", exp.Order(expressions=order or [value]))
 
 
-def _calls_of(select: exp.Select) -> list[exp.Anonymous]:
-    """The calls of such aggregates in a SELECT itself."""
-    places = [*select.expressions, *(select.args[k] for k in ("having", "order") if select.args.get(k))]
-    found = (c for p in places for c in p.find_all(exp.Anonymous) if c.name in _GATHERING)
-    return [c for c in found if c.find_ancestor(exp.Select) is select]
-
-
-def _is_open(call: exp.Anonymous) -> bool:
+def _is_open(call: exp.Expression) -> bool:
     """Whether it takes all rows, in no order of its own."""
-    outer = call.parent.parent if isinstance(call.parent, exp.Filter) else call.parent
-    return not isinstance(outer, exp.Window) and not any(
-        isinstance(a, exp.Order | exp.Distinct) for a in call.expressions
-    )
+    return not any(isinstance(a, exp.Order | exp.Distinct) for a in invoked(call).expressions)
 
 
 def _order_below(select: exp.Select, source: Source) -> list[exp.Ordered]:
@@ -70,14 +60,14 @@ def _order_below(select: exp.Select, source: Source) -> list[exp.Ordered]:
         return []
     names = [e.alias_or_name for e in cast(list[exp.Expression], cast(exp.Query, query).selects)]
     given = [c.name for c in (item.args.get("alias") or exp.TableAlias()).args.get("columns") or []]
-    order = []
+    order, taken = [], {*names, *given}
     for key in keys:
         place = _output(key.this, query)
         if place is None:
             _check_hidden(select, item, query, source)
-            place, name = len(names), f"order_{len(names)}"
-            query.append("expressions", exp.alias_(key.this.copy(), name, quoted=True))
-            names.append(name)
+            place = len(names)
+            names.append(fresh("ordered_by", taken))
+            query.append("expressions", exp.alias_(key.this.copy(), names[place], quoted=True))
         name = given[place] if place < len(given) else names[place]
         order.append(reordered(key, exp.column(name, table=item.alias, quoted=True)))
     return order

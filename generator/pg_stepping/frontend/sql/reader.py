@@ -24,6 +24,7 @@ from pg_stepping.frontend.trees import (
     bare,
     called,
     calls_in,
+    calls_of,
     conjuncts,
     distinct_row,
     invoked,
@@ -313,20 +314,16 @@ class Reader(Outputs):
         """Remember how the calls of the query's own text are decided, to recompute it."""
         if self._published:
             return
-        parts = [*select.expressions, *(select.args[k] for k in ("having", "order") if select.args.get(k))]
-        for part in parts:
-            for call in calls_in(part, self._aggregates):
-                if call.find_ancestor(exp.Select) is not select:  # a subquery notes its own
-                    continue
-                resolved = self._resolve(call, scope)
-                if resolved not in types:
-                    continue
-                own = {
-                    a: types[self._resolve(a, scope)]
-                    for a in _arguments(call)
-                    if self._resolve(a, scope) in types
-                }
-                self.decided.append((call, determined(call, own | {call: types[resolved]})))
+        for call in calls_of(select, self._aggregates):
+            resolved = self._resolve(call, scope)
+            if resolved not in types:
+                continue
+            own = {
+                a: types[self._resolve(a, scope)]
+                for a in _arguments(call)
+                if self._resolve(a, scope) in types
+            }
+            self.decided.append((call, determined(call, own | {call: types[resolved]})))
 
 
 def _scans(plan: Plan) -> list[Scan]:
